@@ -1,0 +1,56 @@
+# make demo   the whole way once: sample clip -> .fev -> picture, with sizes and quality
+# make test   the test suite
+# Both work from a fresh clone with Python 3.10 or newer, its venv module and make; nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help install demo test test-all lint format bench wheel clean distclean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+	@echo "also: test-all, lint, format, bench, wheel, clean, distclean; PYTHON=python3.12 chooses the interpreter"
+
+install: $(READY)
+
+# Runs again only when the dependencies may have changed.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python -m fev.tools.demo $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest tests -q $(ARGS)
+
+test-all: $(READY)
+	$(BIN)/python -m pytest tests -q -m 'slow or not slow' $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m fev.tools.bench $(ARGS)
+
+wheel: $(READY)
+	$(BIN)/python -m build --wheel --outdir dist .
+
+clean:
+	rm -rf build dist demo bench *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,225 @@
+"""The decoder: a `.fev` stream in, pictures out; written to video by `fev.codec.mux` or taken as arrays."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..format.container import Reader
+from ..format.errors import FevError
+from ..format.segment import Segment
+from .encoder import dequantise_placement
+from .model import Model, load_for, to_numpy
+from .mux import VideoWriter
+from .paste import paste
+from .render import Renderer
+from .still import decode_still
+
+BATCH = 8  # frames drawn at once
+SYNTHETIC_MARK = "synthetic: the motion in this video was not performed by the person shown"
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """crop: deliver the aligned square even where the file has a background.  size: side of that
+    square, or the picture's larger side; None for the file's own.  start, duration: seconds.
+    """
+
+    crop: bool = False
+    size: int | None = None
+    start: float | None = None
+    duration: float | None = None
+    model: str | None = None
+    salvage: bool = False
+    device: str = "cpu"
+    container: str = "mp4"
+
+
+@dataclass(frozen=True)
+class DecodeReport:
+    """What was written.  repeated: frames lost to damage, filled with the last good picture."""
+
+    frames: int
+    repeated: int
+    width: int
+    height: int
+    seconds: float
+    synthetic: bool
+    damage: list[Any] = field(default_factory=list)
+
+
+class FrameDecoder:
+    """Draws the pictures of a Reader's segments.
+
+    Frames come as (pts, rgb uint8 (H, W, 3)); a lost stretch is filled with the last picture.
+    """
+
+    def __init__(self, reader: Reader, options: DecodeOptions, model: Model | None = None):
+        self.reader, self.options = reader, options
+        h = self.header = reader.header
+        self.model = model or load_for(h.model_sha256.hex(), options.model)
+        if self.model.latents.directions.shape[0] != h.params:
+            raise FevError(f"the file has {h.params} motion parameters, the model {self.model.latents.directions.shape[0]}")
+        self.renderer = Renderer(
+            self.model, reader.identity, reader.delta or [], identity_code=h.identity_qp, motion_code=h.motion_qp,
+            device=torch.device(options.device),
+        )  # fmt: skip
+        self.square = options.crop or h.crop
+        self.width, self.height = h.width, h.height
+        if options.crop and not h.crop:
+            self.width = self.height = self.model.size
+        if options.size:
+            scale = options.size / max(self.width, self.height)
+            self.width, self.height = (max(2, round(v * scale)) for v in (self.width, self.height))
+        self.plate: np.ndarray | None = None
+        if not self.square:
+            self.plate = np.zeros((h.height, h.width, 3), np.uint8)
+            if reader.background is not None:
+                b = reader.background
+                still = decode_still(b.data, b.width, b.height)
+                self.plate = resize(still, h.width, h.height)
+        self.repeated = 0
+        self.expected = 0
+        self._last: np.ndarray | None = None
+        self._last_pts: int | None = None
+
+    def frames(self, segments: Iterator[Segment]) -> Iterator[tuple[int, np.ndarray]]:
+        for segment in segments:
+            yield from self._bridge(segment)
+            yield from self.segment(segment)
+
+    def segment(self, segment: Segment) -> Iterator[tuple[int, np.ndarray]]:
+        """Pictures of one segment."""
+        for i in range(0, len(segment.pts), BATCH):
+            squares = self.renderer.draw(segment.motion[i : i + BATCH])
+            if self.plate is None:
+                pictures = self._squares(squares)
+            else:
+                assert segment.placement is not None
+                places = dequantise_placement(segment.placement[i : i + BATCH])
+                pictures = [self._fit(paste(self.plate, s, p)) for s, p in zip(squares, places, strict=True)]
+            for pts, picture in zip(segment.pts[i : i + BATCH], pictures, strict=True):
+                self._last, self._last_pts = picture, int(pts)
+                yield int(pts), picture
+        self.expected = segment.first_frame + len(segment.pts)
+
+    def _squares(self, squares: torch.Tensor) -> list[np.ndarray]:
+        if (self.height, self.width) != tuple(squares.shape[2:]):
+            shrink = self.height < squares.shape[2]
+            squares = F.interpolate(
+                squares, size=(self.height, self.width), mode="area" if shrink else "bicubic",
+                **({} if shrink else {"align_corners": False}),
+            )  # fmt: skip
+        return list(to_numpy(squares))
+
+    def _fit(self, picture: np.ndarray) -> np.ndarray:
+        return resize(picture, self.width, self.height)
+
+    def _bridge(self, segment: Segment) -> Iterator[tuple[int, np.ndarray]]:
+        """Hold the last picture where frames before this segment are missing."""
+        missing = segment.first_frame - self.expected
+        if missing <= 0 or self._last is None or self._last_pts is None:
+            return
+        step = (int(segment.pts[0]) - self._last_pts) / (missing + 1)
+        for k in range(min(missing, 1 << 20)):
+            self.repeated += 1
+            yield self._last_pts + max(k + 1, round(step * (k + 1))), self._last
+
+
+def resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(H, W, 3) uint8 to another size; area averaging when shrinking, bicubic when growing."""
+    if picture.shape[:2] == (height, width):
+        return picture
+    x = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    if height < picture.shape[0]:
+        x = F.interpolate(x, size=(height, width), mode="area")
+    else:
+        x = F.interpolate(x, size=(height, width), mode="bicubic", align_corners=False)
+    return x[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def decode(
+    src: BinaryIO, dst: Any, options: DecodeOptions, progress: Callable[[str, int, int], None] = lambda s, d, t: None
+) -> DecodeReport:
+    """Decode the `.fev` stream `src` and write video to `dst` (path or binary file object).  Raises FevError."""
+    started = time.perf_counter()
+    reader = Reader(src, salvage=options.salvage)
+    decoder = FrameDecoder(reader, options)
+    h = reader.header
+    time_base, fps = Fraction(*h.time_base), Fraction(*h.fps)
+    metadata = {"comment": SYNTHETIC_MARK} if h.synthetic else {}
+    window = _Window(options, time_base, fps)
+    count = 0
+    with VideoWriter(
+        dst, decoder.width, decoder.height, time_base, fps,
+        audio=None if options.container == "y4m" else reader.audio, container=options.container, metadata=metadata,
+    ) as writer:  # fmt: skip
+        for segment in reader.segments():
+            window.see(segment)
+            if window.before(segment):
+                decoder.expected = segment.first_frame + len(segment.pts)
+                continue
+            if window.after(segment):
+                break
+            for packet in segment.audio:
+                if options.container != "y4m" and window.wants_sound(packet.pts):
+                    writer.write_audio(window.shift_sound(packet))
+            for pts, picture in decoder.frames(iter([segment])):
+                if window.wants(pts):
+                    writer.write(picture, pts)
+                    count += 1
+            total = 0 if h.frame_count == 0xFFFFFFFF else h.frame_count
+            progress("decode", count, total)
+        if not count:
+            raise FevError("nothing to decode: the file holds no frame of the wanted part")
+    return DecodeReport(
+        count, decoder.repeated, decoder.width, decoder.height, time.perf_counter() - started, h.synthetic,
+        list(reader.damage),
+    )  # fmt: skip
+
+
+class _Window:
+    """The wanted part of a file, in seconds from its first frame."""
+
+    def __init__(self, options: DecodeOptions, time_base: Fraction, fps: Fraction):
+        self.start = Fraction(options.start or 0).limit_denominator(1_000_000)
+        length = None if options.duration is None else Fraction(options.duration).limit_denominator(1_000_000)
+        self.stop = None if length is None else self.start + length
+        self.time_base, self.tick = time_base, 1 / fps / time_base
+        self.first: int | None = None
+
+    def see(self, segment: Segment) -> None:
+        if self.first is None:
+            # a damaged start leaves the clock where the first intact frame would have it
+            self.first = int(segment.pts[0]) - round(segment.first_frame * self.tick)
+
+    def seconds(self, pts: int) -> Fraction:
+        return (pts - (self.first or 0)) * self.time_base
+
+    def before(self, segment: Segment) -> bool:
+        return self.seconds(int(segment.pts[-1])) < self.start
+
+    def after(self, segment: Segment) -> bool:
+        return self.stop is not None and self.seconds(int(segment.pts[0])) >= self.stop
+
+    def wants(self, pts: int) -> bool:
+        at = self.seconds(pts)
+        return at >= self.start and (self.stop is None or at < self.stop)
+
+    def wants_sound(self, pts: int) -> bool:
+        at = Fraction(pts, 48_000)
+        return (not self.start or at >= self.start) and (self.stop is None or at < self.stop)
+
+    def shift_sound(self, packet: Any) -> Any:
+        """Sound times count from the first frame of the file; the writer counts from the first it is given."""
+        if not self.start:
+            return packet
+        from dataclasses import replace
+
+        return replace(packet, pts=packet.pts - round(self.start * 48_000))

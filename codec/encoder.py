@@ -1,0 +1,413 @@
+"""The encoder: a video in, a `.fev` stream out (design section 3).
+
+Stages: survey (align, invert) -> identity and weight delta (`tune`) -> motion against what was
+quantised (`motion`) -> segments.  Preset `fast` is one pass, feed-forward, and streams; `medium`
+and `slow` look at the whole clip first and keep its aligned squares in a temporary file.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..format.audio import AudioPacket
+from ..format.background import CODEC_AV1, Background
+from ..format.container import Writer
+from ..format.delta import DeltaTensor
+from ..format.errors import UsageError
+from ..format.header import Header
+from ..format.segment import Segment
+from .audio import AudioReader, open_audio
+from .background import make_plate
+from .delta import step_code, step_size
+from .media import VideoInfo, open_video
+from .model import DEFAULT, Model, load_model
+from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
+from .render import Renderer
+from .source import Source, name_of, rereadable
+from .survey import CropStore, Seen, Survey
+from .tune import ClipFit, TuneSettings
+
+FAST, MEDIUM, SLOW = "fast", "medium", "slow"
+PRESETS = (FAST, MEDIUM, SLOW)
+DEFAULT_QUALITY = 60
+DEFAULT_BUDGET = 20_000  # bytes of identity and delta
+BATCH = 16
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What a caller may choose; see the README for the meaning of each."""
+
+    model: str = DEFAULT
+    preset: str = MEDIUM
+    quality: float = DEFAULT_QUALITY
+    identity_budget: int | None = None
+    face: int = 0
+    crop: bool = False
+    audio: bool = True
+    audio_bitrate: int = 16_000
+    start: float | None = None
+    duration: float | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise UsageError(f"preset {self.preset!r} is not one of {', '.join(PRESETS)}")
+        if not 0 <= self.quality <= 100:
+            raise UsageError(f"quality {self.quality} is not within 0 to 100")
+        if self.identity_budget is not None and not 0 <= self.identity_budget <= 1 << 22:
+            raise UsageError("identity budget is not within 0 to 4194304 bytes")
+        if self.face < 0:
+            raise UsageError("face numbers start at 0")
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What was written.  seconds: wall time.  held: frames without a face.  stages: seconds a stage."""
+
+    frames: int
+    held: int
+    width: int
+    height: int
+    duration_s: float
+    bytes: int
+    preset: str
+    model: str
+    aligned: bool
+    seconds: float
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Clip:
+    """What the survey leaves behind: a row a frame, squares on disk for the frames with a face.
+
+    crop_row: place in the store, -1 for a held frame.
+    """
+
+    pts: list[int] = field(default_factory=list)
+    placement: list[np.ndarray] = field(default_factory=list)
+    crop_row: list[int] = field(default_factory=list)
+    identity: list[Tensor] = field(default_factory=list)
+    motion: list[Tensor] = field(default_factory=list)
+
+
+def motion_code(quality: float) -> int:
+    """Step code of the motion parameters: one unit of a parameter moves the picture by 2 %."""
+    return step_code(0.5 * 2 ** ((DEFAULT_QUALITY - quality) / 20))
+
+
+IDENTITY_CODE = step_code(0.12)
+
+
+def encode(src: Source, dst: BinaryIO, options: EncodeOptions, progress: Progress = lambda s, d, t: None) -> EncodeReport:
+    """Encode `src` into the open stream `dst`.  Raises FevError."""
+    with ExitStack() as stack:
+        model = load_model(options.model)
+        return _Encoder(model, options, progress, stack).run(src, dst)
+
+
+class _Encoder:
+    def __init__(self, model: Model, options: EncodeOptions, progress: Progress, stack: ExitStack):
+        self.model, self.options, self.progress, self.stack = model, options, progress, stack
+        self.device = torch.device(options.device)
+        self.stages: dict[str, float] = {}
+        self.pending: Segment | None = None
+        self.frames_written = self.segments_written = 0
+
+    def run(self, src: Source, dst: BinaryIO) -> EncodeReport:
+        started = time.perf_counter()
+        file = self.stack.enter_context(rereadable(src)) if not hasattr(src, "__fspath__") and not isinstance(src, str) else src
+        video = self.stack.enter_context(open_video(file, self.options.start, self.options.duration))
+        info = video.info
+        audio = open_audio(file, info, bitrate=self.options.audio_bitrate) if self.options.audio else None
+        if audio is not None:
+            self.stack.enter_context(audio)
+        survey = Survey(video, self.model.aligner, self.model.size, self.options.face)
+        self.sound = _Sound(audio, info)
+        self.info, self.name = info, name_of(src)
+        if self.options.preset == FAST:
+            frames = self._fast(survey, dst)
+        else:
+            frames = self._thorough(survey, dst)
+        assert survey.aligned is not None
+        return EncodeReport(
+            frames=frames, held=survey.held, width=self.header.width, height=self.header.height,
+            duration_s=float(self.end - info.start_time), bytes=self.writer.bytes_written,
+            preset=self.options.preset, model=self.model.name, aligned=survey.aligned,
+            seconds=time.perf_counter() - started, stages=self.stages,
+        )
+
+    # -- presets
+
+    def _fast(self, survey: Survey, dst: BinaryIO) -> int:
+        """One pass: identity from the first second, then a segment as soon as it is complete."""
+        lead: list[Seen] = []
+        block: list[Seen] = []
+        before: np.ndarray | None = None
+        need = self._segment_frames()
+        done = 0
+        for seen in survey:
+            self._flush()
+            block.append(seen)
+            if len(block) < need:
+                continue
+            if not lead:
+                lead = block
+                self._fast_start(survey, lead, dst)
+            before = self._fast_segment(block, before)
+            done += len(block)
+            self.progress("encode", done, self.info.frames_hint or 0)
+            block = []
+        if not lead:
+            self._fast_start(survey, block, dst)
+        if block:
+            self._fast_segment(block, before)
+            done += len(block)
+        self._close()
+        return done
+
+    def _fast_start(self, survey: Survey, lead: list[Seen], dst: BinaryIO) -> None:
+        crops = [s.crop for s in lead if s.crop is not None]
+        identity, _ = self._invert(np.stack(crops))
+        self._start(survey, dst, identity.mean(0) / self.model.identity_scale, [], self._plate(survey, lead))
+
+    def _fast_segment(self, block: list[Seen], before: np.ndarray | None) -> np.ndarray:
+        crops = [s.crop for s in block if s.crop is not None]
+        motion = torch.zeros(len(block), self.header.params)
+        if crops:
+            _, seen = self._invert(np.stack(crops))
+            motion[[i for i, s in enumerate(block) if s.crop is not None]] = seen
+        held = np.array([s.crop is None for s in block])
+        q = hold(quantise_motion(motion, self.header.motion_qp), held, before)
+        self._write([s.pts for s in block], q, [s.placement for s in block], held)
+        return q[-1]
+
+    def _thorough(self, survey: Survey, dst: BinaryIO) -> int:
+        store = CropStore(self.model.size)
+        self.stack.callback(store.close)
+        clip = self._stage("survey", lambda: self._read(survey, store))
+        identity = torch.cat(clip.identity)
+        motion = torch.cat(clip.motion)
+        plate = self._plate(survey, [Seen(p, q, None) for p, q in zip(clip.pts, clip.placement, strict=True)])
+        settings, motion_settings, keys = self._settings(len(clip.pts))
+        chosen = spread_out(motion, keys)
+        budget = DEFAULT_BUDGET if self.options.identity_budget is None else self.options.identity_budget
+        rank = self.model.latents.basis.shape[0]
+        fit = ClipFit(
+            self.model, store.read(chosen), best_identity(identity, motion), motion[chosen], settings,
+            max(0, budget - rank) if budget > rank else 0, step_size(IDENTITY_CODE),
+        )
+        total = sum(n for _, n in settings.steps)
+        ticks = iter(range(1, total + 1))
+        self._stage("tune", lambda: fit.run(lambda n: self.progress("tune", next(ticks), total)))
+        quantised, delta = fit.finish()
+        self._start(survey, dst, quantised, delta, plate)
+        correction = linear_correction(motion[chosen], fit.motion.detach())
+        self._stage("motion", lambda: self._fit_segments(clip, store, corrected(motion, correction), motion_settings))
+        self._close()
+        return len(clip.pts)
+
+    def _settings(self, frames: int) -> tuple[TuneSettings, MotionSettings, int]:
+        """The work grows with the clip up to a ceiling, so that a short clip is not kept waiting."""
+        slow = self.options.preset == SLOW
+        share = float(np.clip(frames / 300, 0.25, 1.0)) * (4 if slow else 1)
+        steps = ((128, round(170 * share)), (256, round(40 * share)))
+        keys = min(frames, 160 if slow else 64)
+        return TuneSettings(steps=steps), MotionSettings(steps=24 if slow else 6), keys
+
+    # -- stages
+
+    def _read(self, survey: Survey, store: CropStore) -> Clip:
+        clip, batch = Clip(), []
+        for seen in survey:
+            clip.pts.append(seen.pts)
+            clip.placement.append(seen.placement)
+            clip.crop_row.append(-1 if seen.crop is None else store.count)
+            if seen.crop is not None:
+                store.append(seen.crop)
+                batch.append(seen.crop)
+            if len(batch) == BATCH:
+                self._invert_into(clip, batch)
+            self.progress("align", len(clip.pts), self.info.frames_hint or 0)
+        if batch:
+            self._invert_into(clip, batch)
+        return clip
+
+    def _invert_into(self, clip: Clip, batch: list[np.ndarray]) -> None:
+        identity, motion = self._invert(np.stack(batch))
+        clip.identity.append(identity)
+        clip.motion.append(motion)
+        batch.clear()
+
+    @torch.no_grad()
+    def _invert(self, crops: np.ndarray) -> tuple[Tensor, Tensor]:
+        x = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return self.model.inverter(x)
+
+    def _fit_segments(self, clip: Clip, store: CropStore, start: Tensor, settings: MotionSettings) -> None:
+        need = self._segment_frames()
+        before: np.ndarray | None = None
+        free: Tensor | None = None
+        for first in range(0, len(clip.pts), need):
+            rows = clip.crop_row[first : first + need]
+            here = [r for r in rows if r >= 0]
+            motion = torch.zeros(len(rows), self.header.params)
+            if here:
+                fitted = fit_motion(self.renderer, store.read(here), start[here], settings, free)
+                motion[[i for i, r in enumerate(rows) if r >= 0]] = fitted
+                free = fitted[-1]
+            held = np.array([r < 0 for r in rows])
+            q = hold(quantise_motion(motion, self.header.motion_qp), held, before)
+            self._write(clip.pts[first : first + need], q, clip.placement[first : first + need], held)
+            before = q[-1]
+            self.progress("motion", min(first + need, len(clip.pts)), len(clip.pts))
+
+    def _plate(self, survey: Survey, seen: list[Seen]) -> np.ndarray | None:
+        if self.options.crop or survey.aligned:
+            return None
+        return make_plate(survey.plates, np.array([s.placement for s in seen]))
+
+    # -- writing
+
+    def _start(
+        self, survey: Survey, dst: BinaryIO, identity: Tensor | np.ndarray, delta: list[DeltaTensor], plate: np.ndarray | None
+    ) -> None:
+        from .background import encode_plate
+
+        info, model = self.info, self.model
+        crop = self.options.crop or bool(survey.aligned)
+        width, height = (model.size, model.size) if self.options.crop else (info.width, info.height)
+        self.header = Header(
+            width=width, height=height,
+            time_base=(info.time_base.numerator, info.time_base.denominator),
+            fps=(info.fps.numerator, info.fps.denominator),
+            model_sha256=bytes.fromhex(model.sha256), params=model.latents.directions.shape[0],
+            motion_qp=motion_code(self.options.quality), identity_qp=IDENTITY_CODE,
+            crop=crop, placement=not crop, segment_frames=self._segment_frames(),
+        )  # fmt: skip
+        if isinstance(identity, Tensor):
+            identity = (identity / step_size(IDENTITY_CODE)).round().numpy().astype(np.int32)
+        used = np.flatnonzero(identity)
+        identity = identity[: used[-1] + 1] if len(used) else identity[:1]
+        background = None
+        if plate is not None:
+            data = encode_plate(plate, self.options.quality)
+            background = Background(CODEC_AV1, plate.shape[1], plate.shape[0], 1, False, data)
+        self.renderer = Renderer(
+            model, identity, delta, identity_code=IDENTITY_CODE, motion_code=self.header.motion_qp,
+            device=self.device, dtype=torch.float32,
+        )  # fmt: skip
+        self.writer = Writer(
+            dst, self.header, identity=identity, delta=delta or None, background=background,
+            audio=self.sound.config, meta={"writer": "fev"},
+        )  # fmt: skip
+
+    def _segment_frames(self) -> int:
+        return int(np.clip(round(float(self.info.fps)), 1, 120))
+
+    def _write(self, pts: list[int], motion: np.ndarray, placement: list[np.ndarray], held: np.ndarray) -> None:
+        """Hand over a segment.  It is written when the next frame is there: the last one takes the sound that is left."""
+        self._flush()
+        self.end = (pts[-1] + self._tick()) * self.info.time_base
+        self.pending = Segment(
+            index=self.segments_written, first_frame=self.frames_written, pts=np.array(pts, np.int64), motion=motion,
+            placement=quantise_placement(np.array(placement)) if self.header.placement else None, held=held,
+        )  # fmt: skip
+        self.frames_written += len(pts)
+        self.segments_written += 1
+
+    def _flush(self, last: bool = False) -> None:
+        if self.pending is not None:
+            until = None if last else self.end - self.info.start_time
+            self.writer.write_segment(replace(self.pending, audio=self.sound.until(until)))
+            self.pending = None
+
+    def _tick(self) -> int:
+        return max(1, round(1 / (self.info.fps * self.info.time_base)))
+
+    def _close(self) -> None:
+        self._flush(last=True)
+        self.writer.close()
+
+    def _stage(self, name: str, work: Callable):
+        started = time.perf_counter()
+        result = work()
+        self.stages[name] = time.perf_counter() - started
+        return result
+
+
+class _Sound:
+    """Hands out the audio packets of a stretch of time, in order."""
+
+    def __init__(self, reader: AudioReader | None, info: VideoInfo):
+        self.config = reader.config if reader is not None else None
+        self._packets: Iterator[AudioPacket] = iter(reader) if reader is not None else iter(())
+        self._next = next(self._packets, None)
+
+    def until(self, seconds: Fraction | None) -> list[AudioPacket]:
+        """Packets that begin before `seconds` after the first frame; None for all that is left."""
+        out: list[AudioPacket] = []
+        while self._next is not None and (seconds is None or self._next.pts < seconds * 48_000):
+            out.append(self._next)
+            self._next = next(self._packets, None)
+        return out
+
+
+def hold(motion: np.ndarray, held: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    """Repeat the last good row over held frames; before the first one, the first good row."""
+    out = motion.copy()
+    good = np.flatnonzero(~held)
+    last = before if before is not None else (out[good[0]] if len(good) else np.zeros_like(out[0]))
+    for i in range(len(out)):
+        if held[i]:
+            out[i] = last
+        last = out[i]
+    return out
+
+
+def quantise_placement(placement: np.ndarray) -> np.ndarray:
+    """(N, 4) pixels and radians -> integers: 1/8 px, and 2 pi / 16384 for the angle."""
+    unit = np.array([8, 8, 8, 16384 / (2 * np.pi)])
+    return np.round(placement * unit).astype(np.int32)
+
+
+def dequantise_placement(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, np.float64) / np.array([8, 8, 8, 16384 / (2 * np.pi)])
+
+
+def best_identity(identity: Tensor, motion: Tensor) -> Tensor:
+    """The identity to start from: the mean over the frames nearest to a neutral pose, where the
+    inverter is at its best (near frontal, eyes open, as the paper selects its ID frame)."""
+    distance = motion.square().sum(1)
+    nearest = distance.argsort()[: max(1, len(motion) // 3)]
+    return identity[nearest].mean(0)
+
+
+def spread_out(motion: Tensor, count: int) -> list[int]:
+    """Frames that cover the motion of the clip: each is the one farthest from those chosen before."""
+    start = int((motion - motion.median(0).values).square().sum(1).argmin())
+    chosen = [start]
+    distance = (motion - motion[start]).square().sum(1)
+    while len(chosen) < min(count, len(motion)):
+        # every other frame is drawn evenly in time, so that the common poses weigh as they appear
+        if len(chosen) % 2:
+            new = int(distance.argmax())
+        else:
+            new = int((len(chosen) / count) * (len(motion) - 1))
+        if new in chosen:
+            new = int(distance.argmax())
+        chosen.append(new)
+        distance = torch.minimum(distance, (motion - motion[new]).square().sum(1))
+        distance[chosen] = -1
+    return sorted(chosen)

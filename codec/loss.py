@@ -1,0 +1,51 @@
+"""Picture losses shared by the training of the prior and by the fitting of a clip."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def importance(size: int) -> Tensor:
+    """Weight of a pixel of the FFHQ square, mean 1: the face above the background, eyes and mouth
+    above the face.  Returns (1, 1, size, size)."""
+    axis = (torch.arange(256) + 0.5) / 128 - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+
+    def blob(cx: float, cy: float, rx: float, ry: float) -> Tensor:
+        return torch.exp(-(((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2))
+
+    weight = 0.6 + 0.8 * blob(0, 0.15, 0.65, 0.8) + 1.5 * blob(0, 0.42, 0.3, 0.2)
+    weight = weight + 1.5 * (blob(-0.25, -0.06, 0.17, 0.1) + blob(0.25, -0.06, 0.17, 0.1))
+    return F.interpolate((weight / weight.mean())[None, None], size=size, mode="area")
+
+
+def gradient_error(diff: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean absolute difference of neighbouring pixels' errors, both directions."""
+    across = ((diff[..., 1:] - diff[..., :-1]).abs() * weight[..., 1:]).mean()
+    down = ((diff[..., 1:, :] - diff[..., :-1, :]).abs() * weight[..., 1:, :]).mean()
+    return across + down
+
+
+def pyramid_loss(out: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted absolute error over the image pyramid, plus the gradients at its two finest levels.
+
+    out, target: (N, 3, S, S).  weight: (1, 1, S, S).
+    """
+    loss = out.new_zeros(())
+    level = 0
+    while out.shape[-1] >= 8:
+        diff = out - target
+        loss = loss + (diff.abs() * weight).mean()
+        if level < 2:
+            loss = loss + 1.5 * gradient_error(diff, weight)
+        out, target, weight = (F.avg_pool2d(v, 2) for v in (out, target, weight))
+        level += 1
+    return loss
+
+
+def fitting_loss(out: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """What a clip is fitted with: squared error (PSNR) with absolute and gradient terms (sharpness)."""
+    diff = out - target
+    squared = (diff.square() * weight).mean()
+    return 4 * squared + (diff.abs() * weight).mean() + gradient_error(diff, weight)

@@ -1,0 +1,218 @@
+"""A model file: one `.safetensors` with a JSON configuration in its metadata, named by its sha256.
+
+It holds the generator, the latent space, the inverter and the aligner.  Loading executes nothing
+from the file: tensors and JSON only, checked against the configuration.  `fev.tools.train.export`
+writes it; the header of a `.fev` file carries the sha256 of the model that decodes it.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as pack_tensors
+from torch import Tensor, nn
+
+from ..format.errors import FevError, ModelMismatchError
+from .aligner import Aligner
+from .inverter import PARAMS, Inverter, LatentSpace
+from .stylegan2 import Generator, GeneratorConfig
+
+BUILT_IN = Path(__file__).parent / "models"
+DEFAULT = "base-256"
+FORMAT = "fev-model/1"
+MAX_FILE = 512 << 20
+MAX_CONFIG = 1 << 20
+
+
+@dataclass
+class Model:
+    """Everything both ends hold before a file is sent.
+
+    identity_scale: (rank,) standard deviation of the identity's coefficients over the training set.
+    tuning_scale: name of a tunable tensor -> size of a change that moves the picture by one unit.
+    """
+
+    name: str
+    sha256: str
+    config: dict
+    generator: Generator
+    latents: LatentSpace
+    inverter: Inverter
+    aligner: Aligner
+    identity_scale: Tensor
+    tuning_scale: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return self.generator.config.resolution
+
+
+def dequantise(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`name.q8` (int8) times `name.scale` (one a row) -> `name`; everything else as float32."""
+    out: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        if name.endswith(".q8"):
+            base = name[:-3]
+            scale = tensors[base + ".scale8"].float()
+            out[base] = value.float() * scale.reshape(-1, *[1] * (value.ndim - 1))
+        elif not name.endswith(".scale8"):
+            out[name] = value.float()
+    return out
+
+
+def quantise(name: str, value: Tensor) -> dict[str, Tensor]:
+    """Store matrices and kernels with 8 bits and one scale a row, everything small as float16."""
+    value = value.detach().float().contiguous()
+    if value.ndim < 2 or value.numel() < 4096:
+        return {name: value.half() if value.abs().max() < 6e4 else value}
+    rows = value.reshape(value.shape[0], -1)
+    scale = (rows.abs().amax(1) / 127).clamp_min(1e-8).half().float()
+    q = (rows / scale[:, None]).round().clamp(-127, 127).to(torch.int8)
+    return {name + ".q8": q.reshape(value.shape), name + ".scale8": scale.half()}
+
+
+def pack(modules: dict[str, nn.Module], identity_scale: Tensor, config: dict) -> bytes:
+    """The bytes of a model file.  modules: generator, latents, inverter and aligner by these names.
+
+    `config` gives name, basis, licence and the like; what `build` needs is added from the modules.
+    """
+    tensors: dict[str, Tensor] = {"identity_scale": identity_scale.float()}
+    for prefix, module in modules.items():
+        for key, value in module.state_dict().items():
+            if value.dtype.is_floating_point:
+                tensors |= quantise(f"{prefix}.{key}", value)
+    g, latents = modules["generator"].config, modules["latents"]
+    shape = {
+        "resolution": g.resolution, "channels": list(g.channels), "w_dim": g.w_dim, "z_dim": g.z_dim,
+        "mapping_layers": g.mapping_layers, "noise_size": g.noise_size,
+    }  # fmt: skip
+    full = {
+        **config, "format": FORMAT, "generator": shape,
+        "rank": latents.basis.shape[0], "motion_ws": latents.directions.shape[1],
+    }  # fmt: skip
+    return pack_tensors(tensors, {"config": json.dumps(full, sort_keys=True)})
+
+
+def read_config(data: bytes) -> dict:
+    """The JSON configuration out of the header of a safetensors file."""
+    if len(data) < 8:
+        raise ModelMismatchError("model file is too short")
+    length = int.from_bytes(data[:8], "little")
+    if length > min(MAX_CONFIG, len(data) - 8):
+        raise ModelMismatchError("model file has an oversized header")
+    try:
+        config = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["config"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelMismatchError("model file has no readable configuration") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ModelMismatchError(f"model file is not of format {FORMAT}")
+    return config
+
+
+def build(config: dict) -> tuple[Generator, LatentSpace, Inverter, Aligner]:
+    """Empty networks of a configuration; every number is bounded before anything is allocated."""
+    try:
+        g = config["generator"]
+        resolution, w_dim, rank, motion_ws = (
+            int(g["resolution"]), int(g["w_dim"]), int(config["rank"]), int(config["motion_ws"])
+        )
+        channels = tuple(int(c) for c in g["channels"])
+        shape = GeneratorConfig(
+            resolution, channels, w_dim, int(g["z_dim"]), int(g["mapping_layers"]), int(g["noise_size"])
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelMismatchError(f"model configuration is not usable: {error}") from error
+    bounds = ((w_dim, 1024), (shape.z_dim, 1024), (shape.mapping_layers, 16), (rank, 4096), (max(channels), 1024))
+    if any(not 0 <= value <= limit for value, limit in bounds) or not 0 < motion_ws <= shape.num_ws:
+        raise ModelMismatchError("model configuration is out of range")
+    return (
+        Generator(shape),
+        LatentSpace(shape.num_ws, w_dim, rank, motion_ws),
+        Inverter(rank),
+        Aligner(),
+    )
+
+
+def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
+    """Parse a model file that is in memory; the digest is checked before anything is parsed."""
+    digest = hashlib.sha256(data).hexdigest()
+    if expected_sha256 is not None and digest != expected_sha256:
+        raise ModelMismatchError(f"model file has sha256 {digest[:16]}..., expected {expected_sha256[:16]}...")
+    config = read_config(data)
+    generator, latents, inverter, aligner = build(config)
+    try:
+        tensors = dequantise(parse_tensors(data))
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ModelMismatchError(f"model file is damaged: {error}") from error
+    parts = {"generator": generator, "latents": latents, "inverter": inverter, "aligner": aligner}
+    for prefix, module in parts.items():
+        own = {k[len(prefix) + 1 :]: v for k, v in tensors.items() if k.startswith(prefix + ".")}
+        for key, value in module.state_dict().items():
+            if value.dtype == torch.int64:  # a counter of batch normalisation, unused at run time
+                own.setdefault(key, value)
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:
+            raise ModelMismatchError(f"model file does not fit its configuration ({prefix})") from error
+        module.eval().requires_grad_(False)
+    scale = tensors.get("identity_scale")
+    if scale is None or scale.shape != (latents.basis.shape[0],):
+        raise ModelMismatchError("model file lacks identity_scale")
+    tuning = {str(k): float(v) for k, v in config.get("tuning_scale", {}).items()}
+    return Model(str(config.get("name", "?"))[:64], digest, config, generator, latents, inverter, aligner, scale, tuning)
+
+
+def find_model(name_or_path: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """Where a model lies, and the digest it must have (built-in models only)."""
+    built_in = BUILT_IN / f"{name_or_path}.safetensors"
+    if Path(name_or_path).name == str(name_or_path) and built_in.exists():
+        return built_in, (BUILT_IN / f"{name_or_path}.sha256").read_text().split()[0]
+    path = Path(name_or_path)
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in BUILT_IN.glob("*.safetensors")))
+        raise FevError(f"no model {str(name_or_path)!r}: neither a file nor one of {known}")
+    return path, None
+
+
+def load_model(name_or_path: str | os.PathLike[str] = DEFAULT) -> Model:
+    """Load a built-in model by name, or any model file by path.
+
+    Raises FevError when there is none, ModelMismatchError when its digest or content is wrong.
+    """
+    path, expected = find_model(name_or_path)
+    if path.stat().st_size > MAX_FILE:
+        raise ModelMismatchError(f"model file is larger than {MAX_FILE >> 20} MiB")
+    return load_bytes(path.read_bytes(), expected)
+
+
+def load_for(sha256: str, name_or_path: str | os.PathLike[str] | None = None) -> Model:
+    """The model that a `.fev` header asks for by its sha256."""
+    if name_or_path is not None:
+        model = load_model(name_or_path)
+        if model.sha256 != sha256:
+            raise ModelMismatchError(f"the file needs model {sha256[:16]}..., {name_or_path} is {model.sha256[:16]}...")
+        return model
+    for path in sorted(BUILT_IN.glob("*.sha256")):
+        if path.read_text().split()[0] == sha256:
+            return load_model(path.stem)
+    raise ModelMismatchError(f"the file needs model {sha256[:16]}..., which is not installed; name it with --model FILE")
+
+
+def pick_dtype(device: torch.device) -> torch.dtype:
+    """bf16 where the processor has matrix units for it, else float32 (bf16 without them is slower)."""
+    if device.type == "cuda":
+        return torch.bfloat16
+    check = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return torch.bfloat16 if check is not None and check() else torch.float32
+
+
+def to_numpy(x: Tensor) -> np.ndarray:
+    """Picture (N, 3, H, W), -1 to 1 -> (N, H, W, 3) uint8."""
+    return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

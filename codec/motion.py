@@ -1,0 +1,85 @@
+"""Fit the 35 parameters of every frame against the quantised identity and the quantised weights.
+
+The parameters of a block of frames are optimised together (never one optimiser a frame), warm
+started from the inverter, with a small price on change from frame to frame: it takes out jitter
+and it is what the entropy coder charges for.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .delta import step_size
+from .loss import fitting_loss, importance
+from .render import Renderer
+
+MAX_STEPS = 1 << 14  # largest magnitude of a quantised parameter
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """size: picture size the fit looks at.  steps: number of optimiser steps.  smooth: price of change."""
+
+    size: int = 128
+    steps: int = 8
+    rate: float = 0.12
+    smooth: float = 0.002
+
+
+def linear_correction(seen: Tensor, fitted: Tensor, strength: float = 3.0) -> tuple[Tensor, Tensor]:
+    """Ridge regression from the inverter's parameters to the fitted ones: (matrix (36, 35), mean).
+
+    What the joint fit learnt on a few frames about this face then serves all frames as their start.
+    """
+    mean = seen.mean(0)
+    x = torch.cat([seen - mean, torch.ones(len(seen), 1)], 1)
+    penalty = strength * torch.eye(x.shape[1])
+    penalty[-1, -1] = 1e-3
+    start = torch.cat([torch.eye(seen.shape[1]), mean[None]])  # shrink towards "no correction"
+    matrix = start + torch.linalg.solve(x.t() @ x + penalty, x.t() @ (fitted - x @ start))
+    return matrix, mean
+
+
+def corrected(motion: Tensor, correction: tuple[Tensor, Tensor]) -> Tensor:
+    matrix, mean = correction
+    return torch.cat([motion - mean, torch.ones(len(motion), 1)], 1) @ matrix
+
+
+def fit_motion(
+    renderer: Renderer, crops: Tensor, start: Tensor, settings: MotionSettings, before: Tensor | None = None
+) -> Tensor:
+    """Refine a block of consecutive frames.
+
+    crops: (N, 3, S, S).  start: (N, 35).  before: (35,) parameters of the frame before the block.
+    Returns (N, 35), unquantised.
+    """
+    if not settings.steps:
+        return start
+    motion = start.to(renderer.device).clone().requires_grad_()
+    truth = F.interpolate(crops.to(renderer.device), size=settings.size, mode="area")
+    weight = importance(settings.size).to(renderer.device)
+    optimiser = torch.optim.Adam([motion], lr=settings.rate, betas=(0.7, 0.95))
+    part = 16  # frames rendered at once
+    for step in range(settings.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = settings.rate * (1 - step / settings.steps) ** 0.5
+        optimiser.zero_grad()
+        for i in range(0, len(motion), part):
+            out = renderer.draw_values(motion[i : i + part], settings.size)
+            share = len(out) / len(motion)
+            (fitting_loss(out, truth[i : i + part], weight) * share).backward()
+        line = motion if before is None else torch.cat([before[None].to(motion.device), motion])
+        if len(line) > 1:
+            (settings.smooth * (line[1:] - line[:-1]).abs().mean()).backward()
+        optimiser.step()
+    return motion.detach().cpu()
+
+
+def quantise_motion(motion: Tensor, code: int) -> np.ndarray:
+    """Parameters (N, 35) -> integers; the step is that of the header's code."""
+    q = (motion / step_size(code)).round().clamp(-MAX_STEPS, MAX_STEPS)
+    return q.numpy().astype(np.int32)

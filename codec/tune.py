@@ -1,0 +1,196 @@
+"""Fit a clip: identity, weight delta and motion of chosen frames together, under a byte budget.
+
+Pivotal tuning (Roich et al. 2021) with the pivots free to move, the weights changed only through
+`fev.codec.delta`, and a price on every coefficient: the loss carries a rate term whose weight is
+steered until the delta's estimated bits meet the budget.  What comes out is integers; whatever is
+fitted after sees exactly what the decoder will see.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call
+
+from ..format.delta import DeltaTensor, encode_delta
+from .delta import DENSE, FACTOR_U, FACTOR_V, Tunable, expand, step_code, step_size, tunables
+from .loss import fitting_loss, importance
+from .model import Model
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """How long and how finely a clip is fitted.
+
+    steps: (size in pixels, number of steps) in order.  rank: of the kernels' low-rank change.
+    step: quantiser step of the delta in normalised units.
+    """
+
+    steps: tuple[tuple[int, int], ...] = ((128, 160), (256, 60))
+    batch: int = 8
+    rank: int = 3
+    step: float = 0.5
+    rate: float = 0.03
+
+
+class ClipFit:
+    """The free variables of one clip and the loss that joins them.
+
+    crops: (K, 3, S, S) pictures, -1 to 1.  identity: (rank,).  motion: (K, 35).
+    """
+
+    def __init__(self, model: Model, crops: Tensor, identity: Tensor, motion: Tensor, settings: TuneSettings, budget: int, identity_step: float):
+        self.model, self.crops, self.settings, self.budget = model, crops, settings, budget
+        self.identity_step = identity_step
+        self.identity = (identity / model.identity_scale).clone().requires_grad_()
+        self.motion = motion.clone().requires_grad_()
+        self.known = tunables(model.generator, model.latents) if budget > 0 else []
+        generator = torch.Generator().manual_seed(1)
+        self.parts: dict[int, dict[int, Tensor]] = {}
+        for t in self.known:
+            if t.low_rank:
+                (rows, _), (_, columns) = t.factor_shapes
+                u = torch.randn(rows, settings.rank, generator=generator)
+                self.parts[t.key] = {FACTOR_U: u, FACTOR_V: torch.zeros(settings.rank, columns)}
+            else:
+                self.parts[t.key] = {DENSE: torch.zeros(int(np.prod(t.shape)))}
+            for value in self.parts[t.key].values():
+                value.requires_grad_()
+        self.base = dict(model.generator.named_parameters()) | dict(model.generator.named_buffers())
+        self.price = 2e-6
+        self.weights: dict[int, Tensor] = {}
+
+    def scale(self, t: Tunable) -> float:
+        return self.model.tuning_scale.get(t.name, 1.0)
+
+    def effective(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Changed tensors of the generator, and the changed directions."""
+        changed: dict[str, Tensor] = {}
+        directions = self.model.latents.directions
+        for t in self.known:
+            delta = expand(t, self.parts[t.key], self.scale(t))
+            if t.name == "directions":
+                directions = directions + delta
+            else:
+                changed[t.name] = self.base[t.name] + delta
+        return changed, directions
+
+    def render(self, index: Tensor, size: int, changed: dict[str, Tensor], directions: Tensor) -> Tensor:
+        latents = self.model.latents
+        identity = self.identity * self.model.identity_scale
+        w = latents.mean + torch.einsum("r,rkw->kw", identity, latents.basis)
+        shift = torch.einsum("np,pkw->nkw", self.motion[index], directions)
+        ws = w[None] + F.pad(shift, (0, 0, 0, w.shape[0] - shift.shape[1]))
+        options = {"moving": shift.shape[1], "size": size}
+        return functional_call(self.model.generator, changed, (ws,), options)
+
+    def rate_proxy(self) -> Tensor:
+        """Differentiable stand-in for the delta's bits: about 1.5 log2(1 + |q|) a coefficient, and
+        a bit more for those that are not zero."""
+        total = torch.zeros(())
+        for parts in self.parts.values():
+            for variant, value in parts.items():
+                if variant != FACTOR_U:
+                    total = total + torch.log2(1 + 2 * value.abs() / self.settings.step).sum()
+        return total
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        rate = self.settings.rate
+        factors = [p[FACTOR_U] for p in self.parts.values() if FACTOR_U in p]
+        others = [v for p in self.parts.values() for k, v in p.items() if k != FACTOR_U]
+        groups = [
+            {"params": [self.identity], "lr": rate},
+            {"params": [self.motion], "lr": rate},
+            {"params": others, "lr": rate},
+            {"params": factors, "lr": rate / 2},
+        ]
+        for group in groups:
+            group["initial"] = group["lr"]
+        return torch.optim.Adam([g for g in groups if g["params"]], betas=(0.9, 0.95))
+
+    def run(self, progress: Progress = lambda n: None) -> None:
+        """Optimise everything; the price of a bit rises until the estimate meets the budget."""
+        optimiser = self.optimiser()
+        total = sum(n for _, n in self.settings.steps)
+        done = 0
+        order = torch.Generator().manual_seed(2)
+        for size, steps in self.settings.steps:
+            truth = F.interpolate(self.crops, size=size, mode="area") if size != self.crops.shape[-1] else self.crops
+            weight = importance(size)
+            for _ in range(steps):
+                for group in optimiser.param_groups:
+                    group["lr"] = group["initial"] * min(1, (done + 1) / 10) * (0.05 + 0.95 * math.cos(0.5 * math.pi * done / total))
+                index = torch.randperm(len(truth), generator=order)[: self.settings.batch]
+                out = self.render(index, size, *self.effective())
+                loss = fitting_loss(out, truth[index], weight)
+                if self.parts:
+                    loss = loss + self.price * self.rate_proxy()
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                done += 1
+                if self.parts and done % 10 == 0:
+                    self._steer(done / total)
+                progress(1)
+
+    def _steer(self, done: float) -> None:
+        """Multiply the price by how far the estimate is off; the budget tightens over the run."""
+        bits = 8 * len(encode_delta(self.quantised()))
+        aim = 8 * self.budget * (1 + max(0.0, 0.6 - done))
+        self.price = float(np.clip(self.price * (bits / aim) ** 0.5, 1e-9, 1e-3))
+
+    def quantised(self, dead: float = 0.6) -> list[DeltaTensor]:
+        """The delta as integers: uniform steps with a dead zone; factors that vanish are dropped."""
+        out: list[DeltaTensor] = []
+        code = step_code(self.settings.step)
+        step = step_size(code)
+        for t in self.known:
+            parts = {k: v.detach() for k, v in self.parts[t.key].items()}
+            if DENSE in parts:
+                q = shrink_round(parts[DENSE] / step, dead)
+                if (q != 0).any():
+                    out.append(DeltaTensor(t.key, DENSE, 0, code, q.numpy().astype(np.int32)))
+                continue
+            u, v = parts[FACTOR_U], parts[FACTOR_V]
+            q = shrink_round(v / step, dead)
+            keep = (q != 0).any(1)
+            if not keep.any():
+                continue
+            rank = int(keep.sum())
+            u, q = u[:, keep], q[keep]
+            # an error of U moves the picture in proportion to V, so its step follows V's size
+            size = float((q * step).square().sum(1).mean().sqrt()) / t.shape[0] ** 0.5
+            u_code = step_code(min(1.0, step / max(size, 1e-6)))
+            qu = (u / step_size(u_code)).round()
+            out.append(DeltaTensor(t.key, FACTOR_U, rank, u_code, qu.flatten().numpy().astype(np.int32)))
+            out.append(DeltaTensor(t.key, FACTOR_V, rank, code, q.flatten().numpy().astype(np.int32)))
+        return out
+
+    def finish(self) -> tuple[np.ndarray, list[DeltaTensor]]:
+        """Quantised identity (integers) and delta, the latter within the budget exactly."""
+        identity = (self.identity.detach() / self.identity_step).round().numpy().astype(np.int32)
+        if not self.parts:
+            return identity, []
+        low, high = 0.5, 64.0
+        tensors = self.quantised(low)
+        if len(encode_delta(tensors)) <= self.budget:
+            return identity, tensors
+        for _ in range(24):  # widen the dead zone until the bytes fit
+            middle = math.sqrt(low * high)
+            tensors = self.quantised(middle)
+            low, high = (low, middle) if len(encode_delta(tensors)) <= self.budget else (middle, high)
+        tensors = self.quantised(high)
+        return identity, tensors if len(encode_delta(tensors)) <= self.budget else []
+
+
+def shrink_round(x: Tensor, dead: float) -> Tensor:
+    """Round to integers; magnitudes below `dead` become zero."""
+    q = x.round()
+    return torch.where(x.abs() < dead, torch.zeros_like(q), q)

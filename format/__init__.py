@@ -1,0 +1,31 @@
+"""Bytes to integers and back: the `.fev` container. What the integers mean as pictures is `codec/`'s business.
+
+Nothing here imports torch, and no floating-point result decides a symbol. `spec/fev-1.md` is this package on paper;
+`tools/fev_read.py` is a second reader written from that paper with the standard library only.
+"""
+
+from .audio import AudioConfig, AudioPacket
+from .background import Background
+from .container import Damage, Reader, Writer
+from .delta import DeltaTensor
+from .errors import FevError
+from .header import Header
+from .limits import Limits
+from .segment import Segment
+from .verify import VerifyReport, verify
+
+__all__ = [
+    "AudioConfig",
+    "AudioPacket",
+    "Background",
+    "Damage",
+    "DeltaTensor",
+    "FevError",
+    "Header",
+    "Limits",
+    "Reader",
+    "Segment",
+    "VerifyReport",
+    "Writer",
+    "verify",
+]

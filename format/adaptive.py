@@ -1,0 +1,70 @@
+"""Integer contexts: which level each residual is expected at, from what both sides already know. `motion.py` uses it.
+
+Every parameter keeps a running mean of its residuals' magnitudes over the frames of a segment. Inside a frame the
+parameters go in groups, and a group's means are scaled by how much larger or smaller than expected the groups before it
+turned out: faces move all at once. Means are integers in units of 2**-16; `spec/fev-1.md` has the same in pseudo-code.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tables import MEAN_BITS
+from .values import level_of
+
+ONE = 1 << MEAN_BITS
+START_MEAN = 3 * ONE // 4  # before anything was seen
+QUICK_FRAMES = 5  # frames of the segment, after its first, that move the means by 1/4; later ones move them by 1/8
+GAIN_ONE = 256
+GAIN_LEAST = 16
+GAIN_MOST = 2048
+
+Ints = NDArray[np.int64]
+
+
+def bounds(params: int, groups: int) -> list[tuple[int, int]]:
+    """Where the groups begin and end. Groups that would be empty are left out."""
+    edges = [params * g // groups for g in range(groups + 1)]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
+
+
+class Contexts:
+    """The state of one segment's track coder.
+
+    Within a frame call `levels(a, b)` then `saw(a, b, magnitudes)` for each group, then `end_frame()`.
+    """
+
+    def __init__(self, params: int, first_mean: int) -> None:
+        self._mean: Ints = np.full(params, START_MEAN, np.int64)
+        self._magnitude: Ints = np.zeros(params, np.int64)
+        self._first = first_mean * ONE
+        self._frame = 0
+        self._seen = ONE
+        self._expected = ONE
+
+    def levels(self, a: int, b: int) -> Ints:
+        """Levels (b - a,) for the residuals of parameters a to b - 1 in the frame at hand."""
+        if self._frame == 0:
+            # Nothing to go by but the values themselves, which are not residuals here: one mean serves them all.
+            return np.broadcast_to(level_of(np.array(self._first)), b - a)
+        gain = min(max((self._seen * GAIN_ONE) // self._expected, GAIN_LEAST), GAIN_MOST)
+        return level_of(self._mean[a:b] * gain >> 8)
+
+    def saw(self, a: int, b: int, magnitudes: Ints) -> None:
+        """Takes note of |residual| (b - a,) of the group just coded."""
+        total = int(np.add.reduce(magnitudes))
+        if self._frame == 0:
+            self._first = (self._first + total * ONE // (b - a)) >> 1
+            return
+        self._magnitude[a:b] = magnitudes
+        self._seen += total << MEAN_BITS
+        self._expected += int(np.add.reduce(self._mean[a:b]))
+
+    def end_frame(self) -> None:
+        if self._frame:
+            self._mean += ((self._magnitude << MEAN_BITS) - self._mean) >> (2 if self._frame <= QUICK_FRAMES else 3)
+        self._frame += 1
+        self._seen = self._expected = ONE

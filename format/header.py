@@ -1,0 +1,176 @@
+"""The HEAD chunk: what a decoder must know before anything else. Chunk framing is `chunk.py`'s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import tables
+from .errors import FevError, LimitError, ModelMismatchError, UnsupportedError, UsageError, check
+from .limits import Limits
+from .wire import Pack, Take, crc16
+
+WRITER_VERSION = 1  # version of the format this package writes
+READER_VERSION = 1  # newest version this package reads
+UNKNOWN_FRAMES = 0xFFFFFFFF
+
+FLAG_CROP = 1  # the picture is the aligned square itself, not pasted back
+FLAG_PLACEMENT = 2  # segments carry a placement per frame
+FLAG_SYNTHETIC = 4  # the motion is not the recorded person's own: puppeteered or made up
+FLAG_DELTA = 8  # the set-up has a DELT chunk; so for the next two: a reader that lost one knows that it did
+FLAG_BACKGROUND = 16
+FLAG_AUDIO = 32
+_KNOWN_FLAGS = 63
+_LAYOUT = "HHHHIIIII32s32sBBBHHBBBB"
+SIZE = 104
+
+
+@dataclass(frozen=True)
+class Header:
+    """Payload of HEAD, all plain integers.
+
+    Args:
+        width, height: of the picture the decoder delivers, in pixels.
+        time_base: (num, den) seconds per tick of the video pts.
+        fps: (num, den) nominal frame rate.
+        model_sha256: 32 bytes, of the model file.
+        params: motion parameters per frame.
+        motion_qp, identity_qp: quantiser numbers; `codec/quant.py` says what step they mean.
+        crop, placement, synthetic: see the flags above.
+        has_delta, has_background, has_audio: which optional set-up chunks follow. A Writer sets them itself.
+        matrix, primaries, transfer: ISO/IEC 23091-2 code points of the output; full_range 0 or 1.
+        segment_frames: frames of a regular segment, so that it need not say where it starts; 0 = every one says it.
+        frame_count: of the whole stream, or UNKNOWN_FRAMES. A Writer leaves it unknown: the end chunk has it.
+        tables_sha256: 32 bytes, of the entropy tables.
+        writer_version, min_reader_version: of the format, not of the program.
+    """
+
+    width: int
+    height: int
+    time_base: tuple[int, int]
+    fps: tuple[int, int]
+    model_sha256: bytes
+    params: int = 35
+    motion_qp: int = 0
+    identity_qp: int = 0
+    crop: bool = False
+    placement: bool = False
+    synthetic: bool = False
+    has_delta: bool = False
+    has_background: bool = False
+    has_audio: bool = False
+    matrix: int = 1
+    primaries: int = 1
+    transfer: int = 1
+    full_range: int = 0
+    segment_frames: int = 0
+    frame_count: int = UNKNOWN_FRAMES
+    tables_sha256: bytes = bytes.fromhex(tables.SHA256)
+    writer_version: int = WRITER_VERSION
+    min_reader_version: int = 1
+
+    @property
+    def flags(self) -> int:
+        bits = (self.crop, self.placement, self.synthetic, self.has_delta, self.has_background, self.has_audio)
+        return sum(1 << place for place, bit in enumerate(bits) if bit)
+
+    @property
+    def pts_step(self) -> int:
+        """Ticks per frame at the nominal rate, 0 if that is not a whole number."""
+        ticks, rest = divmod(self.fps[1] * self.time_base[1], self.fps[0] * self.time_base[0])
+        return 0 if rest else ticks
+
+    @property
+    def check_seed(self) -> int:
+        """Start of every segment's final check: binds segments to the model and tables they were made with."""
+        return crc16(self.model_sha256 + self.tables_sha256)
+
+    def seconds(self, pts: int) -> float:
+        """A pts as seconds, for messages."""
+        return pts * self.time_base[0] / self.time_base[1]
+
+    def pack(self) -> bytes:
+        if len(self.model_sha256) != 32 or len(self.tables_sha256) != 32:
+            raise UsageError("a sha256 is 32 bytes")
+        pack = Pack().fixed(
+            _LAYOUT,
+            self.writer_version,
+            self.min_reader_version,
+            self.width,
+            self.height,
+            *self.time_base,
+            *self.fps,
+            self.frame_count,
+            self.model_sha256,
+            self.tables_sha256,
+            self.params,
+            self.motion_qp,
+            self.identity_qp,
+            self.flags,
+            self.segment_frames,
+            self.matrix,
+            self.primaries,
+            self.transfer,
+            self.full_range,
+        )
+        data = pack.bytes()
+        try:
+            Header.unpack(data)
+        except FevError as error:
+            raise UsageError(error.message) from None
+        return data
+
+    @classmethod
+    def unpack(cls, data: bytes, limits: Limits | None = None) -> Header:
+        """Reads and validates. Raises UnsupportedError, ModelMismatchError (other tables), LimitError, DamagedError."""
+        limits = limits or Limits()
+        take = Take(data, "header")
+        writer, reader = take.fixed("HH")
+        # Versions first: a later version may lay out the rest differently.
+        if reader > READER_VERSION:
+            raise UnsupportedError(f"needs a reader of format version {reader}, this one reads {READER_VERSION}")
+        check(1 <= reader <= writer, f"format versions {writer} and {reader} contradict each other")
+        width, height, tb_num, tb_den, fps_num, fps_den, frames = take.fixed("HHIIIII")
+        model, table_hash, params, motion_qp, identity_qp = take.fixed("32s32sBBB")
+        flags, segment_frames, matrix, primaries, transfer, full_range = take.fixed("HHBBBB")
+        take.end()
+        check(width and height, "the picture has no extent")
+        if width > limits.max_width or height > limits.max_height:
+            raise LimitError(f"picture of {width}x{height} is beyond {limits.max_width}x{limits.max_height}")
+        check(tb_num and tb_den and fps_num and fps_den, "time base or frame rate is zero")
+        check(max(tb_num, tb_den, fps_num, fps_den) < 1 << 31, "time base or frame rate is out of range")
+        check(params, "the motion has no parameters")
+        if params > limits.max_params:
+            raise LimitError(f"{params} parameters a frame, the limit is {limits.max_params}")
+        if frames != UNKNOWN_FRAMES and frames > limits.max_frames:
+            raise LimitError(f"{frames} frames, the limit is {limits.max_frames}")
+        if segment_frames > limits.max_segment_frames:
+            raise LimitError(f"segments of {segment_frames} frames, the limit is {limits.max_segment_frames}")
+        check(not flags & ~_KNOWN_FLAGS, f"unknown header flags {flags & ~_KNOWN_FLAGS:#x}")
+        check(full_range in (0, 1), "the colour range is neither limited nor full")
+        if table_hash != bytes.fromhex(tables.SHA256):
+            raise ModelMismatchError("made with other entropy tables than this reader has")
+        return cls(
+            width=width,
+            height=height,
+            time_base=(tb_num, tb_den),
+            fps=(fps_num, fps_den),
+            model_sha256=model,
+            params=params,
+            motion_qp=motion_qp,
+            identity_qp=identity_qp,
+            crop=bool(flags & FLAG_CROP),
+            placement=bool(flags & FLAG_PLACEMENT),
+            synthetic=bool(flags & FLAG_SYNTHETIC),
+            has_delta=bool(flags & FLAG_DELTA),
+            has_background=bool(flags & FLAG_BACKGROUND),
+            has_audio=bool(flags & FLAG_AUDIO),
+            matrix=matrix,
+            primaries=primaries,
+            transfer=transfer,
+            full_range=full_range,
+            segment_frames=segment_frames,
+            frame_count=frames,
+            tables_sha256=table_hash,
+            writer_version=writer,
+            min_reader_version=reader,
+        )

@@ -1,0 +1,178 @@
+"""A segment's entropy block: the motion and placement of its frames. `segment.py` wraps it.
+
+A frame's parameters are coded as differences from the frame before (the segment's first frame: from zero); frames
+marked held repeat the one before and cost nothing. Motion and placement are separate codes, so that a file's bytes can
+be told apart without decoding. The block ends with a CRC-16 of the decoded integers: unlike the CRC-32 of the chunk it
+notices a reader whose tables, model or arithmetic differ from the writer's.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .adaptive import Contexts, bounds
+from .entropy import RangeDecoder, RangeEncoder
+from .errors import DamagedError, UsageError, check
+from .tables import EDGE, ESCAPE, load
+from .values import MAX_MAGNITUDE, ROW_OF_LEVEL, SHIFT_OF_LEVEL, decode_values, encode_values
+from .wire import Pack, Take, crc16
+
+PLACEMENT_VALUES = 4  # centre x, centre y, half side in 1/8 pixel; angle in 2*pi/16384
+MOTION_GROUPS = 5
+MOTION_FIRST_MEAN = 16
+PLACEMENT_GROUPS = 2
+PLACEMENT_FIRST_MEAN = 1024
+CHECK_SEED = 0xFFFF
+CHECK_BYTES = 2
+
+Ints = NDArray[np.int64]
+
+
+def _checked(values: NDArray[np.int32], held: NDArray[np.bool_]) -> Ints:
+    """As int64 (n, P); raises UsageError for what cannot be coded."""
+    array = np.asarray(values)
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer) or len(array) != len(held) or array.shape[1] == 0:
+        raise UsageError(f"expected integers of shape ({len(held)}, P), got {array.dtype} {array.shape}")
+    wide = array.astype(np.int64)
+    if wide.size and int(np.abs(wide).max()) > MAX_MAGNITUDE:
+        raise UsageError(f"a value is beyond {MAX_MAGNITUDE}")
+    if (wide[1:] != wide[:-1])[held[1:]].any():
+        raise UsageError("a held frame differs from the frame before it")
+    return wide
+
+
+def _coded(held: NDArray[np.bool_]) -> list[int]:
+    """The frames that are coded: the first, and all that are not held."""
+    return [0, *(np.flatnonzero(~held[1:]) + 1).tolist()] if len(held) else []
+
+
+def _plan(values: Ints, frames: list[int], groups: int, first_mean: int) -> tuple[Ints, Ints]:
+    """Residuals (m, P) of the coded frames and the levels (m, P) they meet."""
+    params = values.shape[1]
+    residuals = np.diff(values[frames], axis=0, prepend=0)
+    magnitudes = np.abs(residuals)
+    levels = np.zeros_like(residuals)
+    spans = bounds(params, groups)
+    contexts = Contexts(params, first_mean)
+    for t in range(len(frames)):
+        for a, b in spans:
+            levels[t, a:b] = contexts.levels(a, b)
+            contexts.saw(a, b, magnitudes[t, a:b])
+        contexts.end_frame()
+    return residuals, levels
+
+
+def _encode(values: Ints, held: NDArray[np.bool_], groups: int, first_mean: int) -> bytes:
+    residuals, levels = _plan(values, _coded(held), groups, first_mean)
+    encoder = RangeEncoder()
+    if not SHIFT_OF_LEVEL[levels].any() and int(np.abs(residuals).max(initial=0)) <= EDGE:
+        encode_values(encoder, residuals.ravel(), levels.ravel())  # one call: nothing comes between the symbols
+    else:
+        for line, level in zip(residuals, levels, strict=True):
+            for a, b in bounds(values.shape[1], groups):
+                encode_values(encoder, line[a:b], level[a:b])
+    return encoder.finish()
+
+
+def _decode(
+    code: bytes, held: NDArray[np.bool_], params: int, groups: int, first_mean: int, name: str
+) -> NDArray[np.int32]:
+    decoder = RangeDecoder(code)
+    frames = _coded(held)
+    residuals = np.zeros((len(held), params), np.int64)
+    spans = bounds(params, groups)
+    contexts = Contexts(params, first_mean)
+    for t in frames:
+        line = residuals[t]
+        for a, b in spans:
+            line[a:b] = decode_values(decoder, contexts.levels(a, b))
+            contexts.saw(a, b, np.abs(line[a:b]))
+        contexts.end_frame()
+    decoder.finish()
+    values = np.cumsum(residuals, axis=0)  # held frames have residual 0
+    check(int(np.abs(values).max(initial=0)) <= MAX_MAGNITUDE, f"a {name} value is beyond {MAX_MAGNITUDE}")
+    return values.astype(np.int32)
+
+
+def final_check(motion: NDArray[np.int32], placement: NDArray[np.int32] | None, seed: int) -> int:
+    """CRC-16 over the values as little-endian int32: all of motion frame by frame, then all of placement."""
+    value = crc16(np.ascontiguousarray(motion, "<i4").tobytes(), seed)
+    return value if placement is None else crc16(np.ascontiguousarray(placement, "<i4").tobytes(), value)
+
+
+def encode_motion(
+    motion: NDArray[np.int32],
+    placement: NDArray[np.int32] | None = None,
+    *,
+    held: NDArray[np.bool_] | None = None,
+    seed: int = CHECK_SEED,
+) -> bytes:
+    """Codes the frames of one segment.
+
+    Args:
+        motion: (n, P) quantised parameters, magnitudes up to 2**30.
+        placement: (n, 4) centre x, centre y, half side, angle; None if the stream has none.
+        held: (n,) True where a frame repeats the one before it.
+        seed: start of the final check, `Header.check_seed` in a stream.
+
+    Raises UsageError if shapes disagree or a held frame is not a repetition.
+    """
+    held = np.zeros(len(motion), bool) if held is None else np.asarray(held, bool)
+    wide = _checked(motion, held)
+    pack = Pack()
+    if placement is not None:
+        places = _checked(placement, held)
+        if places.shape[1] != PLACEMENT_VALUES:
+            raise UsageError(f"placement has {places.shape[1]} values a frame, expected {PLACEMENT_VALUES}")
+        code = _encode(places, held, PLACEMENT_GROUPS, PLACEMENT_FIRST_MEAN)
+        pack.varint(len(code)).raw(code)
+    pack.raw(_encode(wide, held, MOTION_GROUPS, MOTION_FIRST_MEAN))
+    return pack.fixed("H", final_check(motion, placement, seed)).bytes()
+
+
+def split_block(data: bytes, has_placement: bool) -> tuple[bytes, bytes, int]:
+    """Placement code, motion code and final check of an entropy block, without decoding any of it."""
+    take = Take(data, "entropy block")
+    placement = take.raw(take.varint(name="size of the placement code")) if has_placement else b""
+    check(take.left() >= CHECK_BYTES, "entropy block has no final check")
+    motion = take.raw(take.left() - CHECK_BYTES)
+    return placement, motion, take.fixed("H")[0]
+
+
+def decode_motion(
+    data: bytes,
+    frames: int,
+    params: int,
+    *,
+    has_placement: bool = False,
+    held: NDArray[np.bool_] | None = None,
+    seed: int = CHECK_SEED,
+) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
+    """Reads back motion (frames, params) and placement (frames, 4) or None.
+
+    `frames` and `params` must come from checked fields: memory is taken for them. Raises DamagedError if the code is
+    not valid, not canonical, or does not pass the final check.
+    """
+    held = np.zeros(frames, bool) if held is None else held
+    place_code, motion_code, stated = split_block(data, has_placement)
+    placement = None
+    if has_placement:
+        placement = _decode(place_code, held, PLACEMENT_VALUES, PLACEMENT_GROUPS, PLACEMENT_FIRST_MEAN, "placement")
+    motion = _decode(motion_code, held, params, MOTION_GROUPS, MOTION_FIRST_MEAN, "motion")
+    if final_check(motion, placement, seed) != stated:
+        raise DamagedError("the final check fails: written for another model, other tables or another stream")
+    return motion, placement
+
+
+def motion_bits(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """Estimated bits (P,) that each parameter of one segment's motion (n, P) costs. For rate control."""
+    held = np.zeros(len(motion), bool) if held is None else np.asarray(held, bool)
+    residuals, levels = _plan(_checked(motion, held), _coded(held), MOTION_GROUPS, MOTION_FIRST_MEAN)
+    shifts = SHIFT_OF_LEVEL[levels]
+    upper = residuals >> shifts
+    plain = np.abs(upper) <= EDGE
+    bits = load().bits[0][ROW_OF_LEVEL[levels], np.where(plain, upper + EDGE, ESCAPE)] + shifts
+    beyond = np.maximum(np.abs(upper) - EDGE + 3, 4)
+    total: NDArray[np.float64] = (bits + np.where(plain, 0, 2 * np.floor(np.log2(beyond)))).sum(0)
+    return total

@@ -1,0 +1,407 @@
+"""Reads a .fev stream from anything with read(): set-up first, then segment by segment. `writer.py` wrote it.
+
+Two manners. Strict (the default): the first byte that breaks a rule raises a FevError. Salvage: damage is stepped over
+and listed, and every intact segment is delivered; a receiver that joins late is the same case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .audio import AudioConfig
+from .background import Background
+from .chunk import SIGNATURE, Chunk, is_critical
+from .delta import DeltaTensor, decode_delta
+from .errors import (
+    DamagedError,
+    FevError,
+    LimitError,
+    ModelMismatchError,
+    NotFevError,
+    TruncatedError,
+    UnsupportedError,
+    UsageError,
+    check,
+)
+from .header import UNKNOWN_FRAMES, Header
+from .identity import decode_identity
+from .index import End, unpack_index
+from .ledger import Ledger
+from .limits import Limits
+from .meta import Meta, unpack_meta
+from .salvage import ChunkStream, Damage
+from .seeking import Key, locate, read_index
+from .segment import Parts, Segment, parse
+from .source import Source
+
+SETUP = ("HEAD", "IDEN", "DELT", "BGND", "AUDH", "meta")
+_ORDER = {name: place for place, name in enumerate((*SETUP, "SEGM", "indx", "FEND"))}
+_SEGM = _ORDER["SEGM"]
+_FATAL = (LimitError, ModelMismatchError, UnsupportedError)  # of the header: salvage cannot help
+
+
+class Reader:
+    """One pass over a stream.
+
+    Args:
+        stream: anything with read(n) -> bytes; short reads are fine. seek() is used only where it is needed.
+        limits: what to refuse before memory is taken for it.
+        salvage: step over damage instead of raising.
+
+    Attributes:
+        header: Header.
+        identity: (n,) int32, None if it was lost.
+        delta: list of DeltaTensor, or None.
+        background, audio, meta: what the Writer was given, or None.
+        damage: list of Damage found so far, in salvage.
+        end: End(segments, frames, ...) once it was read, else None.
+
+    Raises FevError members. In salvage only when nothing at all can be decoded, when Limits are too small for the
+    stream, or when it was made for other tables or a newer reader.
+    """
+
+    header: Header
+
+    def __init__(self, stream: Any, *, limits: Limits | None = None, salvage: bool = False) -> None:
+        self.limits = limits or Limits()
+        self.salvage = salvage
+        self.identity: NDArray[np.int32] | None = None
+        self.delta: list[DeltaTensor] | None = None
+        self.background: Background | None = None
+        self.audio: AudioConfig | None = None
+        self.meta: Meta | None = None
+        self.damage: list[Damage] = []
+        self.end: End | None = None
+        self._source = Source(stream)
+        self._ledger = Ledger()
+        self._chunks = ChunkStream(self._source, self._ledger, self.limits, salvage)
+        self._digests: dict[str, bytes] = {}
+        self._group: set[str] = set()  # set-up chunks since the last HEAD
+        self._place = -1
+        self._index_at: int | None = None
+        self._next_index = 0
+        self._next_frame = 0
+        self._last_pts: int | None = None
+        self._linear = True  # every segment so far was met, so totals can be compared
+        self._joined = False  # the beginning is missing: nobody knows how many segments went by
+        self._hint: tuple[int, list[int]] | None = None
+        self._pending: Chunk | None = None
+        self._first_segment = 0
+        self._read_signature()
+        self._read_setup()
+
+    # -- set-up --------------------------------------------------------------------------------------------------
+
+    def _read_signature(self) -> None:
+        start = self._source.peek(len(SIGNATURE))
+        if start == SIGNATURE:
+            self._source.skip(len(SIGNATURE))
+            self._ledger.add("header", len(SIGNATURE))
+        elif start and SIGNATURE.startswith(start):
+            raise TruncatedError("the stream ends inside the signature", offset=0)
+        elif not start or not self.salvage:
+            raise NotFevError("not a .fev stream" if start else "the stream is empty", offset=0)
+        else:
+            self._joined = True
+
+    def _read_setup(self) -> None:
+        """Everything up to the first segment whose set-up is known."""
+        while True:
+            chunk = self._next()
+            if chunk is None:
+                break
+            if chunk.type in SETUP:
+                self._take_setup(chunk)
+            elif chunk.type == "SEGM" and not hasattr(self, "header") and self.salvage and not self._source.seekable:
+                self._note(Damage("SEGM", chunk.offset, None, None, "a segment before any header"))
+                self._ledger.chunk("SEGM", len(chunk.payload))
+            else:
+                self._pending = chunk
+                break
+        self._first_segment = chunk.offset if chunk else self._source.offset
+        if self.salvage and self._missing() and self._source.seekable:
+            self._look_ahead()
+        missing = self._missing()
+        if "HEAD" in missing or (missing and not self.salvage):
+            if chunk is None and self.salvage and not self._digests:
+                raise NotFevError("not a .fev stream, or nothing of it is intact", offset=0)
+            cause = TruncatedError if chunk is None else DamagedError
+            raise cause(f"the stream has no {missing[0]} chunk", offset=self._first_segment)
+
+    def _missing(self) -> list[str]:
+        """Set-up chunks the stream must have and we have not met."""
+        if not hasattr(self, "header"):
+            return ["HEAD"]
+        head = self.header
+        wanted = {"IDEN": True, "DELT": head.has_delta, "BGND": head.has_background, "AUDH": head.has_audio}
+        return [name for name, wants in wanted.items() if wants and name not in self._digests]
+
+    def _look_ahead(self) -> None:
+        """The set-up is damaged: its repetition further on will do, if there is one."""
+        back = self._source.offset
+        chunks = ChunkStream(self._source, Ledger(), self.limits, True)
+        while self._missing():
+            chunk = chunks.next()
+            if chunk is None:
+                break
+            if chunk.type in self._missing():
+                self._accept(chunk)
+        self._source.seek(back)
+
+    def _take_setup(self, chunk: Chunk) -> None:
+        """A set-up chunk in its place: the first of its kind, or a repetition that must be the same."""
+        self._ledger.chunk(chunk.type, len(chunk.payload))
+        self._group = {"HEAD"} if chunk.type == "HEAD" else self._group | {chunk.type}
+        known = self._digests.get(chunk.type)
+        if known is None:
+            if not self.salvage and self._first_segment:
+                raise DamagedError(f"a {chunk.type} chunk that was not there at first", offset=chunk.offset)
+            self._accept(chunk)
+        elif known != hashlib.sha256(chunk.payload).digest():
+            self._blame(chunk, DamagedError(f"a repeated {chunk.type} chunk differs from the first"))
+
+    def _accept(self, chunk: Chunk) -> None:
+        name, data = chunk.type, chunk.payload
+        try:
+            if name == "HEAD":
+                self.header = Header.unpack(data, self.limits)
+            elif name == "IDEN":
+                self.identity = decode_identity(data, self.limits)
+            elif name == "DELT":
+                self.delta = decode_delta(data, self.limits)
+            elif name == "BGND":
+                self.background = Background.unpack(data, self.limits)
+            elif name == "AUDH":
+                self.audio = AudioConfig.unpack(data)
+            else:
+                self.meta = unpack_meta(data, self.limits)
+            if name != "HEAD" and not self.salvage and name in ("DELT", "BGND", "AUDH"):
+                flag = {"DELT": "has_delta", "BGND": "has_background", "AUDH": "has_audio"}[name]
+                check(getattr(self.header, flag), f"the header knows of no {name} chunk")
+        except FevError as error:
+            if isinstance(error, _FATAL) and name == "HEAD":
+                raise error.at(offset=chunk.offset) from None
+            self._blame(chunk, error)
+            return
+        self._digests[name] = hashlib.sha256(data).digest()
+
+    # -- chunks --------------------------------------------------------------------------------------------------
+
+    def _next(self) -> Chunk | None:
+        """The next chunk of a known type, in an order that is allowed."""
+        while True:
+            chunk = self._chunks.next()
+            if chunk is None:
+                return None
+            place = _ORDER.get(chunk.type)
+            if place is None:
+                self._ledger.chunk(chunk.type, len(chunk.payload))
+                if self._place < 0 and not self.salvage:
+                    raise DamagedError(f"a {chunk.type} chunk before the header", offset=chunk.offset)
+                if is_critical(chunk.type):
+                    self._blame(chunk, UnsupportedError(f"chunk type {chunk.type} is unknown to this reader"))
+                continue
+            if not self.salvage:
+                self._check_order(chunk, place)
+            self._place = place
+            return chunk
+
+    def _check_order(self, chunk: Chunk, place: int) -> None:
+        again = chunk.type == "HEAD" and self._place == _SEGM
+        onward = place > self._place or place == self._place == _SEGM
+        if self._place < 0 and place != 0:
+            raise DamagedError(f"a {chunk.type} chunk before the header", offset=chunk.offset)
+        if not (again or onward):
+            raise DamagedError(f"a {chunk.type} chunk out of order", offset=chunk.offset)
+        if self._place < _SEGM <= place and self._group != set(self._digests):
+            raise DamagedError("the set-up is repeated in part only", offset=chunk.offset)
+
+    def _blame(self, chunk: Chunk, error: FevError, segment: int | None = None) -> None:
+        """A sound chunk with bad content: raises, or in salvage makes a note."""
+        error.at(offset=chunk.offset, segment=segment)
+        if not self.salvage:
+            raise error
+        seconds = None if segment is None else self.begin(segment)
+        self._note(Damage(chunk.type, chunk.offset, segment, seconds, error.message))
+
+    def _note(self, damage: Damage) -> None:
+        if len(self.damage) < self.limits.max_damage:
+            self.damage.append(damage)
+
+    def begin(self, segment: int) -> float:
+        """Where a lost segment begins, in seconds, as well as can be told."""
+        head = self.header
+        if head.segment_frames and head.pts_step:
+            return head.seconds(segment * head.segment_frames * head.pts_step)
+        return head.seconds(self._last_pts or 0)
+
+    def _settle(self, upto: int | None) -> None:
+        """Turns unreadable regions into damage, now that `upto` is known to be the next segment (None: unknown)."""
+        regions, self._chunks.regions = self._chunks.regions, []
+        if self._joined:
+            offset = regions[0].offset if regions else 0
+            self._note(Damage(None, offset, None, None, "the stream does not begin with the signature"))
+            self._joined, regions = False, [r for r in regions if r.chunk is not None]
+            upto = self._next_index = upto or 0
+            self._linear = upto == 0
+        lost = range(self._next_index, upto) if upto is not None else range(0)
+        if upto is None and any(region.chunk == "SEGM" for region in regions):
+            lost = range(self._next_index, self._next_index + sum(region.chunk == "SEGM" for region in regions))
+        segments = [region for region in regions if region.chunk in ("SEGM", None)]
+        for i, segment in enumerate(lost):
+            region = segments[min(i, len(segments) - 1)] if segments else None
+            offset = region.offset if region else self._source.offset
+            reason = region.reason if region else "the segment is missing"
+            self._note(Damage("SEGM", offset, segment, self.begin(segment), reason))
+        for region in regions:
+            if not (lost and region in segments):
+                self._note(Damage(region.chunk, region.offset, None, None, region.reason))
+        if lost:
+            self._next_index = lost[-1] + 1
+            self._linear = False
+
+    # -- segments ------------------------------------------------------------------------------------------------
+
+    def parts(self) -> Iterator[Parts]:
+        """Segments from here on with their motion still coded: what fev-info needs, and fast."""
+        for _, parts in self._walk():
+            yield parts
+
+    def segments(self) -> Iterator[Segment]:
+        """Segments from here on. In salvage, lost ones are missing here and listed in `damage`."""
+        for chunk, parts in self._walk():
+            try:
+                segment = Segment.from_parts(parts, self.header)
+            except FevError as error:
+                self._blame(chunk, error, parts.index)
+                continue
+            yield segment
+
+    def _walk(self) -> Iterator[tuple[Chunk, Parts]]:
+        while self.end is None:
+            chunk, self._pending = self._pending or self._next(), None
+            if chunk is None:
+                self._cut_off()
+                return
+            if chunk.type == "SEGM":
+                parts = self._take_segment(chunk)
+                if parts is not None:
+                    yield chunk, parts
+            elif chunk.type == "indx":
+                self._take_index(chunk)
+            elif chunk.type == "FEND":
+                self._take_end(chunk)
+            else:
+                self._take_setup(chunk)
+
+    def _take_segment(self, chunk: Chunk) -> Parts | None:
+        try:
+            parts = parse(chunk.payload, self.header, self.limits)
+            if self.salvage:
+                self._settle(max(parts.index, self._next_index))
+            check(parts.index == self._next_index, f"segment {parts.index} where {self._next_index} was expected")
+            if self._linear:
+                check(parts.first_frame == self._next_frame, f"segment {parts.index} does not follow the one before")
+            check(parts.first_frame >= self._next_frame, f"segment {parts.index} begins before the last ended")
+            check(self._last_pts is None or parts.pts[0] > self._last_pts, f"segment {parts.index} goes back in time")
+            check(not parts.audio or self.header.has_audio, "audio in a stream without an audio header")
+        except FevError as error:
+            self._ledger.chunk("SEGM", len(chunk.payload))
+            self._blame(chunk, error, self._next_index)
+            self._linear = False
+            return None
+        self._ledger.chunk("SEGM", len(chunk.payload), parts.sizes)
+        self._next_index += 1
+        self._next_frame = parts.first_frame + len(parts.pts)
+        self._last_pts = int(parts.pts[-1])
+        return parts
+
+    def _take_index(self, chunk: Chunk) -> None:
+        self._ledger.chunk("indx", len(chunk.payload))
+        self._index_at = chunk.offset
+        try:
+            unpack_index(chunk.payload, chunk.offset, self.limits)
+        except FevError as error:
+            self._blame(chunk, error)
+
+    def _take_end(self, chunk: Chunk) -> None:
+        self._ledger.chunk("FEND", len(chunk.payload))
+        try:
+            end = End.unpack(chunk.payload)
+        except FevError as error:
+            self._blame(chunk, error)
+            end = End(self._next_index, self._next_frame, 0)
+        if self.salvage:
+            self._settle(max(self._next_index, min(end.segments, self.limits.max_segments)))
+        self.end = end
+        try:
+            if self._linear:
+                seen = (self._next_index, self._next_frame)
+                check(end[:2] == seen, f"the end counts {end[:2]} segments and frames, there were {seen}")
+                promised = self.header.frame_count
+                check(promised in (UNKNOWN_FRAMES, end.frames), f"the header promised {promised} frames")
+            stated = chunk.offset - end.index_distance if end.index_distance else None
+            check(self.salvage or stated == self._index_at, "the end does not point to the index")
+            check(not self._source.peek(1), "bytes follow the end of the stream")
+        except FevError as error:
+            self._blame(chunk, error)
+
+    def _cut_off(self) -> None:
+        """The stream ended without its end chunk."""
+        if not self.salvage:
+            raise TruncatedError("the stream ends without its end chunk", offset=self._source.offset)
+        had = bool(self._chunks.regions)
+        self._settle(None)
+        if not had:
+            self._note(Damage(None, self._source.offset, None, None, "the stream ends without its end chunk"))
+        self.end = End(self._next_index, self._next_frame, 0)
+
+    # -- seeking -------------------------------------------------------------------------------------------------
+
+    def seek(self, segment: int) -> None:
+        """The next segment delivered will be the one of this index. Raises UsageError if there is none such."""
+        parts = self._seek(lambda parts: parts.index, segment)
+        if parts is None or parts.index != segment:
+            raise UsageError(f"the stream has no segment {segment}")
+
+    def seek_frame(self, frame: int) -> int:
+        """Goes to the segment that holds a frame (counted from 0) and returns its index."""
+        parts = self._seek(lambda parts: parts.first_frame, frame)
+        if parts is None or frame >= parts.first_frame + len(parts.pts):
+            raise UsageError(f"the stream has no frame {frame}")
+        return parts.index
+
+    def seek_pts(self, pts: int) -> int:
+        """Goes to the segment shown at a time (ticks), or to the first if that is later, and returns its index."""
+        parts = self._seek(lambda parts: int(parts.pts[0]), pts) or self._seek(lambda parts: parts.index, 0)
+        if parts is None:
+            raise UsageError("the stream has no segments")
+        return parts.index
+
+    def _seek(self, key: Key, target: int) -> Parts | None:
+        if not self._source.seekable:
+            raise UsageError("the stream cannot seek")
+        if self._hint is None:
+            self._hint = read_index(self._source, self.limits)
+        found = locate(
+            self._source, self.header, self.limits, self._first_segment, self._hint, key, target, self.salvage
+        )
+        if found is None:
+            return None
+        chunk, parts = found
+        self._source.seek(chunk.offset + chunk.size)
+        self._pending, self.end = chunk, None
+        self._chunks.regions = []
+        self._place = _SEGM
+        self._next_index, self._next_frame, self._last_pts = parts.index, parts.first_frame, None
+        self._linear = False
+        return parts
+
+    def sections(self) -> dict[str, int]:
+        """Bytes read so far per section. After one pass without seeking they add up to the stream's length."""
+        return self._ledger.sections()

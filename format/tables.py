@@ -1,0 +1,55 @@
+"""The frozen integer tables, read from `spec/tables/`. `tools/make_tables.py` made them; nothing computes them here.
+
+The file's sha256 stands here and in every header: a reader with other tables refuses instead of decoding nonsense.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FevError
+
+PATH = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
+SHA256 = "11ee0d510adb875c041b1630ff2e5337e5dae4dd630bd48d8bd4afefd5af6c50"
+
+SYMBOLS = 32  # 0..30 are the values -15..15
+ESCAPE = 31
+EDGE = 15
+SHAPES = 3
+ROWS = 36
+LEVELS = 100
+TOTAL_BITS = 16  # the frequencies of a row add up to 2**16
+MEAN_BITS = 16  # mean magnitudes are integers in units of 2**-16
+
+
+class Tables(NamedTuple):
+    thresholds: NDArray[np.int64]  # (LEVELS - 1,) strictly rising; a mean's level is how many of them it reaches
+    frequencies: NDArray[np.int64]  # (SHAPES, ROWS, SYMBOLS)
+    bits: NDArray[np.float64]  # (SHAPES, ROWS, SYMBOLS) cost of a symbol. For estimates in the encoder, never to decode
+
+
+@lru_cache(maxsize=1)
+def load() -> Tables:
+    """Reads and checks the table file. Raises FevError if the installation is damaged."""
+    try:
+        data = PATH.read_bytes()
+    except OSError as error:
+        raise FevError(f"cannot read the entropy tables: {error}") from None
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        raise FevError(f"the entropy tables {PATH.name} are not the ones this version was built with")
+    lines = data.decode("ascii").split("\n")
+    thresholds = np.array(lines[2 : 1 + LEVELS], np.int64)
+    at = 1 + LEVELS
+    shapes = []
+    for _ in range(SHAPES):
+        words = " ".join(lines[at + 1 : at + 1 + ROWS]).split()
+        shapes.append(np.array(words, np.int64).reshape(ROWS, SYMBOLS))
+        at += 1 + ROWS
+    frequencies = np.stack(shapes)
+    return Tables(thresholds, frequencies, TOTAL_BITS - np.log2(frequencies))

@@ -1,0 +1,59 @@
+"""Small stand-ins that tests share: a tiny random model, and a clip of it drawn by arithmetic."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+
+def tiny_modules(seed: int = 0):
+    """Generator at 64 pixels, latent space, inverter and aligner with random weights."""
+    from fev.codec.aligner import Aligner
+    from fev.codec.inverter import Inverter, LatentSpace
+    from fev.codec.stylegan2 import Generator, GeneratorConfig
+
+    torch.manual_seed(seed)
+    generator = Generator(GeneratorConfig(64, (16, 16, 16, 8, 8), 16, 16, 0, noise_size=16))
+    latents = LatentSpace(10, 16, 12, 6)
+    return {
+        "generator": generator.eval(),
+        "latents": latents.eval(),
+        "inverter": Inverter(12).eval(),
+        "aligner": Aligner().eval(),
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_model_bytes() -> bytes:
+    from fev.codec.model import pack
+
+    modules = tiny_modules()
+    names = ["const", "directions"]
+    for i, layer in enumerate(modules["generator"].layers):
+        names += [f"layers.{i}.{part}" for part in ("weight", "bias", "affine.bias")]
+        if layer.has_noise:
+            names.append(f"layers.{i}.noise")
+    config = {"name": "tiny", "basis": "directions", "tuning_scale": dict.fromkeys(names, 0.02)}
+    return pack(modules, torch.ones(12), config)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_model_bytes):
+    from fev.codec.model import load_bytes
+
+    return load_bytes(tiny_model_bytes)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_file(tiny_model_bytes, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    path.write_bytes(tiny_model_bytes)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_sha(tiny_model_bytes) -> str:
+    return hashlib.sha256(tiny_model_bytes).hexdigest()

@@ -1,0 +1,137 @@
+"""Streams that the tests of `format/` share: made by arithmetic, small, and with something of everything in them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from fev.format import AudioConfig, AudioPacket, Background, DeltaTensor, Header, Reader, Segment, Writer
+from fev.format.wire import crc16
+
+MODEL = bytes(range(32))
+
+
+def header(**changes) -> Header:
+    facts = dict(
+        width=256, height=192, time_base=(1, 30), fps=(30, 1), model_sha256=MODEL, params=5, placement=True,
+        segment_frames=6, motion_qp=20, identity_qp=30,
+    )  # fmt: skip
+    return Header(**{**facts, **changes})
+
+
+def motion(frames: int, params: int, scale: float = 1.5, seed: int = 0) -> np.ndarray:
+    """A random walk, (frames, params) int32."""
+    rng = np.random.default_rng(seed)
+    return np.cumsum(np.rint(rng.laplace(0, scale, (frames, params))), axis=0).astype(np.int32)
+
+
+@dataclass
+class Made:
+    data: bytes
+    segments: list[Segment]
+    writer: Writer
+    header: Header
+    given: dict = field(default_factory=dict)
+
+
+def make(
+    segments: int = 3,
+    *,
+    frames: int = 6,
+    audio: bool = True,
+    delta: bool = True,
+    background: bool = True,
+    meta: bool = True,
+    repeat: int = 0,
+    index: bool = True,
+    irregular: bool = False,
+    seed: int = 1,
+    **changes,
+) -> Made:
+    """A whole stream. The last segment is shorter; the second has held frames; `irregular` makes all times uneven."""
+    rng = np.random.default_rng(seed)
+    head = header(segment_frames=0 if irregular else frames, **changes)
+    given = dict(
+        identity=rng.integers(-9, 10, 24).astype(np.int32),
+        delta=[DeltaTensor(7, 1, 2, 3, rng.integers(-2, 3, 40).astype(np.int32))] if delta else None,
+        background=Background(1, 64, 48, 1, False, bytes(rng.integers(0, 256, 20, np.uint8))) if background else None,
+        audio=AudioConfig(bitrate=16000) if audio else None,
+        meta={"writer": "test 1", "synthetic": False} if meta else None,
+    )
+    out = io.BytesIO()
+    writer = Writer(out, head, repeat_header_every=repeat, **given)
+    made = []
+    walk = motion(segments * frames, head.params, seed=seed)
+    places = motion(segments * frames, 4, 3, seed=seed + 1) + np.array([1000, 900, 500, -20], np.int32)
+    pts = np.arange(segments * frames) * head.pts_step
+    if not head.pts_step:
+        pts = np.arange(segments * frames) * 30 * head.fps[1] // head.fps[0]
+    if irregular:
+        pts = np.cumsum(rng.integers(1, 9, segments * frames)) - 3
+    at = 0
+    for i in range(segments):
+        n = frames if i < segments - 1 or segments == 1 else max(1, frames - 2)
+        held = np.zeros(n, bool)
+        if i == 1 and n > 4:
+            held[2:4] = True
+            walk[at + 2 : at + 4] = walk[at + 1]
+            places[at + 2 : at + 4] = places[at + 1]
+        packets = []
+        if audio:
+            packets = [
+                AudioPacket(1600 * at + 960 * k, 960, bytes(rng.integers(0, 256, 9 + k, np.uint8))) for k in range(3)
+            ]
+        segment = Segment(
+            i, at, pts[at : at + n].astype(np.int64), walk[at : at + n].astype(np.int32),
+            places[at : at + n].astype(np.int32) if head.placement else None, held, packets,
+        )  # fmt: skip
+        writer.write_segment(segment)
+        made.append(segment)
+        at += n
+    writer.close(index=index)
+    return Made(out.getvalue(), made, writer, writer.header, given)
+
+
+def same(a: Segment, b: Segment) -> bool:
+    """All content equal."""
+    held = [np.zeros(s.frames, bool) if s.held is None else s.held for s in (a, b)]
+    places = (a.placement is None) == (b.placement is None) and (
+        a.placement is None or np.array_equal(a.placement, b.placement)
+    )
+    return (
+        (a.index, a.first_frame, a.audio) == (b.index, b.first_frame, b.audio)
+        and np.array_equal(a.pts, b.pts)
+        and np.array_equal(a.motion, b.motion)
+        and places
+        and np.array_equal(*held)
+    )
+
+
+def read(data: bytes, **options) -> tuple[Reader, list[Segment]]:
+    reader = Reader(io.BytesIO(data), **options)
+    return reader, list(reader.segments())
+
+
+def chunk(name: str, payload: bytes) -> bytes:
+    """A chunk built by hand, from the text of the spec."""
+    head = name.encode() + struct.pack("<I", len(payload))[:3]
+    crc = zlib.crc32(head + payload)
+    return b"\xf5\xed" + head + struct.pack("<H", crc16(head)) + payload + struct.pack("<I", crc)
+
+
+def chunks(data: bytes) -> list[tuple[str, int, bytes]]:
+    """(type, offset, payload) of every chunk of an undamaged stream."""
+    at, out = 8, []
+    while at < len(data):
+        size = int.from_bytes(data[at + 6 : at + 9], "little")
+        out.append((data[at + 2 : at + 6].decode(), at, data[at + 11 : at + 11 + size]))
+        at += 15 + size
+    return out
+
+
+def rebuild(parts: list[tuple[str, bytes]]) -> bytes:
+    """A stream from chunk types and payloads, with sound checks."""
+    return b"\x89FEV\r\n\x1a\n" + b"".join(chunk(name, payload) for name, payload in parts)

@@ -1,0 +1,173 @@
+"""Motion, identity and delta come back exactly, cost what they should, and refuse what they cannot say."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from fev.format.delta import DeltaTensor, decode_delta, delta_bits, encode_delta
+from fev.format.errors import DamagedError, FevError, LimitError, UsageError
+from fev.format.identity import decode_identity, encode_identity
+from fev.format.limits import Limits
+from fev.format.motion import decode_motion, encode_motion, motion_bits, split_block
+from fev.format.values import MAX_MAGNITUDE
+from fev.format.wire import Pack
+from streams import motion
+
+
+def entropy_bytes(values: np.ndarray) -> float:
+    """Zero-order entropy of a row of integers."""
+    counts = np.unique(values, return_counts=True)[1]
+    return float(-(counts * np.log2(counts / len(values))).sum() / 8)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_motion_round_trip(seed):
+    rng = np.random.default_rng(seed)
+    frames, params = int(rng.integers(1, 25)), int(rng.integers(1, 41))
+    scale = 10 ** rng.uniform(-1, 7.5)
+    held = rng.random(frames) < 0.2
+    values = np.cumsum(rng.laplace(0, scale, (frames, params)), axis=0).clip(-MAX_MAGNITUDE, MAX_MAGNITUDE)
+    values = values.astype(np.int32)
+    places = rng.integers(-20000, 20000, (frames, 4)).astype(np.int32)
+    for t in range(1, frames):
+        if held[t]:
+            values[t], places[t] = values[t - 1], places[t - 1]
+    block = encode_motion(values, places, held=held, seed=seed)
+    got, got_places = decode_motion(block, frames, params, has_placement=True, held=held, seed=seed)
+    assert got.dtype == np.int32 and np.array_equal(got, values) and np.array_equal(got_places, places)
+    size = len(split_block(block, True)[1])
+    assert abs(motion_bits(values, held).sum() / 8 - size) < 4 + 0.01 * size
+
+
+def test_motion_literal_block():
+    values = np.array([[0, 5, -40], [1, 5, -41], [1, 5, -41], [300, 4, -41]], np.int32)
+    held = np.array([False, False, True, False])
+    assert encode_motion(values, held=held).hex() == "6fc768574aa77b8e721959"
+
+
+def test_extremes():
+    values = np.array([[MAX_MAGNITUDE], [-MAX_MAGNITUDE], [MAX_MAGNITUDE]], np.int32)
+    assert np.array_equal(decode_motion(encode_motion(values), 3, 1)[0], values)
+    with pytest.raises(UsageError):
+        encode_motion(values + 1)
+
+
+def test_still_motion_costs_next_to_nothing():
+    assert len(encode_motion(np.zeros((60, 35), np.int32))) < 40
+
+
+def test_held_frames_must_repeat():
+    with pytest.raises(UsageError):
+        encode_motion(motion(4, 3), held=np.array([False, True, False, False]))
+
+
+def test_final_check_notices_another_model_and_other_values():
+    values = motion(10, 5)
+    block = encode_motion(values, seed=1)
+    for wrong in (dict(seed=2), dict(frames=9), dict(params=6)):
+        facts = {**dict(frames=10, params=5, seed=1), **wrong}
+        with pytest.raises(DamagedError):
+            decode_motion(block, facts["frames"], facts["params"], seed=facts["seed"])
+
+
+def test_every_flip_in_a_motion_block_is_noticed_without_the_crc():
+    values = motion(12, 6, 0.7)
+    block = encode_motion(values)
+    for bit in range(8 * len(block)):
+        broken = bytearray(block)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(FevError):
+            decode_motion(bytes(broken), 12, 6)
+
+
+@pytest.mark.parametrize(
+    ("count", "scale"), [(1, 3), (7, 1000), (512, 4), (512, 40), (7168, 0.5), (500, 3e8), (64, 0.001)]
+)
+def test_identity_round_trip(count, scale):
+    values = np.random.default_rng(0).laplace(0, scale, count).clip(-MAX_MAGNITUDE, MAX_MAGNITUDE).astype(np.int32)
+    data = encode_identity(values)
+    assert np.array_equal(decode_identity(data), values)
+    if count > 500 and scale < 100:
+        assert len(data) < 1.12 * entropy_bytes(values) + 16
+
+
+def test_identity_refusals():
+    with pytest.raises(UsageError):
+        encode_identity(np.zeros(0, np.int32))
+    with pytest.raises(UsageError):
+        encode_identity(np.zeros(3))
+    data = encode_identity(np.arange(50, dtype=np.int32))
+    with pytest.raises(LimitError):
+        decode_identity(data, Limits(max_identity_values=49))
+    for cut in range(len(data)):
+        with pytest.raises(DamagedError):
+            decode_identity(data[:cut])
+
+
+LAWS = {
+    "laplace": lambda rng, n: rng.laplace(0, 0.6, n),
+    "spike": lambda rng, n: rng.laplace(0, 3, n) * (rng.random(n) < 0.15),
+    "normal": lambda rng, n: rng.normal(0, 1.2, n),
+    "large": lambda rng, n: rng.laplace(0, 9, n),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize(("count", "tensors", "slack"), [(3000, 6, 1.08), (60000, 30, 1.03)])
+def test_delta_is_near_its_entropy(law, count, tensors, slack):
+    rng = np.random.default_rng(3)
+    given = [
+        DeltaTensor(5 * i, 1, 2, 3, np.rint(LAWS[law](rng, count // tensors)).astype(np.int32)) for i in range(tensors)
+    ]
+    data = encode_delta(given)
+    got = decode_delta(data)
+    for a, b in zip(given, got, strict=True):
+        assert (a.key, a.variant, a.rank, a.step) == (b.key, b.variant, b.rank, b.step)
+        assert np.array_equal(a.values, b.values)
+    bound = entropy_bytes(np.concatenate([tensor.values for tensor in given]))
+    assert len(data) - 8 * tensors < slack * bound
+    assert sum(delta_bits(tensor.values) for tensor in given) / 8 < 1.1 * bound + 4 * tensors
+
+
+def test_delta_literal():
+    data = encode_delta([DeltaTensor(1, 0, 1, 4, np.array([0, 1, -1, 0, 0, 99, 0, 0], np.int32))])
+    assert data.hex() == "010100000104640894f1c3699913"
+
+
+def test_delta_refusals():
+    one = DeltaTensor(1, 0, 1, 4, np.arange(20, dtype=np.int32))
+    for wrong in ([], [one, one], [DeltaTensor(1, 0, 1, 4, np.zeros(0, np.int32))]):
+        with pytest.raises(UsageError):
+            encode_delta(wrong)
+    data = encode_delta([one])
+    with pytest.raises(LimitError):
+        decode_delta(data, Limits(max_delta_values=19))
+    for cut in range(len(data)):
+        with pytest.raises(DamagedError):
+            decode_delta(data[:cut])
+    carried = bytearray(data)
+    carried[6] = 255  # carry on from a tensor that is not there
+    with pytest.raises(DamagedError):
+        decode_delta(bytes(carried))
+
+
+@pytest.mark.parametrize("measure", ["seconds", "bytes"])
+def test_bombs_of_counts_take_neither_time_nor_memory(measure):
+    """Some twenty bytes that announce as many values as the limits allow."""
+    identity = Pack().varint(Limits.max_identity_values).fixed("BB", 0, 0).raw(b"\0\0").bytes()
+    tensor = Pack().varint(1).fixed("HBBBB", 1, 0, 1, 1, 0).varint(Limits.max_delta_values).raw(b"\0\0").bytes()
+    if measure == "bytes":
+        tracemalloc.start()
+    start = time.process_time()
+    for decode, data in ((decode_identity, identity), (decode_delta, tensor)):
+        with pytest.raises(DamagedError):
+            decode(data)
+    if measure == "bytes":
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 64 << 20
+    else:
+        assert time.process_time() - start < 1.0

@@ -1,0 +1,146 @@
+"""The generator against the public reference (golden fixture), and its fast path against its slow one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fev.codec.stylegan2 import Generator, GeneratorConfig, upsample_rgb
+from golden import synth
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def from_rosinality(state: dict[str, np.ndarray], generator: Generator) -> None:
+    """Fill a generator from the keys of rosinality's layout (research notes, section 3)."""
+    own: dict[str, np.ndarray] = {"const": state["input.input"], "w_avg": generator.w_avg.numpy()}
+    for i in range(generator.config.mapping_layers):
+        for part in ("weight", "bias"):
+            own[f"mapping.layers.{i}.{part}"] = state[f"style.{i + 1}.{part}"]
+    conv = rgb = 0
+    for index, spec in enumerate(generator.table):
+        if spec.kind == "rgb":
+            name = "to_rgb1" if rgb == 0 else f"to_rgbs.{rgb - 1}"
+            own[f"layers.{index}.bias"] = state[f"{name}.bias"].reshape(3)
+            rgb += 1
+        else:
+            name = "conv1" if conv == 0 else f"convs.{conv - 1}"
+            own[f"layers.{index}.bias"] = state[f"{name}.activate.bias"]
+            own[f"layers.{index}.noise_strength"] = state[f"{name}.noise.weight"].reshape(())
+            own[f"layers.{index}.noise"] = state[f"noises.noise_{conv}"]
+            conv += 1
+        own[f"layers.{index}.weight"] = state[f"{name}.conv.weight"][0]
+        own[f"layers.{index}.affine.weight"] = state[f"{name}.conv.modulation.weight"]
+        own[f"layers.{index}.affine.bias"] = state[f"{name}.conv.modulation.bias"]
+    generator.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in own.items()})
+
+
+@pytest.fixture(scope="module")
+def reference():
+    manifest = synth.load_manifest(str(GOLDEN / "ros_32.json"))
+    arrays = np.load(GOLDEN / "ros_32.npz")
+    generator = Generator(GeneratorConfig(32, (512, 512, 512, 512), 512, 512, 8)).eval()
+    from_rosinality(synth.state_dict(manifest, check=True), generator)
+    return generator, arrays, manifest
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("impl", ["ref", "fast"])
+@pytest.mark.parametrize("name", ["image", "image_offset", "image_offset_rgb"])
+def test_equals_the_public_reference(reference, impl, name):
+    generator, arrays, manifest = reference
+    styles = generator.styles(torch.from_numpy(arrays["w_plus"]))
+    for layer, channel, value in manifest["offsets"].get(name, []):
+        styles[layer][:, channel] += value
+    image = generator.synthesis(styles, impl=impl).numpy()
+    # the fixture's tolerance is for one order of summation; activations modulated instead of
+    # weights round differently, by a few units in the last place of values up to 7
+    np.testing.assert_allclose(image, arrays[name], rtol=0, atol=2 * manifest["outputs"][name]["atol"])
+
+
+@torch.no_grad()
+def test_mapping_and_styles_equal_the_reference(reference):
+    generator, arrays, manifest = reference
+    w = generator.mapping(torch.from_numpy(arrays["z"])).numpy()
+    np.testing.assert_allclose(w, arrays["w"], rtol=0, atol=manifest["outputs"]["w"]["atol"])
+    for layer, style in enumerate(generator.styles(torch.from_numpy(arrays["w_plus"]))):
+        np.testing.assert_allclose(style.numpy(), arrays[f"s{layer:02d}"], rtol=0, atol=1e-5)
+
+
+def small_generator(noise_size: int = 0) -> Generator:
+    torch.manual_seed(0)
+    generator = Generator(GeneratorConfig(64, (24, 16, 16, 8, 8), 32, 32, 0, noise_size)).eval()
+    for layer in generator.layers:
+        layer.bias.data.normal_(0, 0.2)
+        if layer.has_noise:
+            layer.noise_strength.data.fill_(0.3)
+    return generator
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("noise_size", [0, 16])
+def test_fast_path_equals_the_slow_one(noise_size):
+    generator = small_generator(noise_size)
+    styles = generator.styles(torch.randn(3, 10, 32))
+    slow, fast = (generator.synthesis(styles, impl=impl) for impl in ("ref", "fast"))
+    torch.testing.assert_close(fast, slow, rtol=0, atol=2e-5)
+
+
+@torch.no_grad()
+def test_shared_styles_are_folded_without_changing_the_picture():
+    generator = small_generator()
+    ws = torch.randn(3, 10, 32)
+    ws[:, 5:] = ws[:1, 5:]
+    torch.testing.assert_close(generator(ws, moving=5), generator(ws), rtol=0, atol=2e-5)
+
+
+@torch.no_grad()
+def test_half_precision_stays_near():
+    generator = small_generator()
+    ws = torch.randn(2, 10, 32)
+    full = generator(ws)
+    # bf16 keeps 8 bits: through 9 convolutions the picture moves by well under 5 % of its spread
+    error = (generator(ws, dtype=torch.bfloat16) - full).square().mean().sqrt()
+    assert error < 0.05 * full.std()
+
+
+@torch.no_grad()
+def test_smaller_size_is_the_skip_image():
+    generator = small_generator()
+    ws = torch.randn(1, 10, 32)
+    assert generator(ws, size=16).shape == (1, 3, 16, 16)
+    with pytest.raises(ValueError, match="size 48"):
+        generator(ws, size=48)
+
+
+def test_rgb_upsampling_is_the_filter_of_the_paper():
+    """[1,3,3,1] upsampling of an impulse: taps 1/4, 3/4, 3/4, 1/4 along each axis."""
+    impulse = torch.zeros(1, 3, 4, 4)
+    impulse[..., 0, 2] = 1
+    row = torch.tensor([0.0, 0.0, 0.0, 0.25, 0.75, 0.75, 0.25, 0.0])
+    expected = torch.tensor([0.75, 0.75, 0.25, 0, 0, 0, 0, 0])[:, None] * row[None]
+    torch.testing.assert_close(upsample_rgb(impulse)[0, 0], expected)
+
+
+@pytest.mark.parametrize("resolution", [32, 64, 128, 256, 512, 1024])
+def test_layer_numbering(resolution):
+    """Style layers in StyleSpace order: 26 at 1024, 20 at 256; toRGB at 1, 4, 7, ...; W+ index as in the paper notes."""
+    levels = resolution.bit_length() - 2
+    config = GeneratorConfig(resolution, (4,) * levels, 4, 4, 0)
+    table = Generator(config).table
+    assert len(table) == config.num_layers == 3 * levels - 1
+    assert [i for i, s in enumerate(table) if s.kind == "rgb"] == list(range(1, len(table), 3))
+    assert table[-1].w_index == config.num_ws - 1
+    if resolution == 1024:
+        assert len(table) == 26 and [s.w_index for s in table[:7]] == [0, 1, 1, 2, 3, 3, 4]
+
+
+def test_bad_configurations_are_refused():
+    with pytest.raises(ValueError, match="resolution"):
+        GeneratorConfig(48, (4,) * 4)
+    with pytest.raises(ValueError, match="channel"):
+        GeneratorConfig(64, (4,) * 4)
+    with pytest.raises(ValueError, match="W\\+"):
+        small_generator().styles(torch.zeros(1, 9, 32))

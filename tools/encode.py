@@ -1,0 +1,83 @@
+"""fev-encode: a video to a `.fev` file.  The work is done by `fev.codec.encoder`."""
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from .common import (
+    add_device, add_output, count, input_file, output_file, parser, percent, print_json, progress, run, say, seconds, setup_device,
+)  # fmt: skip
+
+
+def arguments() -> Any:
+    options = parser("fev-encode", "Encode a talking-head video into a .fev file.")
+    options.add_argument("input", help="video file, or - for standard input")
+    options.add_argument("output", help=".fev file, or - for standard output")
+    options.add_argument("--model", default="base-256", help="built-in model name or model file (default: base-256)")
+    options.add_argument("--preset", choices=("fast", "medium", "slow"), default="medium")
+    options.add_argument("--quality", type=percent, default=60, help="0 to 100 (default: 60)")
+    options.add_argument("--identity-budget", type=count, metavar="BYTES", help="bytes for identity and weight delta")
+    options.add_argument("--face", type=count, default=0, metavar="N", help="which face, by size: 0 is the largest")
+    options.add_argument("--crop", action="store_true", help="code the aligned square alone, without the background")
+    options.add_argument("--no-audio", action="store_true", help="leave the sound out")
+    options.add_argument("--audio-bitrate", type=count, default=16_000, metavar="BPS", help="of Opus (default: 16000)")
+    options.add_argument("--start", type=seconds, metavar="S", help="begin at this second")
+    options.add_argument("--duration", type=seconds, metavar="S", help="seconds to encode")
+    add_device(options)
+    add_output(options)
+    return options.parse_args()
+
+
+def work() -> int:
+    args = arguments()
+    device = setup_device(args.device, args.threads)
+    from ..codec.encoder import EncodeOptions, encode
+
+    options = EncodeOptions(
+        model=args.model, preset=args.preset, quality=args.quality, identity_budget=args.identity_budget,
+        face=args.face, crop=args.crop, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
+        start=args.start, duration=args.duration, device=str(device),
+    )  # fmt: skip
+    with input_file(args.input) as src, output_file(args.output, args.force, (args.input,)) as dst, Stages() as stages:
+        report = encode(src, dst, options, stages)
+    if args.json:
+        print_json(asdict(report))
+    else:
+        rate = 8 * report.bytes / report.duration_s / 1000 if report.duration_s else 0.0
+        say(
+            f"{report.frames} frames, {report.duration_s:.2f} s -> {report.bytes} bytes, {rate:.2f} kbit/s, "
+            f"{report.seconds:.1f} s of work" + (f", {report.held} frames held" if report.held else "")
+        )
+    return 0
+
+
+class Stages:
+    """One progress bar after another, named by the encoder's stages."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.bar: Any = None
+        self.done = 0
+
+    def __enter__(self) -> Stages:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage != self.name:
+            self.__exit__()
+            self.name, self.done = stage, 0
+            self.bar = progress(total or None, stage, "step" if stage == "tune" else "frame")
+        self.bar.update(done - self.done)
+        self.done = done
+
+
+def main() -> None:
+    run(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""`fev-info`: what a .fev file holds and what each part costs; `--verify` decodes every symbol of it.
+
+Imports `format/` only: no picture is drawn, so no torch is needed and the answer comes at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..format.reader import Reader
+from ..format.verify import VerifyReport, verify
+from .common import input_file, parser, print_json, run, say
+
+_MODELS = Path(__file__).resolve().parent.parent / "codec" / "models"
+
+
+def printable(text: str) -> str:
+    """Text from a file, safe for a terminal: control characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def model_name(sha256: str) -> str | None:
+    """Name of a model that comes with the package, by its hash; None for any other."""
+    for path in sorted(_MODELS.glob("*.sha256")):
+        if path.read_text().split()[:1] == [sha256]:
+            return path.stem
+    return None
+
+
+def describe(stream: BinaryIO) -> dict[str, Any]:
+    """All facts about a stream, without decoding its motion. Raises FevError."""
+    reader = Reader(stream)
+    header = reader.header
+    segments = frames = held = packets = 0
+    first_pts, last_pts = None, 0
+    for parts in reader.parts():
+        segments += 1
+        frames += len(parts.pts)
+        held += int(parts.held.sum())
+        packets += len(parts.audio)
+        first_pts = int(parts.pts[0]) if first_pts is None else first_pts
+        last_pts = int(parts.pts[-1])
+    # A frame lasts until the next one; the last lasts as long as the nominal rate says.
+    duration = 0.0 if first_pts is None else header.seconds(last_pts - first_pts) + header.fps[1] / header.fps[0]
+    sections = reader.sections()
+    model = header.model_sha256.hex()
+    audio = reader.audio
+    background = reader.background
+    return {
+        "version": header.writer_version,
+        "min_reader_version": header.min_reader_version,
+        "model": {"name": model_name(model), "sha256": model},
+        "width": header.width,
+        "height": header.height,
+        "fps": list(header.fps),
+        "time_base": list(header.time_base),
+        "frames": frames,
+        "segments": segments,
+        "held_frames": held,
+        "duration_s": round(duration, 6),
+        "params": header.params,
+        "motion_qp": header.motion_qp,
+        "identity_qp": header.identity_qp,
+        "crop": header.crop,
+        "placement": header.placement,
+        "synthetic": header.synthetic,
+        "colour": {
+            "matrix": header.matrix,
+            "primaries": header.primaries,
+            "transfer": header.transfer,
+            "full_range": bool(header.full_range),
+        },
+        "identity_values": 0 if reader.identity is None else len(reader.identity),
+        "delta": {
+            "tensors": len(reader.delta or ()),
+            "values": sum(len(tensor.values) for tensor in reader.delta or ()),
+        },
+        "background": None if background is None else {"width": background.width, "height": background.height},
+        "audio": None
+        if audio is None
+        else {
+            "codec": "opus",
+            "channels": audio.channels,
+            "sample_rate": audio.sample_rate,
+            "bitrate": audio.bitrate,
+            "packets": packets,
+        },
+        "meta": reader.meta or {},
+        "bytes": sum(sections.values()),
+        "sections": sections,
+    }
+
+
+def render(facts: dict[str, Any]) -> str:
+    """The same for people."""
+    frames, seconds = facts["frames"], facts["duration_s"]
+    model = facts["model"]
+    num, den = facts["fps"]
+    place = "crop" if facts["crop"] else "pasted back" if facts["placement"] else "whole picture"
+    lines = [
+        f".fev version {facts['version']}, {facts['width']}x{facts['height']} ({place}), {num / den:.6g} fps, "
+        f"{frames} frames, {seconds:.3f} s, {facts['segments']} segments",
+        f"model {model['name'] or 'not in this package'} {model['sha256']}",
+    ]
+    if facts["synthetic"]:
+        lines.append("synthetic: the motion is not the recorded person's own")
+    audio = facts["audio"]
+    if audio:
+        lines.append(f"audio {audio['codec']}, {audio['channels']} channels, {audio['packets']} packets")
+    for key, value in facts["meta"].items():
+        lines.append(f"{printable(key)}: {printable(str(value))}")
+    lines.append(f"{'section':<12}{'bytes':>12}{'bits/frame':>12}{'kbit/s':>10}{'share':>8}")
+    total = facts["bytes"]
+    for name, size in [*facts["sections"].items(), ("total", total)]:
+        bits = 8 * size
+        per_frame = f"{bits / frames:.2f}" if frames else "-"
+        rate = f"{bits / seconds / 1000:.3f}" if seconds else "-"
+        lines.append(f"{name:<12}{size:>12}{per_frame:>12}{rate:>10}{size / total:>8.1%}")
+    return "\n".join(lines)
+
+
+def _report(report: VerifyReport, as_json: bool) -> int:
+    if as_json:
+        damage = [entry._asdict() for entry in report.damage]
+        print_json({"ok": report.ok, "segments": report.segments, "frames": report.frames, "damage": damage})
+    elif report.ok:
+        print(f"ok: {report.segments} segments, {report.frames} frames")
+    else:
+        for entry in report.damage:
+            say(f"damaged: {entry}")
+        say(f"{report.segments} segments, {report.frames} frames are intact")
+    return 0 if report.ok else 1
+
+
+def work(arguments: list[str] | None = None) -> int:
+    """The command. Returns its exit status; raises FevError if the file is bad."""
+    options = parser("fev-info", "Show what a .fev file holds and what each part of it costs.")
+    options.add_argument("file", help="a .fev file, or - for standard input")
+    options.add_argument("--json", action="store_true", help="print one JSON object")
+    options.add_argument("--verify", action="store_true", help="decode every symbol; exit 1 and say where on damage")
+    chosen = options.parse_args(arguments)
+    with input_file(chosen.file) as stream:
+        if chosen.verify:
+            return _report(verify(stream), chosen.json)
+        facts = describe(stream)
+    if chosen.json:
+        print_json(facts)
+    else:
+        print(render(facts))
+    return 0
+
+
+def main() -> None:
+    """Entry point. Exit 0 good, 1 the file is bad, 2 wrong usage."""
+    run(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The model card's figures: how well a model reproduces faces and clips that it was not trained on.
+
+Encoder alone; after 100 steps in the latent space; after tuning within 4, 16 and 64 KB.  PSNR over
+the aligned square and over its face region, at 256.
+
+    python -m fev.tools.train.evaluate --data DIR --model base-256 [--faces 40] [--frames 24] [--out card.json]
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...codec.delta import step_size
+from ...codec.encoder import IDENTITY_CODE
+from ...codec.model import Model, load_model, to_numpy
+from ...codec.motion import MotionSettings, fit_motion
+from ...codec.render import Renderer
+from ...codec.tune import ClipFit, TuneSettings
+from .export import as_pictures
+
+BUDGETS = (4_000, 16_000, 64_000)
+STEPS = ((128, 150), (256, 40))
+
+
+def psnr(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> float:
+    error = (a.astype(np.float64) - b) ** 2
+    mean = error.mean((1, 2, 3)) if mask is None else error[:, mask].mean((1, 2))
+    return float((10 * np.log10(255**2 / np.maximum(mean, 1e-9))).mean())
+
+
+def face_region() -> np.ndarray:
+    """The middle of the square, where the face is: an ellipse about eyes and mouth."""
+    v = (np.arange(256) + 0.5) / 128 - 1
+    x, y = np.meshgrid(v, v)
+    return (x / 0.52) ** 2 + ((y - 0.14) / 0.7) ** 2 < 1
+
+
+def latent_steps(model: Model, crops: Tensor, identity: Tensor, motion: Tensor, steps: int, shared: bool) -> np.ndarray:
+    """Optimise identity (one for all when `shared`) and motion with frozen weights; returns pictures."""
+    if shared:
+        settings = TuneSettings(steps=((128, steps),), batch=8)
+        fit = ClipFit(model, crops, identity.mean(0), motion, settings, 0, step_size(IDENTITY_CODE))
+        fit.run()
+        return draw(model, fit, crops)
+    rows = []
+    for i in range(len(crops)):
+        settings = TuneSettings(steps=((128, steps),), batch=1)
+        fit = ClipFit(model, crops[i : i + 1], identity[i], motion[i : i + 1], settings, 0, step_size(IDENTITY_CODE))
+        fit.run()
+        rows.append(draw(model, fit, crops[i : i + 1]))
+    return np.concatenate(rows)
+
+
+def draw(model: Model, fit: ClipFit, crops: Tensor) -> np.ndarray:
+    """Pictures after quantisation, with the motion fitted again to what was quantised."""
+    identity, delta = fit.finish()
+    renderer = Renderer(model, identity, delta, identity_code=IDENTITY_CODE, motion_code=36, dtype=torch.float32)
+    motion = fit_motion(renderer, crops, fit.motion.detach(), MotionSettings(steps=6))
+    with torch.no_grad():
+        return np.concatenate([to_numpy(renderer.draw_values(motion[i : i + 8])) for i in range(0, len(motion), 8)])
+
+
+def measure(model: Model, crops: np.ndarray, shared: bool) -> tuple[dict[str, list[float]], list[np.ndarray]]:
+    """Rows of (PSNR, face PSNR) by stage for pictures of one clip (shared) or of many people."""
+    x = as_pictures(crops)
+    with torch.no_grad():
+        identity, motion = model.inverter(x)
+        w = model.latents(identity.mean(0, keepdim=True).expand(len(x), -1) if shared else identity, motion)
+        plain = np.concatenate([to_numpy(model.generator(w[i : i + 8])) for i in range(0, len(w), 8)])
+    pictures = {"encoder": plain, "latent_100": latent_steps(model, x, identity, motion, 100, shared)}
+    for budget in BUDGETS:
+        if shared:
+            rank = 2 if budget < 8_000 else 4 if budget < 32_000 else 8
+            settings = TuneSettings(steps=STEPS, rank=rank)
+            fit = ClipFit(model, x, identity.mean(0), motion, settings, budget, step_size(IDENTITY_CODE))
+            fit.run()
+            pictures[f"delta_{budget // 1000}k"] = draw(model, fit, x)
+    region = face_region()
+    return {k: [psnr(v, crops), psnr(v, crops, region)] for k, v in pictures.items()}, [crops, *pictures.values()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default="base-256")
+    parser.add_argument("--faces", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--out", type=Path, default=Path("card.json"))
+    args = parser.parse_args()
+    model = load_model(args.model)
+    rows = json.loads((args.data / "faces.json").read_text())
+    held = [i for i, r in enumerate(rows) if r["held_out"]]
+    faces = np.load(args.data / "faces.npy", mmap_mode="r")[held[:: max(1, len(held) // args.faces)][: args.faces]]
+    table: dict[str, dict[str, list[float]]] = {}
+    table["held-out faces"], sheet = measure(model, faces, shared=False)
+    save_sheet(sheet, args.out.with_suffix(".faces.png"))
+    frames = np.load(args.data / "frames.npy", mmap_mode="r")
+    sheets: list[list[np.ndarray]] = []
+    for r in json.loads((args.data / "frames.json").read_text()):
+        if r["held_out"]:
+            started = time.time()
+            index = r["first"] + np.linspace(0, r["count"] - 1, min(args.frames, r["count"])).astype(int)
+            table[r["name"]], pictures = measure(model, frames[index], shared=True)
+            sheets.append([p[:: max(1, len(p) // 2)][:2] for p in pictures])
+            print(r["name"], {k: np.round(v, 2).tolist() for k, v in table[r["name"]].items()}, f"{time.time() - started:.0f} s", flush=True)
+            args.out.write_text(json.dumps(table, indent=1))
+    save_sheet([np.concatenate(column) for column in zip(*sheets, strict=True)], args.out.with_suffix(".clips.png"))
+    args.out.write_text(json.dumps(table, indent=1))
+    print(json.dumps(table, indent=1))
+
+
+def save_sheet(rows: list[np.ndarray], path: Path) -> None:
+    """Contact sheet: a row a stage, the source on top, at half size."""
+    half = [np.concatenate([p[::2, ::2] for p in row[:16]], 1) for row in rows]
+    Image.fromarray(np.concatenate(half, 0)).save(path)
+
+
+if __name__ == "__main__":
+    main()
