@@ -7,6 +7,7 @@
 The work is done in `fev.codec` (pictures) and `fev.format` (bytes).  Importing this package does
 not import torch: what draws pictures loads when it is first used.
 """
+
 from __future__ import annotations
 
 import builtins

@@ -4,6 +4,7 @@ A placement is a row (cx, cy, half, angle): centre and half side of the square i
 frame, angle in radians, positive clockwise on the screen.  `fev.codec.aligner` is the network,
 `fev.codec.paste` puts the square back.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -63,9 +64,7 @@ def compose(rough: np.ndarray, params: np.ndarray) -> np.ndarray:
     cx, cy, half, angle = rough.T
     a, b, px, py = params[:, :4].T
     c, s = half * np.cos(angle), half * np.sin(angle)
-    return np.stack(
-        [cx + c * px - s * py, cy + s * px + c * py, half * np.hypot(a, b), angle + np.arctan2(b, a)], 1
-    )
+    return np.stack([cx + c * px - s * py, cy + s * px + c * py, half * np.hypot(a, b), angle + np.arctan2(b, a)], 1)
 
 
 class FaceTracker:
@@ -120,9 +119,7 @@ class FaceTracker:
         small = frame[: frame.shape[0] // factor * factor, : frame.shape[1] // factor * factor]
         grey = small.mean(2).reshape(small.shape[0] // factor, factor, small.shape[1] // factor, factor).mean((1, 3))
         side = min(grey.shape)
-        boxes = self._cascade.detect_multi_scale(
-            grey.astype(np.uint8), 1.2, 1, (max(24, side // 12),) * 2, (side,) * 2
-        )
+        boxes = self._cascade.detect_multi_scale(grey.astype(np.uint8), 1.2, 1, (max(24, side // 12),) * 2, (side,) * 2)
         return [
             [
                 (b["c"] + b["width"] / 2) * factor,

@@ -8,7 +8,10 @@ A placement is a row (cx, cy, half, angle): centre and half side of the FFHQ squ
 frame, angle in radians, positive clockwise on the screen.  The network works in units of the rough
 square it sees: x and y from -1 to 1.
 """
+
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -29,7 +32,7 @@ class Aligner(nn.Module):
         super().__init__()
         widths = [3, width, 2 * width, 4 * width, 8 * width, 12 * width]
         layers: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (a, b) in enumerate(pairwise(widths)):
             layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.SiLU()]
             if i:
                 layers += [nn.Conv2d(b, b, 3, padding=1, groups=b), nn.BatchNorm2d(b), nn.SiLU()]

@@ -1,4 +1,5 @@
 """The still picture behind the face: made from a few frames, coded once as an AV1 still."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -17,7 +18,7 @@ def make_plate(frames: list[np.ndarray], placements: np.ndarray) -> np.ndarray:
     placements: (N, 4), those of the clip.  The median takes out what moves in front of a still
     background; the part that is never seen costs no bits.
     """
-    height, width = frames[0].shape[:2]
+    height = frames[0].shape[0]
     plate = np.empty_like(frames[0])
     for top in range(0, height, MEDIAN_ROWS):
         rows = np.stack([f[top : top + MEDIAN_ROWS] for f in frames])

@@ -1,9 +1,10 @@
 """The decoder: a `.fev` stream in, pictures out; written to video by `fev.codec.mux` or taken as arrays."""
+
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, BinaryIO
 
@@ -22,6 +23,7 @@ from .render import Renderer
 from .still import decode_still
 
 BATCH = 8  # frames drawn at once
+SOUND_CLOCK = Fraction(1, 48_000)
 SYNTHETIC_MARK = "synthetic: the motion in this video was not performed by the person shown"
 
 
@@ -65,7 +67,9 @@ class FrameDecoder:
         h = self.header = reader.header
         self.model = model or load_for(h.model_sha256.hex(), options.model)
         if self.model.latents.directions.shape[0] != h.params:
-            raise FevError(f"the file has {h.params} motion parameters, the model {self.model.latents.directions.shape[0]}")
+            raise FevError(
+                f"the file has {h.params} motion parameters, the model {self.model.latents.directions.shape[0]}"
+            )
         self.renderer = Renderer(
             self.model, reader.identity, reader.delta or [], identity_code=h.identity_qp, motion_code=h.motion_qp,
             device=torch.device(options.device),
@@ -167,12 +171,12 @@ def decode(
                 continue
             if window.after(segment):
                 break
-            for packet in segment.audio:
-                if options.container != "y4m" and window.wants_sound(packet.pts):
-                    writer.write_audio(window.shift_sound(packet))
+            for packet in segment.audio if options.container != "y4m" else ():
+                if window.wants(packet.pts, SOUND_CLOCK):
+                    writer.write_audio(replace(packet, pts=packet.pts - round(window.origin / SOUND_CLOCK)))
             for pts, picture in decoder.frames(iter([segment])):
-                if window.wants(pts):
-                    writer.write(picture, pts)
+                if window.wants(pts, time_base):
+                    writer.write(picture, pts - round(window.origin / time_base))
                     count += 1
             total = 0 if h.frame_count == 0xFFFFFFFF else h.frame_count
             progress("decode", count, total)
@@ -191,35 +195,29 @@ class _Window:
         self.start = Fraction(options.start or 0).limit_denominator(1_000_000)
         length = None if options.duration is None else Fraction(options.duration).limit_denominator(1_000_000)
         self.stop = None if length is None else self.start + length
-        self.time_base, self.tick = time_base, 1 / fps / time_base
-        self.first: int | None = None
+        self.time_base, self.frame = time_base, 1 / fps
+        self.first: Fraction | None = None
 
     def see(self, segment: Segment) -> None:
+        """Set the clock by the first segment; a lost beginning leaves it where its first frame would have been."""
         if self.first is None:
-            # a damaged start leaves the clock where the first intact frame would have it
-            self.first = int(segment.pts[0]) - round(segment.first_frame * self.tick)
+            self.first = int(segment.pts[0]) * self.time_base - segment.first_frame * self.frame
 
-    def seconds(self, pts: int) -> Fraction:
-        return (pts - (self.first or 0)) * self.time_base
+    @property
+    def origin(self) -> Fraction:
+        """Seconds to take off all times, so that a part begins at 0; a whole file keeps its times."""
+        return (self.first or Fraction(0)) + self.start if self.start else Fraction(0)
+
+    def seconds(self, pts: int, time_base: Fraction) -> Fraction:
+        return pts * time_base - (self.first or Fraction(0))
 
     def before(self, segment: Segment) -> bool:
-        return self.seconds(int(segment.pts[-1])) < self.start
+        return self.seconds(int(segment.pts[-1]), self.time_base) < self.start
 
     def after(self, segment: Segment) -> bool:
-        return self.stop is not None and self.seconds(int(segment.pts[0])) >= self.stop
+        return self.stop is not None and self.seconds(int(segment.pts[0]), self.time_base) >= self.stop
 
-    def wants(self, pts: int) -> bool:
-        at = self.seconds(pts)
-        return at >= self.start and (self.stop is None or at < self.stop)
-
-    def wants_sound(self, pts: int) -> bool:
-        at = Fraction(pts, 48_000)
+    def wants(self, pts: int, time_base: Fraction) -> bool:
+        """Whether the part holds this time; a whole file also holds sound from before its first frame."""
+        at = self.seconds(pts, time_base)
         return (not self.start or at >= self.start) and (self.stop is None or at < self.stop)
-
-    def shift_sound(self, packet: Any) -> Any:
-        """Sound times count from the first frame of the file; the writer counts from the first it is given."""
-        if not self.start:
-            return packet
-        from dataclasses import replace
-
-        return replace(packet, pts=packet.pts - round(self.start * 48_000))

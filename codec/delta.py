@@ -6,6 +6,7 @@ else changes densely.  `scale` is the model's measured size of a change that mov
 unit, so one quantiser step fits all tensors.  `fev.format.delta` holds the bytes, `fev.codec.tune`
 finds the values.
 """
+
 from __future__ import annotations
 
 import copy

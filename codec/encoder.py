@@ -4,6 +4,7 @@ Stages: survey (align, invert) -> identity and weight delta (`tune`) -> motion a
 quantised (`motion`) -> segments.  Preset `fast` is one pass, feed-forward, and streams; `medium`
 and `slow` look at the whole clip first and keep its aligned squares in a temporary file.
 """
+
 from __future__ import annotations
 
 import time
@@ -110,7 +111,9 @@ def motion_code(quality: float) -> int:
 IDENTITY_CODE = step_code(0.12)
 
 
-def encode(src: Source, dst: BinaryIO, options: EncodeOptions, progress: Progress = lambda s, d, t: None) -> EncodeReport:
+def encode(
+    src: Source, dst: BinaryIO, options: EncodeOptions, progress: Progress = lambda s, d, t: None
+) -> EncodeReport:
     """Encode `src` into the open stream `dst`.  Raises FevError."""
     with ExitStack() as stack:
         model = load_model(options.model)
@@ -127,7 +130,11 @@ class _Encoder:
 
     def run(self, src: Source, dst: BinaryIO) -> EncodeReport:
         started = time.perf_counter()
-        file = self.stack.enter_context(rereadable(src)) if not hasattr(src, "__fspath__") and not isinstance(src, str) else src
+        file = (
+            self.stack.enter_context(rereadable(src))
+            if not hasattr(src, "__fspath__") and not isinstance(src, str)
+            else src
+        )
         video = self.stack.enter_context(open_video(file, self.options.start, self.options.duration))
         info = video.info
         audio = open_audio(file, info, bitrate=self.options.audio_bitrate) if self.options.audio else None
@@ -142,10 +149,17 @@ class _Encoder:
             frames = self._thorough(survey, dst)
         assert survey.aligned is not None
         return EncodeReport(
-            frames=frames, held=survey.held, width=self.header.width, height=self.header.height,
-            duration_s=float(self.end - info.start_time), bytes=self.writer.bytes_written,
-            preset=self.options.preset, model=self.model.name, aligned=survey.aligned,
-            seconds=time.perf_counter() - started, stages=self.stages,
+            frames=frames,
+            held=survey.held,
+            width=self.header.width,
+            height=self.header.height,
+            duration_s=float(self.end - info.start_time),
+            bytes=self.writer.bytes_written,
+            preset=self.options.preset,
+            model=self.model.name,
+            aligned=survey.aligned,
+            seconds=time.perf_counter() - started,
+            stages=self.stages,
         )
 
     # -- presets
@@ -205,8 +219,13 @@ class _Encoder:
         budget = DEFAULT_BUDGET if self.options.identity_budget is None else self.options.identity_budget
         rank = self.model.latents.basis.shape[0]
         fit = ClipFit(
-            self.model, store.read(chosen), best_identity(identity, motion), motion[chosen], settings,
-            max(0, budget - rank) if budget > rank else 0, step_size(IDENTITY_CODE),
+            self.model,
+            store.read(chosen),
+            best_identity(identity, motion),
+            motion[chosen],
+            settings,
+            max(0, budget - rank) if budget > rank else 0,
+            step_size(IDENTITY_CODE),
         )
         total = sum(n for _, n in settings.steps)
         ticks = iter(range(1, total + 1))
@@ -281,7 +300,12 @@ class _Encoder:
     # -- writing
 
     def _start(
-        self, survey: Survey, dst: BinaryIO, identity: Tensor | np.ndarray, delta: list[DeltaTensor], plate: np.ndarray | None
+        self,
+        survey: Survey,
+        dst: BinaryIO,
+        identity: Tensor | np.ndarray,
+        delta: list[DeltaTensor],
+        plate: np.ndarray | None,
     ) -> None:
         from .background import encode_plate
 
@@ -317,7 +341,7 @@ class _Encoder:
         return int(np.clip(round(float(self.info.fps)), 1, 120))
 
     def _write(self, pts: list[int], motion: np.ndarray, placement: list[np.ndarray], held: np.ndarray) -> None:
-        """Hand over a segment.  It is written when the next frame is there: the last one takes the sound that is left."""
+        """Hand over a segment.  It is written when the next frame is there; the last takes the sound that is left."""
         self._flush()
         self.end = (pts[-1] + self._tick()) * self.info.time_base
         self.pending = Segment(
@@ -329,8 +353,7 @@ class _Encoder:
 
     def _flush(self, last: bool = False) -> None:
         if self.pending is not None:
-            until = None if last else self.end - self.info.start_time
-            self.writer.write_segment(replace(self.pending, audio=self.sound.until(until)))
+            self.writer.write_segment(replace(self.pending, audio=self.sound.until(None if last else self.end)))
             self.pending = None
 
     def _tick(self) -> int:
@@ -356,7 +379,7 @@ class _Sound:
         self._next = next(self._packets, None)
 
     def until(self, seconds: Fraction | None) -> list[AudioPacket]:
-        """Packets that begin before `seconds` after the first frame; None for all that is left."""
+        """Packets that begin before `seconds` on the clock of the pts; None for all that is left."""
         out: list[AudioPacket] = []
         while self._next is not None and (seconds is None or self._next.pts < seconds * 48_000):
             out.append(self._next)

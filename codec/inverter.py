@@ -4,6 +4,7 @@ The latent of a frame is `w+ = mean + identity @ basis + motion @ directions`.  
 once a clip; `motion` holds the 35 parameters of a frame (design section 4, basis "directions": one
 linear map, as Bounareli et al. 2022, no search in the decoder).  Training: `fev.tools.train.prior`.
 """
+
 from __future__ import annotations
 
 import torch

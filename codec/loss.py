@@ -1,4 +1,5 @@
 """Picture losses shared by the training of the prior and by the fitting of a clip."""
+
 from __future__ import annotations
 
 import torch

@@ -4,6 +4,7 @@ It holds the generator, the latent space, the inverter and the aligner.  Loading
 from the file: tensors and JSON only, checked against the configuration.  `fev.tools.train.export`
 writes it; the header of a `.fev` file carries the sha256 of the model that decodes it.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from ..format.errors import FevError, ModelMismatchError
 from .aligner import Aligner
-from .inverter import PARAMS, Inverter, LatentSpace
+from .inverter import Inverter, LatentSpace
 from .stylegan2 import Generator, GeneratorConfig
 
 BUILT_IN = Path(__file__).parent / "models"
@@ -121,7 +122,10 @@ def build(config: dict) -> tuple[Generator, LatentSpace, Inverter, Aligner]:
     try:
         g = config["generator"]
         resolution, w_dim, rank, motion_ws = (
-            int(g["resolution"]), int(g["w_dim"]), int(config["rank"]), int(config["motion_ws"])
+            int(g["resolution"]),
+            int(g["w_dim"]),
+            int(config["rank"]),
+            int(config["motion_ws"]),
         )
         channels = tuple(int(c) for c in g["channels"])
         shape = GeneratorConfig(
@@ -166,7 +170,9 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
     if scale is None or scale.shape != (latents.basis.shape[0],):
         raise ModelMismatchError("model file lacks identity_scale")
     tuning = {str(k): float(v) for k, v in config.get("tuning_scale", {}).items()}
-    return Model(str(config.get("name", "?"))[:64], digest, config, generator, latents, inverter, aligner, scale, tuning)
+    return Model(
+        str(config.get("name", "?"))[:64], digest, config, generator, latents, inverter, aligner, scale, tuning
+    )
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> tuple[Path, str | None]:
@@ -202,7 +208,9 @@ def load_for(sha256: str, name_or_path: str | os.PathLike[str] | None = None) ->
     for path in sorted(BUILT_IN.glob("*.sha256")):
         if path.read_text().split()[0] == sha256:
             return load_model(path.stem)
-    raise ModelMismatchError(f"the file needs model {sha256[:16]}..., which is not installed; name it with --model FILE")
+    raise ModelMismatchError(
+        f"the file needs model {sha256[:16]}..., which is not installed; name it with --model FILE"
+    )
 
 
 def pick_dtype(device: torch.device) -> torch.dtype:

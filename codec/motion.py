@@ -4,6 +4,7 @@ The parameters of a block of frames are optimised together (never one optimiser 
 started from the inverter, with a small price on change from frame to frame: it takes out jitter
 and it is what the entropy coder charges for.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """Put the decoded square back into the frame: the inverse of `fev.codec.align.extract`, with a soft edge."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """From the integers of a file to aligned pictures: what the encoder fits against and the decoder shows."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

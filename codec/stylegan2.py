@@ -11,10 +11,12 @@ weights of every sample, as the StyleGAN2 paper writes it (section 2.2, eq. 1-3)
 modulates the activations, which is the same arithmetic in another order and lets one convolution
 serve the whole batch.  Where all samples share one style, the fast path folds it into the weights.
 """
+
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -139,7 +141,7 @@ class StyleLayer(nn.Module):
         return F.conv2d(x, weight.to(dtype), self.bias.to(dtype))
 
     def _conv_ref(self, x: Tensor, style: Tensor) -> Tensor:
-        n, _, h, w = x.shape
+        n = x.shape[0]
         style = style.expand(n, -1)
         weight = self.weight * self.gain  # (O, C, 3, 3)
         weight = weight[None] * style[:, None, :, None, None]  # (N, O, C, 3, 3)
@@ -199,9 +201,7 @@ class Mapping(nn.Module):
     def __init__(self, config: GeneratorConfig):
         super().__init__()
         widths = [config.z_dim] + [config.w_dim] * config.mapping_layers
-        self.layers = nn.ModuleList(
-            EqualLinear(a, b, lr_mul=0.01) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(EqualLinear(a, b, lr_mul=0.01) for a, b in pairwise(widths))
 
     def forward(self, z: Tensor) -> Tensor:
         x = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)

@@ -3,6 +3,7 @@
 Frames come out in order with a delay of a few frames, because the smoothing looks ahead; memory is
 that of those frames.  `fev.codec.encoder` consumes it.
 """
+
 from __future__ import annotations
 
 import tempfile

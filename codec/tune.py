@@ -5,6 +5,7 @@ Pivotal tuning (Roich et al. 2021) with the pivots free to move, the weights cha
 steered until the delta's estimated bits meet the budget.  What comes out is integers; whatever is
 fitted after sees exactly what the decoder will see.
 """
+
 from __future__ import annotations
 
 import math
@@ -22,6 +23,7 @@ from .delta import DENSE, FACTOR_U, FACTOR_V, Tunable, expand, step_code, step_s
 from .loss import fitting_loss, importance
 from .model import Model
 
+DEAD = 0.6  # values below this many steps become zero
 Progress = Callable[[int], None]
 
 
@@ -46,7 +48,16 @@ class ClipFit:
     crops: (K, 3, S, S) pictures, -1 to 1.  identity: (rank,).  motion: (K, 35).
     """
 
-    def __init__(self, model: Model, crops: Tensor, identity: Tensor, motion: Tensor, settings: TuneSettings, budget: int, identity_step: float):
+    def __init__(
+        self,
+        model: Model,
+        crops: Tensor,
+        identity: Tensor,
+        motion: Tensor,
+        settings: TuneSettings,
+        budget: int,
+        identity_step: float,
+    ):
         self.model, self.crops, self.settings, self.budget = model, crops, settings, budget
         self.identity_step = identity_step
         self.identity = (identity / model.identity_scale).clone().requires_grad_()
@@ -74,8 +85,10 @@ class ClipFit:
         """Changed tensors of the generator, and the changed directions."""
         changed: dict[str, Tensor] = {}
         directions = self.model.latents.directions
+        step = step_size(step_code(self.settings.step))
         for t in self.known:
-            delta = expand(t, self.parts[t.key], self.scale(t))
+            parts = {k: v if k == FACTOR_U else straight_through(v, step, DEAD) for k, v in self.parts[t.key].items()}
+            delta = expand(t, parts, self.scale(t))
             if t.name == "directions":
                 directions = directions + delta
             else:
@@ -126,7 +139,11 @@ class ClipFit:
             weight = importance(size)
             for _ in range(steps):
                 for group in optimiser.param_groups:
-                    group["lr"] = group["initial"] * min(1, (done + 1) / 10) * (0.05 + 0.95 * math.cos(0.5 * math.pi * done / total))
+                    group["lr"] = (
+                        group["initial"]
+                        * min(1, (done + 1) / 10)
+                        * (0.05 + 0.95 * math.cos(0.5 * math.pi * done / total))
+                    )
                 index = torch.randperm(len(truth), generator=order)[: self.settings.batch]
                 out = self.render(index, size, *self.effective())
                 loss = fitting_loss(out, truth[index], weight)
@@ -142,11 +159,11 @@ class ClipFit:
 
     def _steer(self, done: float) -> None:
         """Multiply the price by how far the estimate is off; the budget tightens over the run."""
-        bits = 8 * len(encode_delta(self.quantised()))
+        bits = 8 * coded_size(self.quantised())
         aim = 8 * self.budget * (1 + max(0.0, 0.6 - done))
         self.price = float(np.clip(self.price * (bits / aim) ** 0.5, 1e-9, 1e-3))
 
-    def quantised(self, dead: float = 0.6) -> list[DeltaTensor]:
+    def quantised(self, dead: float = DEAD) -> list[DeltaTensor]:
         """The delta as integers: uniform steps with a dead zone; factors that vanish are dropped."""
         out: list[DeltaTensor] = []
         code = step_code(self.settings.step)
@@ -178,16 +195,27 @@ class ClipFit:
         identity = (self.identity.detach() / self.identity_step).round().numpy().astype(np.int32)
         if not self.parts:
             return identity, []
-        low, high = 0.5, 64.0
+        low, high = DEAD, 64.0
         tensors = self.quantised(low)
-        if len(encode_delta(tensors)) <= self.budget:
+        if coded_size(tensors) <= self.budget:
             return identity, tensors
         for _ in range(24):  # widen the dead zone until the bytes fit
             middle = math.sqrt(low * high)
             tensors = self.quantised(middle)
-            low, high = (low, middle) if len(encode_delta(tensors)) <= self.budget else (middle, high)
+            low, high = (low, middle) if coded_size(tensors) <= self.budget else (middle, high)
         tensors = self.quantised(high)
-        return identity, tensors if len(encode_delta(tensors)) <= self.budget else []
+        return identity, tensors if coded_size(tensors) <= self.budget else []
+
+
+def straight_through(value: Tensor, step: float, dead: float) -> Tensor:
+    """Quantise in the forward pass, pass the gradient as if nothing had happened: the fit sees what
+    the decoder will see, and a value has to earn its way out of the dead zone."""
+    return value + (shrink_round(value.detach() / step, dead) * step - value.detach())
+
+
+def coded_size(tensors: list[DeltaTensor]) -> int:
+    """Bytes of a delta in the file, without its chunk."""
+    return len(encode_delta(tensors)) if tensors else 0
 
 
 def shrink_round(x: Tensor, dead: float) -> Tensor:

@@ -2,7 +2,8 @@
 
 Every parameter keeps a running mean of its residuals' magnitudes over the frames of a segment. Inside a frame the
 parameters go in groups, and a group's means are scaled by how much larger or smaller than expected the groups before it
-turned out: faces move all at once. Means are integers in units of 2**-16; `spec/fev-1.md` has the same in pseudo-code.
+turned out: faces move all at once. A segment's first frame, and the means before anything was seen, go by two levels
+that the encoder sends. Means are integers in units of 2**-16; `spec/fev-1.md` has the same in pseudo-code.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .tables import MEAN_BITS
-from .values import level_of
+from .values import level_of, mean_of_level
 
 ONE = 1 << MEAN_BITS
-START_MEAN = 3 * ONE // 4  # before anything was seen
 QUICK_FRAMES = 5  # frames of the segment, after its first, that move the means by 1/4; later ones move them by 1/8
 GAIN_ONE = 256
 GAIN_LEAST = 16
@@ -37,10 +37,10 @@ class Contexts:
     Within a frame call `levels(a, b)` then `saw(a, b, magnitudes)` for each group, then `end_frame()`.
     """
 
-    def __init__(self, params: int, first_mean: int) -> None:
-        self._mean: Ints = np.full(params, START_MEAN, np.int64)
+    def __init__(self, params: int, first_level: int, start_level: int) -> None:
+        self._mean: Ints = np.full(params, mean_of_level(start_level), np.int64)
         self._magnitude: Ints = np.zeros(params, np.int64)
-        self._first = first_mean * ONE
+        self._first = first_level
         self._frame = 0
         self._seen = ONE
         self._expected = ONE
@@ -48,19 +48,16 @@ class Contexts:
     def levels(self, a: int, b: int) -> Ints:
         """Levels (b - a,) for the residuals of parameters a to b - 1 in the frame at hand."""
         if self._frame == 0:
-            # Nothing to go by but the values themselves, which are not residuals here: one mean serves them all.
-            return np.broadcast_to(level_of(np.array(self._first)), b - a)
+            return np.full(b - a, self._first, np.int64)
         gain = min(max((self._seen * GAIN_ONE) // self._expected, GAIN_LEAST), GAIN_MOST)
         return level_of(self._mean[a:b] * gain >> 8)
 
     def saw(self, a: int, b: int, magnitudes: Ints) -> None:
         """Takes note of |residual| (b - a,) of the group just coded."""
-        total = int(np.add.reduce(magnitudes))
         if self._frame == 0:
-            self._first = (self._first + total * ONE // (b - a)) >> 1
             return
         self._magnitude[a:b] = magnitudes
-        self._seen += total << MEAN_BITS
+        self._seen += int(np.add.reduce(magnitudes)) << MEAN_BITS
         self._expected += int(np.add.reduce(self._mean[a:b]))
 
     def end_frame(self) -> None:

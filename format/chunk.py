@@ -23,6 +23,7 @@ HEAD_BYTES = 11
 TAIL_BYTES = 4
 FRAME_BYTES = HEAD_BYTES + TAIL_BYTES
 MAX_PAYLOAD = (1 << 24) - 1
+_WINDOW = 256  # small, because on a slow live stream every byte looked at is time to wait
 
 
 class Chunk(NamedTuple):
@@ -88,7 +89,7 @@ def next_sync(source: Source) -> bool:
     """Moves on, by at least one byte, to the next place that has a sync and a sound chunk header. False at the end."""
     source.skip(1)
     while True:
-        window = source.peek(1 << 12)
+        window = source.peek(_WINDOW)
         at = window.find(SYNC)
         while at >= 0:
             head = source.peek(at + HEAD_BYTES)[at:]
@@ -96,7 +97,7 @@ def next_sync(source: Source) -> bool:
                 source.skip(at)
                 return True
             at = window.find(SYNC, at + 1)
-        if len(window) < 1 << 12:
+        if len(window) < _WINDOW:
             source.skip(len(window))
             return False
         source.skip(len(window) - len(SYNC) + 1)

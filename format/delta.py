@@ -133,7 +133,7 @@ def encode_delta(tensors: Sequence[DeltaTensor]) -> bytes:
     """Codes tensors in the order given. Raises UsageError for repeated keys and values out of range."""
     if not tensors:
         raise UsageError("a delta has at least one tensor")
-    if len({tensor.key for tensor in tensors}) != len(tensors):
+    if len({(tensor.key, tensor.variant) for tensor in tensors}) != len(tensors):
         raise UsageError("a delta tensor appears twice")
     pack = Pack().varint(len(tensors))
     encoder = RangeEncoder()
@@ -176,7 +176,7 @@ def decode_delta(data: bytes, limits: Limits | None = None) -> list[DeltaTensor]
             raise LimitError(f"more than {limits.max_delta_values} delta values")
         tensors.append((*fields, count))
     check(tensors, "the delta has no tensor")
-    check(len({fields[0] for fields in tensors}) == len(tensors), "a delta tensor appears twice")
+    check(len({fields[:2] for fields in tensors}) == len(tensors), "a delta tensor appears twice")
     check(take.left() >= 2, "delta ends early")
     decoder = RangeDecoder(take.raw(take.left() - 2))
     stated = take.fixed("H")[0]

@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 from .adaptive import Contexts, bounds
 from .entropy import RangeDecoder, RangeEncoder
 from .errors import DamagedError, UsageError, check
-from .tables import EDGE, ESCAPE, load
-from .values import MAX_MAGNITUDE, ROW_OF_LEVEL, SHIFT_OF_LEVEL, decode_values, encode_values
+from .tables import EDGE, ESCAPE, LEVELS, MEAN_BITS, load
+from .values import MAX_MAGNITUDE, ROW_OF_LEVEL, SHIFT_OF_LEVEL, decode_values, encode_values, level_of
 from .wire import Pack, Take, crc16
 
 PLACEMENT_VALUES = 4  # centre x, centre y, half side in 1/8 pixel; angle in 2*pi/16384
 MOTION_GROUPS = 5
-MOTION_FIRST_MEAN = 16
 PLACEMENT_GROUPS = 2
-PLACEMENT_FIRST_MEAN = 1024
 CHECK_SEED = 0xFFFF
 CHECK_BYTES = 2
 
@@ -47,24 +45,34 @@ def _coded(held: NDArray[np.bool_]) -> list[int]:
     return [0, *(np.flatnonzero(~held[1:]) + 1).tolist()] if len(held) else []
 
 
-def _plan(values: Ints, frames: list[int], groups: int, first_mean: int) -> tuple[Ints, Ints]:
-    """Residuals (m, P) of the coded frames and the levels (m, P) they meet."""
+def _level(magnitudes: Ints, factor: int) -> int:
+    """Level of the mean of some magnitudes, times a factor."""
+    if not magnitudes.size:
+        return 0
+    return int(level_of(np.array(factor * (int(magnitudes.sum()) << MEAN_BITS) // magnitudes.size)))
+
+
+def _plan(values: Ints, frames: list[int], groups: int) -> tuple[Ints, Ints, bytes]:
+    """Residuals (m, P) of the coded frames, the levels (m, P) they meet, and the two levels to begin with."""
     params = values.shape[1]
     residuals = np.diff(values[frames], axis=0, prepend=0)
     magnitudes = np.abs(residuals)
     levels = np.zeros_like(residuals)
+    # Starting too high costs less than too low: the means fall as fast as they rise, but a large residual under a
+    # small mean is dear. Twice the mean was best or nearly so on all material tried.
+    begin = bytes([_level(magnitudes[:1], 1), _level(magnitudes[1:], 2)])
     spans = bounds(params, groups)
-    contexts = Contexts(params, first_mean)
+    contexts = Contexts(params, *begin)
     for t in range(len(frames)):
         for a, b in spans:
             levels[t, a:b] = contexts.levels(a, b)
             contexts.saw(a, b, magnitudes[t, a:b])
         contexts.end_frame()
-    return residuals, levels
+    return residuals, levels, begin
 
 
-def _encode(values: Ints, held: NDArray[np.bool_], groups: int, first_mean: int) -> bytes:
-    residuals, levels = _plan(values, _coded(held), groups, first_mean)
+def _encode(values: Ints, held: NDArray[np.bool_], groups: int) -> bytes:
+    residuals, levels, begin = _plan(values, _coded(held), groups)
     encoder = RangeEncoder()
     if not SHIFT_OF_LEVEL[levels].any() and int(np.abs(residuals).max(initial=0)) <= EDGE:
         encode_values(encoder, residuals.ravel(), levels.ravel())  # one call: nothing comes between the symbols
@@ -72,18 +80,16 @@ def _encode(values: Ints, held: NDArray[np.bool_], groups: int, first_mean: int)
         for line, level in zip(residuals, levels, strict=True):
             for a, b in bounds(values.shape[1], groups):
                 encode_values(encoder, line[a:b], level[a:b])
-    return encoder.finish()
+    return begin + encoder.finish()
 
 
-def _decode(
-    code: bytes, held: NDArray[np.bool_], params: int, groups: int, first_mean: int, name: str
-) -> NDArray[np.int32]:
-    decoder = RangeDecoder(code)
-    frames = _coded(held)
+def _decode(data: bytes, held: NDArray[np.bool_], params: int, groups: int, name: str) -> NDArray[np.int32]:
+    check(len(data) >= 2 and max(data[:2]) < LEVELS, f"the {name} has no level to begin with")
+    decoder = RangeDecoder(data[2:])
     residuals = np.zeros((len(held), params), np.int64)
     spans = bounds(params, groups)
-    contexts = Contexts(params, first_mean)
-    for t in frames:
+    contexts = Contexts(params, *data[:2])
+    for t in _coded(held):
         line = residuals[t]
         for a, b in spans:
             line[a:b] = decode_values(decoder, contexts.levels(a, b))
@@ -125,16 +131,16 @@ def encode_motion(
         places = _checked(placement, held)
         if places.shape[1] != PLACEMENT_VALUES:
             raise UsageError(f"placement has {places.shape[1]} values a frame, expected {PLACEMENT_VALUES}")
-        code = _encode(places, held, PLACEMENT_GROUPS, PLACEMENT_FIRST_MEAN)
-        pack.varint(len(code)).raw(code)
-    pack.raw(_encode(wide, held, MOTION_GROUPS, MOTION_FIRST_MEAN))
+        track = _encode(places, held, PLACEMENT_GROUPS)
+        pack.varint(len(track)).raw(track)
+    pack.raw(_encode(wide, held, MOTION_GROUPS))
     return pack.fixed("H", final_check(motion, placement, seed)).bytes()
 
 
 def split_block(data: bytes, has_placement: bool) -> tuple[bytes, bytes, int]:
-    """Placement code, motion code and final check of an entropy block, without decoding any of it."""
+    """Placement track, motion track and final check of an entropy block, without decoding any of it."""
     take = Take(data, "entropy block")
-    placement = take.raw(take.varint(name="size of the placement code")) if has_placement else b""
+    placement = take.raw(take.varint(name="size of the placement")) if has_placement else b""
     check(take.left() >= CHECK_BYTES, "entropy block has no final check")
     motion = take.raw(take.left() - CHECK_BYTES)
     return placement, motion, take.fixed("H")[0]
@@ -155,11 +161,11 @@ def decode_motion(
     not valid, not canonical, or does not pass the final check.
     """
     held = np.zeros(frames, bool) if held is None else held
-    place_code, motion_code, stated = split_block(data, has_placement)
+    place_track, motion_track, stated = split_block(data, has_placement)
     placement = None
     if has_placement:
-        placement = _decode(place_code, held, PLACEMENT_VALUES, PLACEMENT_GROUPS, PLACEMENT_FIRST_MEAN, "placement")
-    motion = _decode(motion_code, held, params, MOTION_GROUPS, MOTION_FIRST_MEAN, "motion")
+        placement = _decode(place_track, held, PLACEMENT_VALUES, PLACEMENT_GROUPS, "placement")
+    motion = _decode(motion_track, held, params, MOTION_GROUPS, "motion")
     if final_check(motion, placement, seed) != stated:
         raise DamagedError("the final check fails: written for another model, other tables or another stream")
     return motion, placement
@@ -168,7 +174,7 @@ def decode_motion(
 def motion_bits(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """Estimated bits (P,) that each parameter of one segment's motion (n, P) costs. For rate control."""
     held = np.zeros(len(motion), bool) if held is None else np.asarray(held, bool)
-    residuals, levels = _plan(_checked(motion, held), _coded(held), MOTION_GROUPS, MOTION_FIRST_MEAN)
+    residuals, levels, _ = _plan(_checked(motion, held), _coded(held), MOTION_GROUPS)
     shifts = SHIFT_OF_LEVEL[levels]
     upper = residuals >> shifts
     plain = np.abs(upper) <= EDGE

@@ -6,17 +6,10 @@ and listed, and every intact segment is delivered; a receiver that joins late is
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .audio import AudioConfig
-from .background import Background
 from .chunk import SIGNATURE, Chunk, is_critical
-from .delta import DeltaTensor, decode_delta
 from .errors import (
     DamagedError,
     FevError,
@@ -28,25 +21,23 @@ from .errors import (
     UsageError,
     check,
 )
-from .header import UNKNOWN_FRAMES, Header
-from .identity import decode_identity
+from .header import UNKNOWN_FRAMES
 from .index import End, unpack_index
 from .ledger import Ledger
 from .limits import Limits
-from .meta import Meta, unpack_meta
-from .salvage import ChunkStream, Damage
+from .salvage import ChunkStream, Damage, settle
 from .seeking import Key, locate, read_index
 from .segment import Parts, Segment, parse
+from .setup import SETUP, Setup
 from .source import Source
 
-SETUP = ("HEAD", "IDEN", "DELT", "BGND", "AUDH", "meta")
 _ORDER = {name: place for place, name in enumerate((*SETUP, "SEGM", "indx", "FEND"))}
 _SEGM = _ORDER["SEGM"]
 _FATAL = (LimitError, ModelMismatchError, UnsupportedError)  # of the header: salvage cannot help
 
 
-class Reader:
-    """One pass over a stream.
+class Reader(Setup):
+    """One pass over a stream. What its set-up holds are attributes inherited from Setup.
 
     Args:
         stream: anything with read(n) -> bytes; short reads are fine. seek() is used only where it is needed.
@@ -54,10 +45,6 @@ class Reader:
         salvage: step over damage instead of raising.
 
     Attributes:
-        header: Header.
-        identity: (n,) int32, None if it was lost.
-        delta: list of DeltaTensor, or None.
-        background, audio, meta: what the Writer was given, or None.
         damage: list of Damage found so far, in salvage.
         end: End(segments, frames, ...) once it was read, else None.
 
@@ -65,22 +52,14 @@ class Reader:
     stream, or when it was made for other tables or a newer reader.
     """
 
-    header: Header
-
     def __init__(self, stream: Any, *, limits: Limits | None = None, salvage: bool = False) -> None:
-        self.limits = limits or Limits()
+        super().__init__(limits or Limits())
         self.salvage = salvage
-        self.identity: NDArray[np.int32] | None = None
-        self.delta: list[DeltaTensor] | None = None
-        self.background: Background | None = None
-        self.audio: AudioConfig | None = None
-        self.meta: Meta | None = None
         self.damage: list[Damage] = []
         self.end: End | None = None
         self._source = Source(stream)
         self._ledger = Ledger()
         self._chunks = ChunkStream(self._source, self._ledger, self.limits, salvage)
-        self._digests: dict[str, bytes] = {}
         self._group: set[str] = set()  # set-up chunks since the last HEAD
         self._place = -1
         self._index_at: int | None = None
@@ -117,78 +96,51 @@ class Reader:
                 break
             if chunk.type in SETUP:
                 self._take_setup(chunk)
-            elif chunk.type == "SEGM" and not hasattr(self, "header") and self.salvage and not self._source.seekable:
+            elif chunk.type == "SEGM" and "HEAD" in self.missing() and self.salvage and not self._source.seekable:
                 self._note(Damage("SEGM", chunk.offset, None, None, "a segment before any header"))
                 self._ledger.chunk("SEGM", len(chunk.payload))
             else:
                 self._pending = chunk
                 break
         self._first_segment = chunk.offset if chunk else self._source.offset
-        if self.salvage and self._missing() and self._source.seekable:
+        if self.salvage and self.missing() and self._source.seekable:
             self._look_ahead()
-        missing = self._missing()
+        missing = self.missing()
         if "HEAD" in missing or (missing and not self.salvage):
-            if chunk is None and self.salvage and not self._digests:
+            if chunk is None and self.salvage and not self.accepted:
                 raise NotFevError("not a .fev stream, or nothing of it is intact", offset=0)
             cause = TruncatedError if chunk is None else DamagedError
             raise cause(f"the stream has no {missing[0]} chunk", offset=self._first_segment)
-
-    def _missing(self) -> list[str]:
-        """Set-up chunks the stream must have and we have not met."""
-        if not hasattr(self, "header"):
-            return ["HEAD"]
-        head = self.header
-        wanted = {"IDEN": True, "DELT": head.has_delta, "BGND": head.has_background, "AUDH": head.has_audio}
-        return [name for name, wants in wanted.items() if wants and name not in self._digests]
+        for name in missing:
+            self._note(Damage(name, self._first_segment, None, None, f"the stream has no {name} chunk"))
 
     def _look_ahead(self) -> None:
         """The set-up is damaged: its repetition further on will do, if there is one."""
         back = self._source.offset
         chunks = ChunkStream(self._source, Ledger(), self.limits, True)
-        while self._missing():
+        while self.missing():
             chunk = chunks.next()
             if chunk is None:
                 break
-            if chunk.type in self._missing():
-                self._accept(chunk)
+            if chunk.type in self.missing():
+                self._try_accept(chunk)
         self._source.seek(back)
 
     def _take_setup(self, chunk: Chunk) -> None:
         """A set-up chunk in its place: the first of its kind, or a repetition that must be the same."""
         self._ledger.chunk(chunk.type, len(chunk.payload))
         self._group = {"HEAD"} if chunk.type == "HEAD" else self._group | {chunk.type}
-        known = self._digests.get(chunk.type)
-        if known is None:
-            if not self.salvage and self._first_segment:
-                raise DamagedError(f"a {chunk.type} chunk that was not there at first", offset=chunk.offset)
-            self._accept(chunk)
-        elif known != hashlib.sha256(chunk.payload).digest():
-            self._blame(chunk, DamagedError(f"a repeated {chunk.type} chunk differs from the first"))
+        if self._first_segment and chunk.type not in self.accepted and not self.salvage:
+            raise DamagedError(f"a {chunk.type} chunk that was not there at first", offset=chunk.offset)
+        self._try_accept(chunk)
 
-    def _accept(self, chunk: Chunk) -> None:
-        name, data = chunk.type, chunk.payload
+    def _try_accept(self, chunk: Chunk) -> None:
         try:
-            if name == "HEAD":
-                self.header = Header.unpack(data, self.limits)
-            elif name == "IDEN":
-                self.identity = decode_identity(data, self.limits)
-            elif name == "DELT":
-                self.delta = decode_delta(data, self.limits)
-            elif name == "BGND":
-                self.background = Background.unpack(data, self.limits)
-            elif name == "AUDH":
-                self.audio = AudioConfig.unpack(data)
-            else:
-                self.meta = unpack_meta(data, self.limits)
-            if name != "HEAD" and not self.salvage and name in ("DELT", "BGND", "AUDH"):
-                flag = {"DELT": "has_delta", "BGND": "has_background", "AUDH": "has_audio"}[name]
-                check(getattr(self.header, flag), f"the header knows of no {name} chunk")
+            self.accept(chunk, strict=not self.salvage)
         except FevError as error:
-            if isinstance(error, _FATAL) and name == "HEAD":
+            if isinstance(error, _FATAL) and chunk.type == "HEAD":
                 raise error.at(offset=chunk.offset) from None
             self._blame(chunk, error)
-            return
-        self._digests[name] = hashlib.sha256(data).digest()
 
     # -- chunks --------------------------------------------------------------------------------------------------
 
@@ -218,7 +170,7 @@ class Reader:
             raise DamagedError(f"a {chunk.type} chunk before the header", offset=chunk.offset)
         if not (again or onward):
             raise DamagedError(f"a {chunk.type} chunk out of order", offset=chunk.offset)
-        if self._place < _SEGM <= place and self._group != set(self._digests):
+        if self._place < _SEGM <= place and self._group != self.accepted:
             raise DamagedError("the set-up is repeated in part only", offset=chunk.offset)
 
     def _blame(self, chunk: Chunk, error: FevError, segment: int | None = None) -> None:
@@ -249,20 +201,13 @@ class Reader:
             self._joined, regions = False, [r for r in regions if r.chunk is not None]
             upto = self._next_index = upto or 0
             self._linear = upto == 0
-        lost = range(self._next_index, upto) if upto is not None else range(0)
-        if upto is None and any(region.chunk == "SEGM" for region in regions):
-            lost = range(self._next_index, self._next_index + sum(region.chunk == "SEGM" for region in regions))
-        segments = [region for region in regions if region.chunk in ("SEGM", None)]
-        for i, segment in enumerate(lost):
-            region = segments[min(i, len(segments) - 1)] if segments else None
-            offset = region.offset if region else self._source.offset
-            reason = region.reason if region else "the segment is missing"
-            self._note(Damage("SEGM", offset, segment, self.begin(segment), reason))
-        for region in regions:
-            if not (lost and region in segments):
-                self._note(Damage(region.chunk, region.offset, None, None, region.reason))
+        if upto is None:  # the end is missing: all that is known is what looked like a segment
+            upto = self._next_index + sum(region.chunk == "SEGM" for region in regions)
+        lost = range(self._next_index, upto)
+        for damage in settle(regions, lost[: self.limits.max_damage], self.begin, self._source.offset):
+            self._note(damage)
         if lost:
-            self._next_index = lost[-1] + 1
+            self._next_index = upto
             self._linear = False
 
     # -- segments ------------------------------------------------------------------------------------------------

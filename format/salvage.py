@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .chunk import FRAME_BYTES, HEAD_BYTES, Chunk, next_sync, parse_head, read_chunk
@@ -43,6 +44,26 @@ class Region(NamedTuple):
     chunk: str | None
     offset: int
     reason: str
+
+
+def settle(regions: list[Region], segments: range, begin: Callable[[int], float], here: int) -> list[Damage]:
+    """Says what the unreadable regions before a sound chunk were.
+
+    Args:
+        regions: in the order of the stream.
+        segments: indices that should have come before the sound chunk and did not.
+        begin: presentation time in seconds of a segment.
+        here: offset of the place to blame where nothing unreadable was met.
+    """
+    found = []
+    likely = [region for region in regions if region.chunk in ("SEGM", None)] if segments else []
+    for place, segment in enumerate(segments):
+        blamed = likely[min(place, len(likely) - 1)] if likely else Region(None, here, "the segment is missing")
+        found.append(Damage("SEGM", blamed.offset, segment, begin(segment), blamed.reason))
+    found += [
+        Damage(region.chunk, region.offset, None, None, region.reason) for region in regions if region not in likely
+    ]
+    return found
 
 
 class ChunkStream:

@@ -102,14 +102,16 @@ def encode_values(sink: Sink, values: Ints, levels: Ints, shape: int = 0) -> Non
 
 
 def decode_values(source: RangeDecoder, levels: Ints, shape: int = 0) -> Ints:
-    """Reads back values (n,) at levels (n,)."""
-    shifts = SHIFT_OF_LEVEL[levels]
-    symbols = source.rows(ROW_OF_LEVEL[levels] + shape * ROWS)
+    """Reads back values (n,) at levels (n,). The innermost loop of decoding, so the common case does little."""
+    high = np.maximum.reduce(levels) >= ROWS
+    rows = ROW_OF_LEVEL[levels] if high else levels
+    symbols = source.rows(rows + shape * ROWS if shape else rows)
     values = symbols.astype(np.int64) - EDGE
-    escaped = np.flatnonzero(symbols == ESCAPE)
-    for i in escaped.tolist():
-        values[i] = decode_escape(source)
-    if shifts.any():
+    if np.maximum.reduce(symbols) == ESCAPE:
+        for i in np.flatnonzero(symbols == ESCAPE).tolist():
+            values[i] = decode_escape(source)
+    if high:
+        shifts = SHIFT_OF_LEVEL[levels]
         some = np.flatnonzero(shifts)
         values[some] = values[some] << shifts[some] | source.bits(shifts[some])
     return values
@@ -117,7 +119,7 @@ def decode_values(source: RangeDecoder, levels: Ints, shape: int = 0) -> Ints:
 
 def level_of(means: Ints) -> Ints:
     """Levels of mean magnitudes given in units of 2**-16."""
-    return np.searchsorted(load().thresholds, means, side="right")
+    return load().thresholds.searchsorted(means, side="right")
 
 
 def mean_of_level(level: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
 from fev.codec.align import compose, extract, is_aligned_crop, smooth, smooth_at
 from fev.codec.aligner import invert_similarity
 from fev.codec.encoder import dequantise_placement, quantise_placement

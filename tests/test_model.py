@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_modules
-
 from fev.codec.model import dequantise, find_model, load_bytes, load_for, load_model, quantise
 from fev.format.errors import FevError, ModelMismatchError
 

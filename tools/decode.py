@@ -1,11 +1,22 @@
 """fev-decode: a `.fev` file back to a video.  The work is done by `fev.codec.decoder`."""
+
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
 from .common import (
-    add_device, add_output, count, input_file, output_file, parser, print_json, run, say, seconds, setup_device,
+    add_device,
+    add_output,
+    count,
+    input_file,
+    output_file,
+    parser,
+    print_json,
+    run,
+    say,
+    seconds,
+    setup_device,
 )  # fmt: skip
 from .encode import Stages
 
@@ -51,7 +62,8 @@ def work() -> int:
     if args.json:
         print_json({**asdict(report), "damage": [str(d) for d in report.damage]})
     else:
-        say(f"{report.frames} frames, {report.width}x{report.height}, {report.frames / report.seconds:.1f} frames a second")
+        speed = report.frames / report.seconds
+        say(f"{report.frames} frames, {report.width}x{report.height}, {speed:.1f} frames a second")
     return 0
 
 

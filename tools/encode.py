@@ -1,11 +1,24 @@
 """fev-encode: a video to a `.fev` file.  The work is done by `fev.codec.encoder`."""
+
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
 from .common import (
-    add_device, add_output, count, input_file, output_file, parser, percent, print_json, progress, run, say, seconds, setup_device,
+    add_device,
+    add_output,
+    count,
+    input_file,
+    output_file,
+    parser,
+    percent,
+    print_json,
+    progress,
+    run,
+    say,
+    seconds,
+    setup_device,
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ Everything in it comes from our own model and from arithmetic, so it can be ship
 
     python -m fev.tools.make_sample OUT.mp4
 """
+
 from __future__ import annotations
 
 import math
@@ -66,7 +67,10 @@ def mouth_direction(model: Model, identity: torch.Tensor) -> np.ndarray:
     rest = rest.reshape(count, -1)
     inside, outside = mouth @ mouth.t(), rest @ rest.t()
     outside = outside + 0.05 * outside.diagonal().mean() * torch.eye(count)
-    values, vectors = torch.linalg.eigh(torch.linalg.solve(torch.linalg.cholesky(outside), inside) @ torch.linalg.inv(torch.linalg.cholesky(outside)).t())
+    values, vectors = torch.linalg.eigh(
+        torch.linalg.solve(torch.linalg.cholesky(outside), inside)
+        @ torch.linalg.inv(torch.linalg.cholesky(outside)).t()
+    )
     direction = torch.linalg.inv(torch.linalg.cholesky(outside)).t() @ vectors[:, -1]
     direction = direction * spread / (direction * 1.0).norm() * 3.5
     # open rather than close: an open mouth is darker inside
@@ -134,7 +138,9 @@ def render(dst: Any, seed: int) -> None:
             writer.write_audio(packet)
         for i in range(frames):
             square = model.generator(model.latents(identity[None], motion[i : i + 1]))[0]
-            sway = np.array([4 * math.sin(0.9 * i / FPS), 2 * math.sin(1.7 * i / FPS), 0, 0.02 * math.sin(1.1 * i / FPS)])
+            sway = np.array(
+                [4 * math.sin(0.9 * i / FPS), 2 * math.sin(1.7 * i / FPS), 0, 0.02 * math.sin(1.1 * i / FPS)]
+            )
             writer.write(paste(plate, square, np.array([WIDTH * 0.55, HEIGHT * 0.53, 150, 0.0]) + sway), i)
 
 

@@ -8,10 +8,22 @@ import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
-from fev.format import AudioConfig, AudioPacket, Background, DeltaTensor, Header, Reader, Segment, Writer
+from fev.format import (
+    AudioConfig,
+    AudioPacket,
+    Background,
+    DeltaTensor,
+    FevError,
+    Header,
+    Limits,
+    Reader,
+    Segment,
+    Writer,
+)
 from fev.format.wire import crc16
 
 MODEL = bytes(range(32))
+TIGHT = Limits(max_frames=10_000, max_delta_values=4096, max_identity_values=4096, max_segment_frames=64)
 
 
 def header(**changes) -> Header:
@@ -135,3 +147,33 @@ def chunks(data: bytes) -> list[tuple[str, int, bytes]]:
 def rebuild(parts: list[tuple[str, bytes]]) -> bytes:
     """A stream from chunk types and payloads, with sound checks."""
     return b"\x89FEV\r\n\x1a\n" + b"".join(chunk(name, payload) for name, payload in parts)
+
+
+def feed(data: bytes) -> None:
+    """Everything a reader can do with bytes; only FevError may be raised."""
+    for salvage in (False, True):
+        try:
+            reader = Reader(io.BytesIO(data), limits=TIGHT, salvage=salvage)
+            for segment in reader.segments():
+                assert segment.motion.shape == (len(segment.pts), reader.header.params)
+            assert sum(reader.sections().values()) <= len(data)
+            reader.seek_frame(1)
+            next(reader.segments(), None)
+        except FevError as error:
+            assert str(error) and "\n" not in str(error)
+
+
+def repair(data: bytes) -> bytes:
+    """The same bytes with every check that can be found made right, so that a fuzzer gets past them."""
+    out, at = bytearray(data), 8
+    out[:8] = b"\x89FEV\r\n\x1a\n"[: len(out)]
+    while at + 15 <= len(out):
+        size = int.from_bytes(out[at + 6 : at + 9], "little")
+        if out[at : at + 2] != b"\xf5\xed" or at + 15 + size > len(out):
+            at += 1
+            continue
+        out[at + 9 : at + 11] = struct.pack("<H", crc16(bytes(out[at + 2 : at + 9])))
+        body = bytes(out[at + 2 : at + 9] + out[at + 11 : at + 11 + size])
+        out[at + 11 + size : at + 15 + size] = struct.pack("<I", zlib.crc32(body))
+        at += 15 + size
+    return bytes(out)

@@ -39,13 +39,13 @@ def test_motion_round_trip(seed):
     got, got_places = decode_motion(block, frames, params, has_placement=True, held=held, seed=seed)
     assert got.dtype == np.int32 and np.array_equal(got, values) and np.array_equal(got_places, places)
     size = len(split_block(block, True)[1])
-    assert abs(motion_bits(values, held).sum() / 8 - size) < 4 + 0.01 * size
+    assert abs(motion_bits(values, held).sum() / 8 - size) < 6 + 0.01 * size
 
 
 def test_motion_literal_block():
     values = np.array([[0, 5, -40], [1, 5, -41], [1, 5, -41], [300, 4, -41]], np.int32)
     held = np.array([False, False, True, False])
-    assert encode_motion(values, held=held).hex() == "6fc768574aa77b8e721959"
+    assert encode_motion(values, held=held).hex() == "28336e5601af9f146e0d1959"
 
 
 def test_extremes():

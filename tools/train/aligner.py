@@ -6,6 +6,7 @@ confidence.
 
     python -m fev.tools.train.aligner --data DIR --out aligner.pt --minutes 6
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,7 +23,9 @@ from torch import Tensor
 from ...codec.aligner import INPUT, Aligner, invert_similarity, similarity_grid
 
 # Where the loss is measured, in units of the FFHQ square: eyes, mouth corners, chin, and corners.
-POINTS = torch.tensor([[-0.25, -0.06], [0.25, -0.06], [-0.16, 0.42], [0.16, 0.42], [0.0, 0.75], [-1.0, -1.0], [1.0, 1.0]])
+POINTS = torch.tensor(
+    [[-0.25, -0.06], [0.25, -0.06], [-0.16, 0.42], [0.16, 0.42], [0.0, 0.75], [-1.0, -1.0], [1.0, 1.0]]
+)
 
 
 def random_similarity(n: int, scale: tuple[float, float], shift: float, degrees: float) -> Tensor:
@@ -75,7 +78,11 @@ def make_batch(faces: np.ndarray, index: np.ndarray, generator: np.random.Genera
     inside = (grid.abs().amax(3) <= 1).float()[:, None]
     other = F.interpolate(batch.roll(1, 0), size=INPUT, mode="area")
     kind = torch.rand(n, 1, 1, 1)
-    outside = torch.where(kind < 0.35, a, torch.where(kind < 0.7, b, torch.where(kind < 0.85, other.flip(2), torch.rand(n, 3, 1, 1) * 2 - 1)))
+    outside = torch.where(
+        kind < 0.35,
+        a,
+        torch.where(kind < 0.7, b, torch.where(kind < 0.85, other.flip(2), torch.rand(n, 3, 1, 1) * 2 - 1)),
+    )
     x = a * inside + outside * (1 - inside)
     upside = negative & (torch.rand(n) < 0.2)
     x[upside] = F.interpolate(small[upside].flip(2), size=INPUT, mode="area")
@@ -119,7 +126,10 @@ def main() -> None:
         optimiser.step()
         step += 1
         if step % 200 == 0:
-            print(f"step {step} loss {loss.item():.4f} {step * args.batch / (time.time() - start):.0f} images/s", flush=True)
+            print(
+                f"step {step} loss {loss.item():.4f} {step * args.batch / (time.time() - start):.0f} images/s",
+                flush=True,
+            )
     net.eval()
     with torch.no_grad():
         x, truth, face = make_batch(faces, held, generator)
@@ -127,7 +137,9 @@ def main() -> None:
         wrong = ((out[:, 4] > 0) != (face > 0.5)).float().mean()
         error = (points_of(out) - points_of(truth))[:, :5].norm(dim=2) / truth[:, :2].norm(dim=1)[:, None] * 128
         error = error[face > 0.5].mean(1)
-    print(f"held out: median point error {error.median():.2f} px of 256, 90 % {error.quantile(0.9):.2f}, face decision wrong {wrong:.3f}")
+    print(
+        f"held out: median point error {error.median():.2f} px of 256, 90 % {error.quantile(0.9):.2f}, face decision wrong {wrong:.3f}"
+    )
     torch.save(net.state_dict(), args.out)
 
 

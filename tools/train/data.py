@@ -7,6 +7,7 @@ repository; the trained networks are what leaves.
     python -m fev.tools.train.data faces  --shared DIR --out DIR
     python -m fev.tools.train.data clips  --shared DIR --out DIR --aligner aligner.pt
 """
+
 from __future__ import annotations
 
 import argparse

@@ -5,6 +5,7 @@ the aligned square and over its face region, at 256.
 
     python -m fev.tools.train.evaluate --data DIR --model base-256 [--faces 40] [--frames 24] [--out card.json]
 """
+
 from __future__ import annotations
 
 import argparse
@@ -109,7 +110,12 @@ def main() -> None:
             index = r["first"] + np.linspace(0, r["count"] - 1, min(args.frames, r["count"])).astype(int)
             table[r["name"]], pictures = measure(model, frames[index], shared=True)
             sheets.append([p[:: max(1, len(p) // 2)][:2] for p in pictures])
-            print(r["name"], {k: np.round(v, 2).tolist() for k, v in table[r["name"]].items()}, f"{time.time() - started:.0f} s", flush=True)
+            print(
+                r["name"],
+                {k: np.round(v, 2).tolist() for k, v in table[r["name"]].items()},
+                f"{time.time() - started:.0f} s",
+                flush=True,
+            )
             args.out.write_text(json.dumps(table, indent=1))
     save_sheet([np.concatenate(column) for column in zip(*sheets, strict=True)], args.out.with_suffix(".clips.png"))
     args.out.write_text(json.dumps(table, indent=1))

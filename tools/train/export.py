@@ -7,6 +7,7 @@ tunable tensor is measured.  Then quantises to 8 bits, writes the safetensors fi
 
     python -m fev.tools.train.export --data DIR --run DIR --aligner aligner.pt --name base-256
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,6 +25,7 @@ from ...codec.model import BUILT_IN, load_bytes, pack
 from .prior import RANK, Prior
 
 UNIT = 1e-3  # root mean square change of a picture (-1 to 1) that one unit of a tunable makes
+LARGEST_SCALE = 10.0
 MOTION_UNIT = 2e-2  # the same for one unit of a motion parameter
 
 
@@ -98,9 +100,11 @@ def tuning_scales(prior: Prior, identity: Tensor, motion: Tensor) -> dict[str, f
     draw = torch.Generator().manual_seed(3)
     out: dict[str, float] = {}
     for t in tunables(generator, latents):
-        tensor = latents.directions if t.name == "directions" else dict(
-            list(generator.named_parameters()) + list(generator.named_buffers())
-        )[t.name]
+        tensor = (
+            latents.directions
+            if t.name == "directions"
+            else dict(list(generator.named_parameters()) + list(generator.named_buffers()))[t.name]
+        )
         if t.low_rank:
             (rows, _), (_, columns) = t.factor_shapes
             parts = {FACTOR_U: torch.randn(rows, 4, generator=draw), FACTOR_V: torch.randn(4, columns, generator=draw)}
@@ -116,7 +120,8 @@ def tuning_scales(prior: Prior, identity: Tensor, motion: Tensor) -> dict[str, f
             tensor -= delta
             if not 0.005 < change < 0.08:
                 size *= 0.02 / max(change, 1e-7)
-        out[t.name] = float(np.float32(size * UNIT * count**0.5 / max(change, 1e-7)))
+        # a tensor without effect (a layer not trained yet) must not get an unbounded scale
+        out[t.name] = min(LARGEST_SCALE, float(np.float32(size * UNIT * count**0.5 / max(change, 1e-7))))
     return out
 
 

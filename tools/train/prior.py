@@ -8,6 +8,7 @@ absolute error over an image pyramid plus its gradients, weighted towards eyes a
     python -m fev.tools.train.prior --data DIR --run DIR --size 64 --minutes 15
     python -m fev.tools.train.prior --data DIR --run DIR --size 128 --minutes 40   (resumes)
 """
+
 from __future__ import annotations
 
 import argparse
@@ -79,11 +80,12 @@ class Pairs:
         n = stills + pairs
         flip = torch.from_numpy(self.rng.random(n) < 0.5)
         source[flip], target[flip] = source[flip].flip(3), target[flip].flip(3)
-        gain = torch.from_numpy(self.rng.uniform(0.8, 1.15, (n, 1, 1, 1)) * self.rng.uniform(0.92, 1.08, (n, 3, 1, 1))).float()
+        gain = self.rng.uniform(0.8, 1.15, (n, 1, 1, 1)) * self.rng.uniform(0.92, 1.08, (n, 3, 1, 1))
         bias = torch.from_numpy(self.rng.uniform(-0.1, 0.1, (n, 1, 1, 1))).float()
-        source, target = ((v + 1) * gain - 1 + bias for v in (source, target))
+        source, target = ((v + 1) * torch.from_numpy(gain).float() - 1 + bias for v in (source, target))
         moved = torch.from_numpy(self.rng.random(n) < 0.5)
-        target[moved] = self._warp(target[moved])
+        if moved.any():
+            target[moved] = self._warp(target[moved])
         return source.clamp_(-1, 1), target.clamp_(-1, 1)
 
     def _warp(self, x: Tensor) -> Tensor:
@@ -169,7 +171,7 @@ def main() -> None:
         optimiser.step()
         step += 1
         total = 0.98 * total + 0.02 * error.item() if step > first + 1 else error.item()
-        decay = min(0.999, (step + 1) / (step + 10))
+        decay = 0.997  # a run is a few thousand steps; a longer memory would lag behind it
         with torch.no_grad():
             for a, b in zip(average.parameters(), prior.parameters(), strict=True):
                 a.lerp_(b, 1 - decay)
@@ -189,7 +191,12 @@ def main() -> None:
 def save(path: Path, prior: Prior, average: Prior, optimiser: torch.optim.Optimizer, step: int) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save(
-        {"prior": prior.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step},
+        {
+            "prior": prior.state_dict(),
+            "average": average.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "step": step,
+        },
         temporary,
     )
     temporary.replace(path)

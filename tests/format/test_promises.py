@@ -1,0 +1,181 @@
+"""The promises of the format that are numbers: what is imported, how fast, how large, on how many Pythons."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fev.format import Reader, Segment, Writer
+from fev.tools import make_vectors
+from streams import header, make, motion, read
+
+ROOT = Path(make_vectors.__file__).resolve().parent.parent
+FOLDER = make_vectors.FOLDER
+CALM = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=CALM, **options)
+
+
+def test_format_does_not_import_torch():
+    code = (
+        "import sys, fev.format, fev.tools.info; print([m for m in sys.modules if m.split('.')[0] in ('torch', 'av')])"
+    )
+    assert run("-c", code).stdout.strip() == "[]"
+
+
+def test_format_imports_neither_codec_nor_tools():
+    for path in (ROOT / "format").glob("*.py"):
+        text = path.read_text()
+        assert "import torch" not in text and "..codec" not in text and "..tools" not in text, path.name
+        if path.name != "entropy.py":
+            assert "import constriction" not in text, path.name
+
+
+def test_info_answers_at_once(tmp_path):
+    path = tmp_path / "a.fev"
+    path.write_bytes(make(segments=30, frames=30, params=35, fps=(30, 1)).data)
+    best = 9.0
+    for _ in range(5):
+        begin = time.perf_counter()
+        done = run("-m", "fev.tools.info", str(path), "--json")
+        best = min(best, time.perf_counter() - begin)
+    assert done.returncode == 0, done.stderr
+    assert best < 0.3, best
+
+
+def test_info_json(tmp_path):
+    made = make(segments=4, frames=6)
+    path = tmp_path / "a.fev"
+    path.write_bytes(made.data)
+    facts = json.loads(run("-m", "fev.tools.info", str(path), "--json").stdout)
+    names = "header identity delta basis motion placement background audio index overhead"
+    assert list(facts["sections"]) == names.split()
+    assert sum(facts["sections"].values()) == facts["bytes"] == len(made.data)
+    assert facts["frames"] == 22 and facts["fps"] == [30, 1] and abs(facts["duration_s"] - 22 / 30) < 1e-6
+    assert facts["model"]["sha256"] == made.header.model_sha256.hex() and facts["version"] == 1
+    assert (facts["width"], facts["height"]) == (256, 192) and facts["audio"]["codec"] == "opus"
+    text = run("-m", "fev.tools.info", str(path)).stdout
+    assert "motion" in text and str(len(made.data)) in text
+    piped = subprocess.run(
+        [sys.executable, "-m", "fev.tools.info", "-", "--json"], input=made.data, capture_output=True, env=CALM
+    )
+    assert json.loads(piped.stdout) == facts
+
+
+def test_info_on_bad_input(tmp_path):
+    made = make()
+    path = tmp_path / "bad.fev"
+    broken = bytearray(made.data)
+    broken[-60] ^= 1
+    path.write_bytes(broken)
+    done = run("-m", "fev.tools.info", str(path), "--verify")
+    assert (
+        done.returncode == 1 and "segment 2" in done.stderr and "byte" in done.stderr and "Traceback" not in done.stderr
+    )
+    report = json.loads(run("-m", "fev.tools.info", str(path), "--verify", "--json").stdout)
+    assert not report["ok"] and report["damage"][0]["segment"] == 2 and report["damage"][0]["seconds"] == 0.4
+    done = run("-m", "fev.tools.info", str(path))
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    path.write_bytes(made.data)
+    assert run("-m", "fev.tools.info", str(path), "--verify").returncode == 0
+    assert run("-m", "fev.tools.info", str(tmp_path / "none.fev")).returncode == 1
+    assert run("-m", "fev.tools.info").returncode == 2
+
+
+@pytest.mark.parametrize(("seconds", "segment_frames"), [(10, 60), (60, 30), (600, 30)])
+def test_overhead(seconds, segment_frames):
+    """Framing and bookkeeping: at most 150 bit/s, from 10 s on with segments of 2 s, from 60 s on with those of 1 s."""
+    out = io.BytesIO()
+    writer = Writer(out, header(segment_frames=segment_frames, params=35), identity=np.arange(9, dtype=np.int32))
+    still, places = np.zeros((segment_frames, 35), np.int32), np.zeros((segment_frames, 4), np.int32)
+    for i in range(seconds * 30 // segment_frames):
+        first = i * segment_frames
+        writer.write_segment(Segment(i, first, np.arange(first, first + segment_frames), still, places))
+    writer.close()
+    sections = writer.sections()
+    assert 8 * (sections["overhead"] + sections["index"]) / seconds <= 150
+
+
+def hour(minutes: float) -> tuple[bytes, int]:
+    out = io.BytesIO()
+    writer = Writer(out, header(segment_frames=30, params=35, placement=False), identity=np.arange(9, dtype=np.int32))
+    walk = motion(1800, 35, 1.0)
+    segments = int(minutes * 60)
+    for i in range(segments):
+        part = walk[30 * (i % 60) : 30 * (i % 60) + 30]
+        writer.write_segment(Segment(i, 30 * i, np.arange(30 * i, 30 * i + 30), part))
+    writer.close()
+    return out.getvalue(), 30 * segments
+
+
+def decode_seconds(minutes: float) -> float:
+    data, frames = hour(minutes)
+    begin = time.process_time()
+    reader, count = Reader(io.BytesIO(data)), 0
+    for segment in reader.segments():
+        count += segment.frames
+    assert count == frames
+    return time.process_time() - begin
+
+
+def test_an_hour_decodes_in_time():
+    """Two minutes in a thirtieth of the 20 s that an hour may take."""
+    assert min(decode_seconds(2) for _ in range(2)) < 20 / 30
+
+
+@pytest.mark.slow
+def test_a_whole_hour_decodes_in_time():
+    assert decode_seconds(60) < 20
+
+
+def test_memory_does_not_grow_with_length():
+    import tracemalloc
+
+    peaks = []
+    for minutes in (0.5, 4):
+        data, _ = hour(minutes)
+        stream = io.BytesIO(data)
+        tracemalloc.start()
+        for _ in Reader(stream).segments():
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + (1 << 20)
+
+
+PYTHONS = [name for name in ("python3.10", "python3.11", "python3.12", "python3.13") if shutil.which(name)]
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_second_reader_agrees_on_every_python(python, tmp_path):
+    for folder in ("subset", "uncommon"):
+        for path in sorted((FOLDER / folder).glob("*.fev"))[:4]:
+            done = subprocess.run(
+                [python, "-I", str(ROOT / "tools" / "fev_read.py"), str(path)], capture_output=True, text=True
+            )
+            if "command not found" in done.stderr or "not installed" in done.stderr:
+                pytest.skip(f"{python} is not installed")
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.split()[-1] == make_vectors.symbols_sha256(path.read_bytes())
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_threads_change_nothing(threads):
+    code = (
+        "import sys, pathlib; from fev.tools.make_vectors import FOLDER, symbols_sha256;"
+        "print(symbols_sha256((FOLDER / 'subset' / 'plain.fev').read_bytes()))"
+    )
+    env = {**CALM, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.stdout.strip() == make_vectors.symbols_sha256((FOLDER / "subset" / "plain.fev").read_bytes())
+    assert read((FOLDER / "subset" / "plain.fev").read_bytes())[1]

@@ -1,0 +1,84 @@
+"""The paper and the code say the same: bytes, constants and tables printed in `spec/fev-1.md` are the real ones."""
+
+from __future__ import annotations
+
+import binascii
+import re
+import zlib
+
+from fev.format import Header, Limits, tables
+from fev.format.chunk import SIGNATURE, SYNC
+from fev.format.ledger import SECTION_OF_CHUNK
+from fev.format.reader import SETUP
+from fev.format.wire import crc16
+from test_vectors import FOLDER, ROOT, stranger
+
+TEXT = (ROOT / "spec" / "fev-1.md").read_text()
+
+
+def test_the_hex_dump_is_the_vector():
+    dump = TEXT.split("```hex\n")[1].split("```")[0]
+    data = bytearray()
+    for line in dump.splitlines():
+        pairs = re.match(r"((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:\s{2,}|$)", line)
+        assert pairs, line
+        data += bytes.fromhex(pairs[1])
+    assert bytes(data) == (FOLDER / "subset" / "minimal.fev").read_bytes()
+
+
+def test_what_the_dump_says_is_true():
+    stream = stranger.read((FOLDER / "subset" / "minimal.fev").read_bytes())
+    assert stream["identity"] == [-5, -6, 3, 9]
+    assert stream["segments"][0]["motion"] == [[2, 0], [2, 0], [0, 0]]
+
+
+def test_check_values():
+    assert f"{crc16(b'123456789'):04X}" == "29B1" and "29B1" in TEXT
+    assert f"{zlib.crc32(b'123456789'):08X}" == "CBF43926" and "CBF43926" in TEXT
+    assert binascii.hexlify(SYNC).decode().upper() == "F5ED" and "F5 ED" in TEXT
+    assert len(SIGNATURE) == 8
+
+
+def test_chunks_are_all_described():
+    for name in {*SECTION_OF_CHUNK, *SETUP, "SEGM"}:
+        assert f"`{name}`" in TEXT
+
+
+def test_header_offsets():
+    """The table of HEAD: each offset is the sum of the sizes before it, and all of it is what the code writes."""
+    rows = re.findall(
+        r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|", TEXT.split("### HEAD")[1].split("### IDEN")[0], re.MULTILINE
+    )
+    sizes = {"u8": 1, "u16": 2, "u32": 4, "32 bytes": 32}
+    at = 0
+    for offset, _, kinds in rows:
+        assert int(offset) == at
+        at += sum(sizes[kind.strip()] for kind in kinds.split(","))
+    packed = Header(
+        width=1, height=1, time_base=(1, 1), fps=(1, 1), model_sha256=bytes(32), params=33, segment_frames=513
+    ).pack()
+    assert at == len(packed) == 103 and "### HEAD, 103 bytes" in TEXT
+    assert packed[92] == 33 and packed[97:99] == b"\x01\x02"
+    assert packed[60:92].hex() == tables.SHA256
+
+
+def test_limits_are_the_ones_in_force():
+    line = {row.split("|")[1].strip(): row.split("|")[3].strip() for row in TEXT.splitlines() if row.count("|") == 4}
+    limits = Limits()
+    assert line["width, height"] == str(limits.max_width) == str(limits.max_height)
+    assert line["parameters a frame"] == str(limits.max_params)
+    assert line["frames of a segment"] == str(limits.max_segment_frames)
+    assert line["bytes of a payload"] == f"{limits.max_chunk_bytes >> 20} MiB"
+    assert line["coefficients of an identity"] == str(limits.max_identity_values)
+    assert line["tensors, values of a delta"] == f"{limits.max_delta_tensors}, {limits.max_delta_values}"
+    assert line["frames of a stream"] == f"2^{limits.max_frames.bit_length() - 1}"
+    assert line["entries of an index"] == f"2^{limits.max_index_entries.bit_length() - 1}"
+    audio = f"{limits.max_audio_packets_per_segment}, {limits.max_audio_bytes_per_segment >> 20} MiB"
+    assert line["packets, bytes of audio in a segment"] == audio
+
+
+def test_constants_of_the_pseudo_code():
+    from fev.format import delta, motion
+
+    assert (motion.MOTION_GROUPS, motion.PLACEMENT_GROUPS) == (5, 2) and "G = 5 groups for motion and 2 for" in TEXT
+    assert delta.TOTAL - 32 == 65504 and delta.MOST == 4194304 and delta.GAIN == 2 * 512

@@ -1,0 +1,476 @@
+#!/usr/bin/env python3
+"""A second .fev reader, written from `spec/fev-1.md` with the standard library only: checks and decodes integers.
+
+It shares no code with `format/`, and a test holds the two against each other. Slow and strict; it opens no sockets,
+draws no picture, and stops at the first fault. Usage: fev_read.py FILE [TABLES]
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import struct
+import sys
+import zlib
+from itertools import pairwise
+from pathlib import Path
+
+TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
+ORDER = ["HEAD", "IDEN", "DELT", "BGND", "AUDH", "meta", "SEGM", "indx", "FEND"]
+MAX_MAGNITUDE = 1 << 30
+MAX_PAYLOAD = 8 << 20
+
+
+class Fault(Exception):
+    """Anything that is wrong with the file."""
+
+
+def need(condition: object, message: str) -> None:
+    if not condition:
+        raise Fault(message)
+
+
+class Tables:
+    """spec: Tables. The file as integers."""
+
+    def __init__(self, path: Path) -> None:
+        data = path.read_bytes()
+        self.sha256 = hashlib.sha256(data).digest()
+        lines = data.decode("ascii").splitlines()
+        self.thresholds = [int(line) for line in lines[2:101]]
+        self.rows = []  # of all shapes, 36 each
+        for shape in range(3):
+            for line in lines[102 + 37 * shape : 138 + 37 * shape]:
+                self.rows.append([int(word) for word in line.split()])
+
+    def level(self, mean: int) -> int:
+        low, high = 0, len(self.thresholds)
+        while low < high:
+            middle = (low + high) // 2
+            if self.thresholds[middle] <= mean:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+
+class Bytes:
+    """spec: Conventions. A payload read front to back."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def raw(self, count: int) -> bytes:
+        need(0 <= count <= len(self.data) - self.at, "payload too short")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def fixed(self, code: str):
+        return struct.unpack("<" + code, self.raw(struct.calcsize("<" + code)))
+
+    def varint(self, limit: int = (1 << 63) - 1) -> int:
+        value = 0
+        for i in range(9):
+            byte = self.raw(1)[0]
+            value |= (byte & 127) << 7 * i
+            if byte < 128:
+                need(byte or not i, "varint not in its shortest form")
+                need(value <= limit, "value beyond its limit")
+                return value
+        raise Fault("varint too long")
+
+    def signed(self) -> int:
+        value = self.varint()
+        return -((value + 1) // 2) if value % 2 else value // 2
+
+
+class RangeDecoder:
+    """spec: The range coder. `low` is kept in full, so that the ending can be checked."""
+
+    def __init__(self, code: bytes) -> None:
+        self.code, self.at = code, 0
+        self.low, self.range, self.words = 0, (1 << 64) - 1, 2
+        self.ahead = self.word() << 32 | self.word()  # the code's number minus low
+
+    def word(self) -> int:
+        word = self.code[self.at : self.at + 4].ljust(4, b"\0")
+        self.at += 4
+        return int.from_bytes(word, "big")
+
+    def narrow(self, start: int, size: int, scale: int) -> None:
+        self.low += scale * start
+        self.ahead -= scale * start
+        self.range = scale * size
+        if self.range < 1 << 32:
+            self.range <<= 32
+            self.low <<= 32
+            self.ahead = self.ahead << 32 | self.word()
+            self.words += 1
+
+    def symbol(self, row: list[int]) -> int:
+        scale = self.range >> 24
+        target = self.ahead // scale
+        need(target < 1 << 24, "invalid code")
+        start = 0
+        for symbol, frequency in enumerate(row):
+            if target < start + 256 * frequency:
+                self.narrow(start, 256 * frequency, scale)
+                return symbol
+            start += 256 * frequency
+        raise Fault("row does not add up")
+
+    def bits(self, width: int) -> int:
+        """Plain bits, the upper part first, at most 16 together."""
+        value = 0
+        while width:
+            part = min(width, 16)
+            scale = self.range >> 24
+            target = self.ahead // scale
+            need(target < 1 << 24, "invalid code")
+            piece = target >> (24 - part)
+            self.narrow(piece << (24 - part), 1 << (24 - part), scale)
+            value = value << part | piece
+            width -= part
+        return value
+
+    def escaped(self) -> int:
+        negative = self.bits(1)
+        width = 2
+        while self.bits(1):
+            width += 1
+            need(width <= 32, "escape out of range")
+        magnitude = (1 << width | self.bits(width)) - 4 + 16
+        return -magnitude if negative else magnitude
+
+    def finish(self) -> None:
+        for size in range(max(0, 4 * self.words - 8), 4 * self.words + 1):
+            unit = 8 * (4 * self.words - size)
+            number = -(-self.low >> unit)
+            if number << unit < self.low + self.range:
+                need(self.code == number.to_bytes(size, "big").rstrip(b"\0"), "code not canonical")
+                return
+        raise Fault("no code for the final interval")
+
+
+def decode_group(decoder: RangeDecoder, tables: Tables, levels: list[int], shape: int = 0) -> list[int]:
+    """spec: Values at levels."""
+    rows = [level if level < 36 else 32 + level % 4 for level in levels]
+    shifts = [0 if level < 36 else (level - 32) // 4 for level in levels]
+    symbols = [decoder.symbol(tables.rows[36 * shape + row]) for row in rows]
+    values = [symbol - 15 if symbol < 31 else decoder.escaped() for symbol in symbols]
+    return [value << shift | decoder.bits(shift) if shift else value for value, shift in zip(values, shifts)]
+
+
+def decode_tracks(data: bytes, tables: Tables, held: list[bool], params: int, groups: int) -> list[list[int]]:
+    """spec: Motion. One list of values per frame."""
+    need(len(data) >= 2 and max(data[:2]) < 100, "levels to begin with")
+    decoder = RangeDecoder(data[2:])
+    edges = [params * g // groups for g in range(groups + 1)]
+    spans = [(a, b) for a, b in pairwise(edges) if b > a]
+    mean = [tables.thresholds[data[1] - 1] if data[1] else 0] * params
+    frames: list[list[int]] = []
+    coded = 0
+    for t, hold in enumerate(held):
+        if hold and t:
+            frames.append(list(frames[-1]))
+            continue
+        residual: list[int] = []
+        seen = expected = 65536
+        for a, b in spans:
+            if coded == 0:
+                levels = [data[0]] * (b - a)
+            else:
+                gain = min(max(seen * 256 // expected, 16), 2048)
+                levels = [tables.level(m * gain >> 8) for m in mean[a:b]]
+            group = decode_group(decoder, tables, levels)
+            seen += sum(map(abs, group)) << 16
+            expected += sum(mean[a:b])
+            residual += group
+        if coded:
+            step = 2 if coded <= 5 else 3
+            mean = [m + ((abs(r) << 16) - m >> step) for m, r in zip(mean, residual)]
+        before = frames[-1] if frames else [0] * params
+        frames.append([v + r for v, r in zip(before, residual)])
+        coded += 1
+    decoder.finish()
+    need(all(abs(v) <= MAX_MAGNITUDE for frame in frames for v in frame), "value out of range")
+    return frames
+
+
+def words(values: list[int]) -> bytes:
+    return struct.pack(f"<{len(values)}i", *values)
+
+
+def read_head(data: bytes, tables: Tables) -> dict:
+    """spec: HEAD."""
+    take = Bytes(data)
+    head: dict = dict(zip(("writer", "reader"), take.fixed("HH")))
+    need(head["reader"] <= 1, "needs a newer reader")
+    need(1 <= head["reader"] <= head["writer"], "versions contradict")
+    names = ("width", "height", "tb_num", "tb_den", "fps_num", "fps_den", "frames", "model", "tables", "params")
+    head.update(zip(names, take.fixed("HHIIIII32s32sB")))
+    names = ("motion_qp", "identity_qp", "flags", "segment_frames", "matrix", "primaries", "transfer", "full_range")
+    head.update(zip(names, take.fixed("BBHHBBBB")))
+    need(not take.left(), "header too long")
+    need(1 <= head["width"] <= 8192 and 1 <= head["height"] <= 8192, "picture size")
+    need(all(0 < head[k] < 1 << 31 for k in ("tb_num", "tb_den", "fps_num", "fps_den")), "time base or rate")
+    need(1 <= head["params"] <= 64 and head["segment_frames"] <= 1024, "parameters or segment length")
+    need(head["frames"] == 0xFFFFFFFF or head["frames"] <= 1 << 24, "frame count")
+    need(head["flags"] < 64 and head["full_range"] < 2, "reserved bits")
+    need(head["tables"] == tables.sha256, "made with other tables")
+    ticks, rest = divmod(head["fps_den"] * head["tb_den"], head["fps_num"] * head["tb_num"])
+    head["step"] = 0 if rest else ticks
+    head["seed"] = binascii.crc_hqx(head["model"] + head["tables"], 0xFFFF)
+    return head
+
+
+def read_identity(data: bytes, tables: Tables) -> list[int]:
+    """spec: IDEN."""
+    take = Bytes(data)
+    count = take.varint(1 << 14)
+    level, shape = take.fixed("BB")
+    need(count and level < 100 and shape < 3 and take.left() >= 2, "identity fields")
+    decoder = RangeDecoder(take.raw(take.left() - 2))
+    mean = tables.thresholds[level - 1] if level else 0
+    values: list[int] = []
+    while len(values) < count:
+        size = min(8, count - len(values))
+        group = decode_group(decoder, tables, [tables.level(mean)] * size, shape)
+        values += group
+        mean += (sum(map(abs, group)) << 16) // size - mean >> 2
+    decoder.finish()
+    need(all(abs(v) <= MAX_MAGNITUDE for v in values), "value out of range")
+    need(binascii.crc_hqx(words(values), 0xFFFF) == take.fixed("H")[0], "identity check")
+    return values
+
+
+def read_delta(data: bytes, tables: Tables) -> list[tuple]:
+    """spec: DELT. (key, variant, rank, step, values) of each tensor."""
+    take = Bytes(data)
+    listed = [(*take.fixed("HBBBB"), take.varint(1 << 19)) for _ in range(take.varint(4096))]
+    need(listed and all(entry[5] for entry in listed) and sum(entry[5] for entry in listed) <= 1 << 19, "delta counts")
+    need(len({entry[0] for entry in listed}) == len(listed), "tensor twice")
+    need(take.left() >= 2, "delta too short")
+    decoder = RangeDecoder(take.raw(take.left() - 2))
+    counts: list[int] = []
+    known, check, tensors = 0, 0xFFFF, []
+    for key, variant, rank, step, start, size in listed:
+        if start != 255:
+            need(start < 108, "unknown row")
+            counts, known = list(tables.rows[start]), 0
+        need(counts, "nothing to carry on")
+        values: list[int] = []
+        while len(values) < size:
+            total = sum(counts)
+            row = [1 + count * 65504 // total for count in counts]
+            row[15] += 65536 - sum(row)
+            block = min(16 if known < 512 else 128, size - len(values))
+            symbols = [decoder.symbol(row) for _ in range(block)]
+            values += [symbol - 15 if symbol < 31 else decoder.escaped() for symbol in symbols]
+            for symbol in symbols:
+                counts[symbol] += 512
+                counts[30 - symbol if symbol < 31 else 31] += 512
+            if sum(counts) > 64 << 16:
+                counts = [count >> 1 for count in counts]
+            known += block
+        need(all(abs(v) <= MAX_MAGNITUDE for v in values), "value out of range")
+        check = binascii.crc_hqx(words(values), check)
+        tensors.append((key, variant, rank, step, values))
+    decoder.finish()
+    need(check == take.fixed("H")[0], "delta check")
+    return tensors
+
+
+def read_audio(take: Bytes) -> list[tuple[int, int, bytes]]:
+    """spec: Audio packets. (pts, duration, bytes) each."""
+    count = take.varint(16384)
+    need(0 < count <= take.left(), "packet count")
+    first = at = take.signed()
+    common = take.varint(1 << 24)
+    times = []
+    for _ in range(count):
+        start = at if common else at + take.signed()
+        duration = common or take.varint(1 << 24)
+        need(duration, "packet without duration")
+        times.append((start, duration))
+        at = start + duration
+    need(all(abs(start) < 1 << 53 for start, _ in times) and times[0][0] == first, "audio time")
+    steady = all(time == (first + i * times[0][1], times[0][1]) for i, time in enumerate(times))
+    need(bool(common) == steady, "audio times not in their short form")
+    sizes = [take.varint() for _ in range(count)]
+    need(sum(sizes) <= 1 << 20, "too much audio")
+    return [(start, duration, take.raw(size)) for (start, duration), size in zip(times, sizes)]
+
+
+def read_segment(data: bytes, head: dict, tables: Tables) -> dict:
+    """spec: SEGM."""
+    take = Bytes(data)
+    flags = take.fixed("B")[0]
+    need(flags < 16, "segment flags")
+    index = take.varint(1 << 22)
+    count = head["segment_frames"]
+    first = index * count
+    if flags & 1:
+        first, count = take.varint(1 << 24), take.varint(1024)
+        need(head["segment_frames"] != count or first != index * count, "place not in its short form")
+    need(count and first + count <= 1 << 24, "segment place")
+    regular = [(first + i) * head["step"] for i in range(count)] if head["step"] else []
+    if (first + count) * head["step"] >= 1 << 53:
+        regular = []
+    pts = regular
+    if flags & 2:
+        pts = [take.signed()]
+        step = take.varint(1 << 53) if count > 1 else 0
+        steps = [step or take.varint(1 << 53) for _ in range(count - 1)]
+        need(all(steps) and (step or len(steps) == 0 or len(set(steps)) > 1), "times")
+        for step in steps:
+            pts.append(pts[-1] + step)
+        need(all(abs(p) < 1 << 53 for p in pts) and pts != regular, "times")
+    need(pts, "no times")
+    held: list[bool] = []
+    while flags & 4 and len(held) < count:
+        state = bool(held) and not held[-1]
+        run = take.varint(count - len(held))
+        if not held and not run:
+            run, state = take.varint(count), True
+        need(run, "empty run")
+        held += [state] * run
+    need(not flags & 4 or any(held), "no held frame")
+    held = held or [False] * count
+    audio = read_audio(take) if flags & 8 else []
+    placement = None
+    if head["flags"] & 2:
+        code = take.raw(take.varint())
+        placement = decode_tracks(code, tables, held, 4, 2)
+    need(take.left() >= 2, "no final check")
+    motion = decode_tracks(take.raw(take.left() - 2), tables, held, head["params"], 5)
+    check = head["seed"]
+    for track in (motion, placement or []):
+        for frame in track:
+            check = binascii.crc_hqx(words(frame), check)
+    need(check == take.fixed("H")[0], "final check")
+    return dict(index=index, first=first, pts=pts, held=held, audio=audio, motion=motion, placement=placement)
+
+
+def read_chunks(data: bytes):
+    """spec: Chunks. Yields (type, offset, payload)."""
+    need(data[:8] == b"\x89FEV\r\n\x1a\n", "signature")
+    at = 8
+    while at < len(data):
+        need(len(data) - at >= 15, "truncated")
+        name, size = data[at + 2 : at + 6], int.from_bytes(data[at + 6 : at + 9], "little")
+        need(data[at : at + 2] == b"\xf5\xed", "no sync")
+        need(
+            binascii.crc_hqx(data[at + 2 : at + 9], 0xFFFF) == struct.unpack("<H", data[at + 9 : at + 11])[0],
+            "header CRC",
+        )
+        need(name.isalpha() and size <= MAX_PAYLOAD, "chunk type or size")
+        payload = data[at + 11 : at + 11 + size]
+        tail = data[at + 11 + size : at + 15 + size]
+        need(len(tail) == 4, "truncated")
+        need(zlib.crc32(data[at + 2 : at + 9] + payload) == struct.unpack("<I", tail)[0], "chunk CRC")
+        yield name.decode(), at, payload
+        at += 15 + size
+
+
+def read_index(data: bytes, own: int) -> list[int]:
+    """spec: indx."""
+    take = Bytes(data)
+    stride, count, at, offsets = take.varint(), take.varint(1 << 20), 0, []
+    need(stride and count and count <= take.left(), "index fields")
+    for _ in range(count):
+        step = take.varint()
+        at += step
+        need(step and at < own, "index offset")
+        offsets.append(at)
+    need(not take.left(), "index too long")
+    return offsets
+
+
+def read(data: bytes, tables_path: Path = TABLES) -> dict:
+    """The whole stream as plain integers. Raises Fault."""
+    tables = Tables(tables_path)
+    setup: dict[str, bytes] = {}
+    group: set[str] = set()
+    out: dict = dict(chunks=[], segments=[], delta=None, identity=None)
+    place, index_at, ended, frame, last = -1, None, False, 0, None
+    for name, at, payload in read_chunks(data):
+        need(not ended, "bytes after the end")
+        out["chunks"].append((name, at, len(payload)))
+        if name not in ORDER:
+            need(place >= 0, "chunk before the header")
+            need(name[0].islower(), f"unknown critical chunk {name}")
+            continue
+        now = ORDER.index(name)
+        need(place >= 0 or now == 0, "chunk before the header")
+        need(now > place or now == place == 6 or (now == 0 and place == 6), "chunk out of order")
+        need(not (place < 6 <= now) or group == set(setup), "set-up incomplete")
+        place = now
+        if now < 6:
+            group = {name} if now == 0 else group | {name}
+            need(name not in setup or setup[name] == payload, "repeated set-up differs")
+            need(name in setup or not out["segments"], "set-up comes late")
+            setup[name] = payload
+            if name == "HEAD":
+                out["head"] = read_head(payload, tables)
+            elif name == "IDEN":
+                out["identity"] = read_identity(payload, tables)
+            elif name == "DELT":
+                out["delta"] = read_delta(payload, tables)
+            continue
+        head = out["head"]
+        need("IDEN" in setup, "no identity")
+        for bit, kind in ((8, "DELT"), (16, "BGND"), (32, "AUDH")):
+            need(bool(head["flags"] & bit) == (kind in setup), "flags and set-up disagree")
+        if name == "SEGM":
+            segment = read_segment(payload, head, tables)
+            need(segment["index"] == len(out["segments"]) and segment["first"] == frame, "segment does not follow")
+            need(last is None or segment["pts"][0] > last, "time goes back")
+            need(not segment["audio"] or head["flags"] & 32, "audio without header")
+            frame, last = frame + len(segment["pts"]), segment["pts"][-1]
+            out["segments"].append(segment)
+        elif name == "indx":
+            index_at = at
+            read_index(payload, at)
+        else:
+            take = Bytes(payload)
+            totals, back = (take.varint(), take.varint()), take.varint()
+            need(not take.left(), "end too long")
+            need(totals == (len(out["segments"]), frame), "totals")
+            need(head["frames"] in (0xFFFFFFFF, frame), "promised frames")
+            need((at - back if back else None) == index_at, "index distance")
+            ended = True
+    need(ended, "truncated")
+    return out
+
+
+def symbols_sha256(stream: dict) -> str:
+    """spec: Conformance. Hash of all motion and placement."""
+    digest = hashlib.sha256()
+    for segment in stream["segments"]:
+        for track in (segment["motion"], segment["placement"] or []):
+            for frame in track:
+                digest.update(words(frame))
+    return digest.hexdigest()
+
+
+def main() -> int:
+    if len(sys.argv) not in (2, 3):
+        print("usage: fev_read.py FILE [TABLES]", file=sys.stderr)
+        return 2
+    try:
+        stream = read(Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]) if len(sys.argv) == 3 else TABLES)
+    except (Fault, OSError) as fault:
+        print(f"fev_read: {fault}", file=sys.stderr)
+        return 1
+    for name, at, size in stream["chunks"]:
+        print(f"{at:>10} {name} {size}")
+    print(f"{len(stream['segments'])} segments, symbols sha256 {symbols_sha256(stream)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
