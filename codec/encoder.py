@@ -40,6 +40,7 @@ FAST, MEDIUM, SLOW = "fast", "medium", "slow"
 PRESETS = (FAST, MEDIUM, SLOW)
 DEFAULT_QUALITY = 60
 DEFAULT_BUDGET = 20_000  # bytes of identity and delta
+MEDIUM_STEPS = ((64, 120), (128, 150), (256, 60))  # picture size and optimiser steps, coarse to fine
 BATCH = 16
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
@@ -226,6 +227,7 @@ class _Encoder:
             settings,
             max(0, budget - rank) if budget > rank else 0,
             step_size(IDENTITY_CODE),
+            step_size(motion_code(self.options.quality)),
         )
         total = sum(n for _, n in settings.steps)
         ticks = iter(range(1, total + 1))
@@ -241,9 +243,13 @@ class _Encoder:
         """The work grows with the clip up to a ceiling, so that a short clip is not kept waiting."""
         slow = self.options.preset == SLOW
         share = float(np.clip(frames / 300, 0.25, 1.0)) * (4 if slow else 1)
-        steps = ((128, round(170 * share)), (256, round(40 * share)))
-        keys = min(frames, 160 if slow else 64)
-        return TuneSettings(steps=steps), MotionSettings(steps=24 if slow else 6), keys
+        steps = tuple((size, max(8, round(count * share))) for size, count in MEDIUM_STEPS)
+        keys = min(frames, 160 if slow else 80)
+        return (
+            TuneSettings(steps=steps),
+            MotionSettings(size=128, steps=24) if slow else MotionSettings(size=64, steps=8),
+            keys,
+        )
 
     # -- stages
 

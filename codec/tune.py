@@ -24,6 +24,8 @@ from .loss import fitting_loss, importance
 from .model import Model
 
 DEAD = 0.6  # values below this many steps become zero
+FACTOR_STEP = step_size(step_code(0.125))  # of U, whose values are about 1
+CODED_FROM = 0.6  # share of the run after which the fit sees quantised values
 Progress = Callable[[int], None]
 
 
@@ -35,10 +37,10 @@ class TuneSettings:
     step: quantiser step of the delta in normalised units.
     """
 
-    steps: tuple[tuple[int, int], ...] = ((128, 160), (256, 60))
+    steps: tuple[tuple[int, int], ...] = ((64, 120), (128, 150), (256, 60))
     batch: int = 8
     rank: int = 3
-    step: float = 0.5
+    step: float = 0.15
     rate: float = 0.03
 
 
@@ -57,9 +59,10 @@ class ClipFit:
         settings: TuneSettings,
         budget: int,
         identity_step: float,
+        motion_step: float,
     ):
         self.model, self.crops, self.settings, self.budget = model, crops, settings, budget
-        self.identity_step = identity_step
+        self.identity_step, self.motion_step = identity_step, motion_step
         self.identity = (identity / model.identity_scale).clone().requires_grad_()
         self.motion = motion.clone().requires_grad_()
         self.known = tunables(model.generator, model.latents) if budget > 0 else []
@@ -81,13 +84,18 @@ class ClipFit:
     def scale(self, t: Tunable) -> float:
         return self.model.tuning_scale.get(t.name, 1.0)
 
-    def effective(self) -> tuple[dict[str, Tensor], Tensor]:
-        """Changed tensors of the generator, and the changed directions."""
+    def effective(self, coded: bool = False) -> tuple[dict[str, Tensor], Tensor]:
+        """Changed tensors of the generator, and the changed directions; `coded` quantises them on the way."""
         changed: dict[str, Tensor] = {}
         directions = self.model.latents.directions
         step = step_size(step_code(self.settings.step))
         for t in self.known:
-            parts = {k: v if k == FACTOR_U else straight_through(v, step, DEAD) for k, v in self.parts[t.key].items()}
+            parts = self.parts[t.key]
+            if coded:
+                parts = {
+                    k: straight_through(v, FACTOR_STEP, 0.5) if k == FACTOR_U else straight_through(v, step, DEAD)
+                    for k, v in parts.items()
+                }
             delta = expand(t, parts, self.scale(t))
             if t.name == "directions":
                 directions = directions + delta
@@ -95,11 +103,17 @@ class ClipFit:
                 changed[t.name] = self.base[t.name] + delta
         return changed, directions
 
-    def render(self, index: Tensor, size: int, changed: dict[str, Tensor], directions: Tensor) -> Tensor:
+    def render(self, index: Tensor, size: int, coded: bool) -> Tensor:
+        """Pictures (N, 3, size, size) of the chosen frames; `coded` quantises everything as the file will."""
+        changed, directions = self.effective(coded)
         latents = self.model.latents
-        identity = self.identity * self.model.identity_scale
+        identity, motion = self.identity, self.motion[index]
+        if coded:
+            identity = straight_through(identity, self.identity_step, 0.5)
+            motion = straight_through(motion, self.motion_step, 0.5)
+        identity = identity * self.model.identity_scale
         w = latents.mean + torch.einsum("r,rkw->kw", identity, latents.basis)
-        shift = torch.einsum("np,pkw->nkw", self.motion[index], directions)
+        shift = torch.einsum("np,pkw->nkw", motion, directions)
         ws = w[None] + F.pad(shift, (0, 0, 0, w.shape[0] - shift.shape[1]))
         options = {"moving": shift.shape[1], "size": size}
         return functional_call(self.model.generator, changed, (ws,), options)
@@ -145,7 +159,7 @@ class ClipFit:
                         * (0.05 + 0.95 * math.cos(0.5 * math.pi * done / total))
                     )
                 index = torch.randperm(len(truth), generator=order)[: self.settings.batch]
-                out = self.render(index, size, *self.effective())
+                out = self.render(index, size, done > CODED_FROM * total)
                 loss = fitting_loss(out, truth[index], weight)
                 if self.parts:
                     loss = loss + self.price * self.rate_proxy()
@@ -153,15 +167,15 @@ class ClipFit:
                 loss.backward()
                 optimiser.step()
                 done += 1
-                if self.parts and done % 10 == 0:
+                if self.parts and done % 5 == 0:
                     self._steer(done / total)
                 progress(1)
 
     def _steer(self, done: float) -> None:
         """Multiply the price by how far the estimate is off; the budget tightens over the run."""
         bits = 8 * coded_size(self.quantised())
-        aim = 8 * self.budget * (1 + max(0.0, 0.6 - done))
-        self.price = float(np.clip(self.price * (bits / aim) ** 0.5, 1e-9, 1e-3))
+        aim = 8 * self.budget * (0.95 + max(0.0, CODED_FROM - done))
+        self.price = float(np.clip(self.price * float(np.clip(bits / aim, 0.5, 2.0)), 1e-9, 1e-3))
 
     def quantised(self, dead: float = DEAD) -> list[DeltaTensor]:
         """The delta as integers: uniform steps with a dead zone; factors that vanish are dropped."""
@@ -182,11 +196,10 @@ class ClipFit:
                 continue
             rank = int(keep.sum())
             u, q = u[:, keep], q[keep]
-            # an error of U moves the picture in proportion to V, so its step follows V's size
-            size = float((q * step).square().sum(1).mean().sqrt()) / t.shape[0] ** 0.5
-            u_code = step_code(min(1.0, step / max(size, 1e-6)))
-            qu = (u / step_size(u_code)).round()
-            out.append(DeltaTensor(t.key, FACTOR_U, rank, u_code, qu.flatten().numpy().astype(np.int32)))
+            qu = (u / FACTOR_STEP).round()
+            out.append(
+                DeltaTensor(t.key, FACTOR_U, rank, step_code(FACTOR_STEP), qu.flatten().numpy().astype(np.int32))
+            )
             out.append(DeltaTensor(t.key, FACTOR_V, rank, code, q.flatten().numpy().astype(np.int32)))
         return out
 

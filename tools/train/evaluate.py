@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...codec.delta import step_size
-from ...codec.encoder import IDENTITY_CODE
+from ...codec.encoder import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
 from ...codec.model import Model, load_model, to_numpy
 from ...codec.motion import MotionSettings, fit_motion
 from ...codec.render import Renderer
@@ -27,7 +27,8 @@ from ...codec.tune import ClipFit, TuneSettings
 from .export import as_pictures
 
 BUDGETS = (4_000, 16_000, 64_000)
-STEPS = ((128, 150), (256, 40))
+MOTION_STEP = step_size(motion_code(DEFAULT_QUALITY))
+STEPS = ((64, 100), (128, 100), (256, 40))
 
 
 def psnr(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> float:
@@ -47,13 +48,15 @@ def latent_steps(model: Model, crops: Tensor, identity: Tensor, motion: Tensor, 
     """Optimise identity (one for all when `shared`) and motion with frozen weights; returns pictures."""
     if shared:
         settings = TuneSettings(steps=((128, steps),), batch=8)
-        fit = ClipFit(model, crops, identity.mean(0), motion, settings, 0, step_size(IDENTITY_CODE))
+        fit = ClipFit(model, crops, identity.mean(0), motion, settings, 0, step_size(IDENTITY_CODE), MOTION_STEP)
         fit.run()
         return draw(model, fit, crops)
     rows = []
     for i in range(len(crops)):
         settings = TuneSettings(steps=((128, steps),), batch=1)
-        fit = ClipFit(model, crops[i : i + 1], identity[i], motion[i : i + 1], settings, 0, step_size(IDENTITY_CODE))
+        fit = ClipFit(
+            model, crops[i : i + 1], identity[i], motion[i : i + 1], settings, 0, step_size(IDENTITY_CODE), MOTION_STEP
+        )
         fit.run()
         rows.append(draw(model, fit, crops[i : i + 1]))
     return np.concatenate(rows)
@@ -62,7 +65,14 @@ def latent_steps(model: Model, crops: Tensor, identity: Tensor, motion: Tensor, 
 def draw(model: Model, fit: ClipFit, crops: Tensor) -> np.ndarray:
     """Pictures after quantisation, with the motion fitted again to what was quantised."""
     identity, delta = fit.finish()
-    renderer = Renderer(model, identity, delta, identity_code=IDENTITY_CODE, motion_code=36, dtype=torch.float32)
+    renderer = Renderer(
+        model,
+        identity,
+        delta,
+        identity_code=IDENTITY_CODE,
+        motion_code=motion_code(DEFAULT_QUALITY),
+        dtype=torch.float32,
+    )
     motion = fit_motion(renderer, crops, fit.motion.detach(), MotionSettings(steps=6))
     with torch.no_grad():
         return np.concatenate([to_numpy(renderer.draw_values(motion[i : i + 8])) for i in range(0, len(motion), 8)])
@@ -80,7 +90,7 @@ def measure(model: Model, crops: np.ndarray, shared: bool) -> tuple[dict[str, li
         if shared:
             rank = 2 if budget < 8_000 else 4 if budget < 32_000 else 8
             settings = TuneSettings(steps=STEPS, rank=rank)
-            fit = ClipFit(model, x, identity.mean(0), motion, settings, budget, step_size(IDENTITY_CODE))
+            fit = ClipFit(model, x, identity.mean(0), motion, settings, budget, step_size(IDENTITY_CODE), MOTION_STEP)
             fit.run()
             pictures[f"delta_{budget // 1000}k"] = draw(model, fit, x)
     region = face_region()
