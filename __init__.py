@@ -70,15 +70,22 @@ def decode(src: Any, dst: Any, **options: Any) -> DecodeReport:
 
 
 def open(src: Any, **options: Any) -> Reader:
-    """Open a `.fev` stream: `header`, `segments()`, `seek()`; see `fev.codec.decoder.FrameDecoder` for
-    pictures.  A path is opened here and closed by the reader's `close()`.  Raises FevError.
+    """Open a `.fev` stream to read: `header`, `segments()`, `seek()`; a context manager that closes the stream.
+
+    Pictures come from `fev.codec.decoder.FrameDecoder`.  src: path or binary file object; options:
+    `limits`, `salvage`.  Raises FevError.
     """
-    if isinstance(src, (str, os.PathLike)):
-        try:
-            src = builtins.open(src, "rb")  # noqa: SIM115 - the Reader owns it
-        except OSError as error:
-            raise FevError(f"{os.fspath(src)}: cannot be opened: {error.strerror}") from error
-    return Reader(src, **options)
+    if not isinstance(src, (str, os.PathLike)):
+        return Reader(src, **options)
+    try:
+        file = builtins.open(src, "rb")  # noqa: SIM115 - the Reader closes it
+    except OSError as error:
+        raise FevError(f"{os.fspath(src)}: cannot be opened: {error.strerror}") from error
+    try:
+        return Reader(file, **options)
+    except BaseException:
+        file.close()
+        raise
 
 
 def verify(src: Any) -> VerifyReport:

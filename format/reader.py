@@ -57,6 +57,7 @@ class Reader(Setup):
         self.salvage = salvage
         self.damage: list[Damage] = []
         self.end: End | None = None
+        self._stream = stream
         self._source = Source(stream)
         self._ledger = Ledger()
         self._chunks = ChunkStream(self._source, self._ledger, self.limits, salvage)
@@ -75,6 +76,18 @@ class Reader(Setup):
         self._read_setup()
 
     # -- set-up --------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Closes the stream, if it can be closed."""
+        close = getattr(self._stream, "close", None)
+        if callable(close):
+            close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     def _read_signature(self) -> None:
         start = self._source.peek(len(SIGNATURE))

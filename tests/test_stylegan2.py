@@ -126,7 +126,7 @@ def test_rgb_upsampling_is_the_filter_of_the_paper():
 
 @pytest.mark.parametrize("resolution", [32, 64, 128, 256, 512, 1024])
 def test_layer_numbering(resolution):
-    """Style layers in StyleSpace order: 26 at 1024, 20 at 256; toRGB at 1, 4, 7, ...; W+ index as in the paper notes."""
+    """Style layers in StyleSpace order: 26 at 1024, 20 at 256; toRGB at 1, 4, 7, ...; W+ index of each."""
     levels = resolution.bit_length() - 2
     config = GeneratorConfig(resolution, (4,) * levels, 4, 4, 0)
     table = Generator(config).table

@@ -67,12 +67,11 @@ def mouth_direction(model: Model, identity: torch.Tensor) -> np.ndarray:
     rest = rest.reshape(count, -1)
     inside, outside = mouth @ mouth.t(), rest @ rest.t()
     outside = outside + 0.05 * outside.diagonal().mean() * torch.eye(count)
-    values, vectors = torch.linalg.eigh(
-        torch.linalg.solve(torch.linalg.cholesky(outside), inside)
-        @ torch.linalg.inv(torch.linalg.cholesky(outside)).t()
-    )
-    direction = torch.linalg.inv(torch.linalg.cholesky(outside)).t() @ vectors[:, -1]
-    direction = direction * spread / (direction * 1.0).norm() * 3.5
+    # the generalised eigenvector of (inside, outside): most change inside for the least outside
+    factor = torch.linalg.inv(torch.linalg.cholesky(outside))
+    _, vectors = torch.linalg.eigh(factor @ inside @ factor.t())
+    direction = factor.t() @ vectors[:, -1]
+    direction = direction * spread / direction.norm() * 3.5
     # open rather than close: an open mouth is darker inside
     lower = model.generator(model.latents(identity[None], torch.stack([direction, -direction])), size=64)
     if lower[0, :, 44:51, 27:37].mean() > lower[1, :, 44:51, 27:37].mean():
@@ -132,8 +131,11 @@ def render(dst: Any, seed: int) -> None:
     )  # fmt: skip
     audio = open_audio(wav(voice()), info)
     assert audio is not None
-    with audio, VideoWriter(dst, WIDTH, HEIGHT, Fraction(1, FPS), Fraction(FPS), audio.config, crf=20, preset="slow",
-                            metadata={"comment": "a face that does not exist, rendered by fev's own model"}) as writer:  # fmt: skip
+    about = {"comment": "a face that does not exist, rendered by fev's own model"}
+    writer = VideoWriter(
+        dst, WIDTH, HEIGHT, Fraction(1, FPS), Fraction(FPS), audio.config, crf=20, preset="slow", metadata=about
+    )
+    with audio, writer:
         for packet in audio:
             writer.write_audio(packet)
         for i in range(frames):

@@ -137,9 +137,8 @@ def main() -> None:
         wrong = ((out[:, 4] > 0) != (face > 0.5)).float().mean()
         error = (points_of(out) - points_of(truth))[:, :5].norm(dim=2) / truth[:, :2].norm(dim=1)[:, None] * 128
         error = error[face > 0.5].mean(1)
-    print(
-        f"held out: median point error {error.median():.2f} px of 256, 90 % {error.quantile(0.9):.2f}, face decision wrong {wrong:.3f}"
-    )
+    print(f"held out: median point error {error.median():.2f} px of 256, 90 % {error.quantile(0.9):.2f}")
+    print(f"held out: wrong decision face or not {wrong:.3f}")
     torch.save(net.state_dict(), args.out)
 
 

@@ -1,0 +1,194 @@
+"""A clip goes to `.fev` and comes back: counts, times, sound, sections, damage, and both ways to call it."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from pathlib import Path
+
+import fev
+import numpy as np
+import pytest
+from fev.codec.decoder import DecodeOptions, FrameDecoder
+from fev.codec.media import open_video
+from fev.codec.mux import VideoWriter
+
+SAMPLE = Path(fev.__file__).parent / "tools" / "sample" / "sample.mp4"
+
+
+def frames_of(path, limit=None):
+    with open_video(path) as video:
+        rows = list(video) if limit is None else [row for row, _ in zip(video, range(limit))]
+        return [pts for pts, _ in rows], [rgb for _, rgb in rows], video.info
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("coded") / "sample.fev"
+    report = fev.encode(SAMPLE, path, preset="fast", duration=2.2)
+    assert (report.frames, report.held, report.aligned) == (55, 0, False)
+    assert report.bytes == path.stat().st_size
+    return path
+
+
+@pytest.fixture(scope="module")
+def decoded(coded) -> Path:
+    path = coded.with_name("back.mp4")
+    fev.decode(coded, path)
+    return path
+
+
+def test_frames_times_and_size_come_back(decoded):
+    pts, pictures, info = frames_of(decoded)
+    source_pts, source, source_info = frames_of(SAMPLE, 55)
+    assert [p * info.time_base for p in pts] == [p * source_info.time_base for p in source_pts]
+    assert pictures[0].shape == source[0].shape
+    # whatever the model, the still background comes back: outside the square it is the plate
+    corner = np.s_[:60, :60]
+    error = np.abs(pictures[20][corner].astype(int) - source[20][corner]).mean()
+    assert error < 6
+
+
+def test_sound_comes_back_in_place(decoded):
+    import av
+
+    with av.open(str(decoded)) as container:
+        stream = container.streams.audio[0]
+        assert stream.codec_context.name in ("opus", "libopus")
+        sound = np.concatenate([f.to_ndarray().mean(0) for f in container.decode(stream)])
+    with av.open(str(SAMPLE)) as container:
+        source = np.concatenate([f.to_ndarray().mean(0) for f in container.decode(container.streams.audio[0])])
+    n = min(len(sound), len(source))
+    assert n > 2.0 * 48_000
+    a, b = (np.convolve(np.abs(x[:n]), np.ones(480) / 480, "same")[::48] for x in (sound, source))
+    a, b = a - a.mean(), b - b.mean()
+    lags = range(-60, 61)  # milliseconds
+    best = max(lags, key=lambda k: float((np.roll(a, k) * b).sum()))
+    assert abs(best) <= 20  # half a frame
+
+
+def test_sections_sum_to_the_file(coded):
+    with fev.open(coded) as reader:
+        segments = list(reader.segments())
+        sections = reader.sections()
+    assert sum(sections.values()) == coded.stat().st_size
+    assert sum(s.frames for s in segments) == 55
+    assert all(s.motion.shape[1] == 35 and s.placement.shape[1] == 4 for s in segments)
+    assert sections["motion"] and sections["identity"] and sections["background"] and sections["audio"]
+    assert not sections["delta"]
+
+
+def test_decoding_twice_gives_the_same_pictures(coded):
+    def pictures():
+        with fev.open(coded) as reader:
+            decoder = FrameDecoder(reader, DecodeOptions())
+            return [rgb for _, rgb in decoder.frames(reader.segments())]
+
+    assert all((a == b).all() for a, b in zip(pictures(), pictures()))
+
+
+class Pipe:
+    """Only read(), a few bytes at a time."""
+
+    def __init__(self, data: bytes):
+        self.file = io.BytesIO(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self.file.read(min(size, 97) if size >= 0 else 97)
+
+
+def test_decodes_from_a_pipe_to_a_pipe(coded):
+    out = io.BytesIO()
+    report = fev.decode(Pipe(coded.read_bytes()), out, container="y4m", duration=0.4)
+    assert report.frames == 10
+    assert out.getvalue().startswith(b"YUV4MPEG2 W480 H360 F25:1")
+
+
+def test_part_of_a_file(coded, tmp_path):
+    path = tmp_path / "part.mp4"
+    report = fev.decode(coded, path, start=1.0, duration=0.4)
+    pts, _, _ = frames_of(path)
+    assert report.frames == 10 and pts[0] == 0
+
+
+def test_crop_and_size(coded, tmp_path):
+    path = tmp_path / "crop.mp4"
+    report = fev.decode(coded, path, crop=True, size=128, duration=0.2)
+    assert (report.width, report.height) == (128, 128)
+    assert frames_of(path)[1][0].shape == (128, 128, 3)
+
+
+def test_damaged_segment_costs_one_segment(coded, tmp_path):
+    data = bytearray(coded.read_bytes())
+    second = [i for i in range(len(data)) if data[i : i + 4] == b"SEGM"][1]
+    data[second + 30] ^= 4
+    with pytest.raises(fev.FevError):
+        fev.decode(io.BytesIO(bytes(data)), tmp_path / "no.mp4")
+    assert not list(tmp_path.iterdir())
+    report = fev.decode(io.BytesIO(bytes(data)), tmp_path / "yes.mp4", salvage=True)
+    assert report.frames == 55 and report.repeated == 25 and len(report.damage) == 1
+    assert not fev.verify(io.BytesIO(bytes(data))).ok
+    assert fev.verify(coded).ok
+
+
+def clip_with(path: Path, change, frames: int = 40) -> Path:
+    _, pictures, info = frames_of(SAMPLE, frames)
+    with VideoWriter(path, info.width, info.height, Fraction(1, 25), Fraction(25)) as writer:
+        for i, rgb in enumerate(pictures):
+            writer.write(change(i, rgb), i)
+    return path
+
+
+def test_frames_without_a_face_are_held(tmp_path):
+    blank = np.full((360, 480, 3), 90, np.uint8)
+    clip = clip_with(tmp_path / "gap.mp4", lambda i, rgb: blank if 12 <= i < 20 or i >= 34 else rgb)
+    report = fev.encode(clip, tmp_path / "gap.fev", preset="fast")
+    assert report.frames == 40 and 10 <= report.held <= 18
+    with fev.open(tmp_path / "gap.fev") as reader:
+        segments = list(reader.segments())
+    held = np.concatenate([s.held for s in segments])
+    motion = np.concatenate([s.motion for s in segments])
+    assert held[14:19].all() and held[36:].all() and not held[:11].any()
+    assert (motion[15] == motion[14]).all()
+    assert fev.decode(tmp_path / "gap.fev", tmp_path / "gap.mp4.out.mp4").frames == 40
+
+
+def test_face_that_comes_late(tmp_path):
+    blank = np.full((360, 480, 3), 90, np.uint8)
+    clip = clip_with(tmp_path / "late.mp4", lambda i, rgb: blank if i < 6 else rgb)
+    report = fev.encode(clip, tmp_path / "late.fev", preset="fast")
+    assert report.frames == 40 and report.held == 6
+
+
+def test_no_face_at_all_is_an_error_that_names_frames(tmp_path):
+    blank = np.full((360, 480, 3), 90, np.uint8)
+    clip = clip_with(tmp_path / "none.mp4", lambda i, rgb: blank, frames=12)
+    with pytest.raises(fev.FevError, match=r"no face found in any of 12 frames \(frames 0 to 2"):
+        fev.encode(clip, tmp_path / "none.fev", preset="fast")
+    assert not (tmp_path / "none.fev").exists()
+
+
+def test_unknown_option_is_named(tmp_path):
+    with pytest.raises(fev.FevError, match="'colour'"):
+        fev.encode(SAMPLE, tmp_path / "x.fev", colour="red")
+    with pytest.raises(fev.FevError, match="preset"):
+        fev.encode(SAMPLE, tmp_path / "x.fev", preset="best")
+
+
+@pytest.mark.slow
+def test_medium_keeps_its_budget_and_beats_fast(tmp_path):
+    from fev.tools.demo import compare
+
+    budget = 6000
+    fev.encode(SAMPLE, tmp_path / "m.fev", preset="medium", duration=1.6, identity_budget=budget)
+    fev.encode(SAMPLE, tmp_path / "f.fev", preset="fast", duration=1.6)
+    with fev.open(tmp_path / "m.fev") as reader:
+        list(reader.segments())
+        sections = reader.sections()
+    assert 0 < sections["identity"] + sections["delta"] + sections["basis"] <= budget
+    clip_with(tmp_path / "source.mp4", lambda i, rgb: rgb)
+    scores = []
+    for name in ("m", "f"):
+        fev.decode(tmp_path / f"{name}.fev", tmp_path / f"{name}.mp4")
+        scores.append(compare(tmp_path / "source.mp4", tmp_path / f"{name}.mp4", tmp_path).psnr)
+    assert scores[0] > scores[1]
