@@ -245,8 +245,9 @@ class _Encoder:
         share = float(np.clip(frames / 300, 0.25, 1.0)) * (4 if slow else 1)
         steps = tuple((size, max(8, round(count * share))) for size, count in MEDIUM_STEPS)
         keys = min(frames, 160 if slow else 80)
+        price = 1e-6 * 2 ** ((DEFAULT_QUALITY - self.options.quality) / 10)
         return (
-            TuneSettings(steps=steps),
+            TuneSettings(steps=steps, price=price),
             MotionSettings(size=128, steps=24) if slow else MotionSettings(size=64, steps=8),
             keys,
         )

@@ -34,7 +34,8 @@ class TuneSettings:
     """How long and how finely a clip is fitted.
 
     steps: (size in pixels, number of steps) in order.  rank: of the kernels' low-rank change.
-    step: quantiser step of the delta in normalised units.
+    step: quantiser step of the delta in normalised units.  rate: of the optimiser.
+    price: least price of a bit; the budget is a ceiling, and what is not worth this is not sent.
     """
 
     steps: tuple[tuple[int, int], ...] = ((64, 120), (128, 150), (256, 60))
@@ -42,6 +43,7 @@ class TuneSettings:
     rank: int = 3
     step: float = 0.15
     rate: float = 0.03
+    price: float = 1e-6
 
 
 class ClipFit:
@@ -78,7 +80,7 @@ class ClipFit:
             for value in self.parts[t.key].values():
                 value.requires_grad_()
         self.base = dict(model.generator.named_parameters()) | dict(model.generator.named_buffers())
-        self.price = 2e-6
+        self.price = settings.price
         self.weights: dict[int, Tensor] = {}
 
     def scale(self, t: Tunable) -> float:
@@ -175,7 +177,7 @@ class ClipFit:
         """Multiply the price by how far the estimate is off; the budget tightens over the run."""
         bits = 8 * coded_size(self.quantised())
         aim = 8 * self.budget * (0.95 + max(0.0, CODED_FROM - done))
-        self.price = float(np.clip(self.price * float(np.clip(bits / aim, 0.5, 2.0)), 1e-9, 1e-3))
+        self.price = float(np.clip(self.price * float(np.clip(bits / aim, 0.5, 2.0)), self.settings.price, 1e-3))
 
     def quantised(self, dead: float = DEAD) -> list[DeltaTensor]:
         """The delta as integers: uniform steps with a dead zone; factors that vanish are dropped."""

@@ -43,10 +43,28 @@ def test_frames_times_and_size_come_back(decoded):
     source_pts, source, source_info = frames_of(SAMPLE, 55)
     assert [p * info.time_base for p in pts] == [p * source_info.time_base for p in source_pts]
     assert pictures[0].shape == source[0].shape
-    # whatever the model, the still background comes back: outside the square it is the plate
-    corner = np.s_[:60, :60]
-    error = np.abs(pictures[20][corner].astype(int) - source[20][corner]).mean()
-    assert error < 6
+    # feed-forward with a model of its own making: a coarse likeness, far from another face or an empty frame
+    error = np.abs(pictures[20].astype(int) - source[20]).mean()
+    assert error < 20
+
+
+def test_still_background_comes_back(tmp_path):
+    y, x = np.mgrid[0:400, 0:560]
+    wall = np.stack([90 + x / 8, 120 + y / 8, 150 - x / 16], 2).astype(np.uint8)
+
+    def before_a_wall(i, rgb):
+        frame = wall.copy()
+        frame[60:380, 120:440] = rgb
+        return frame
+
+    clip = clip_with(tmp_path / "wall.mp4", before_a_wall, frames=12)
+    report = fev.encode(clip, tmp_path / "wall.fev", preset="fast")
+    assert (report.width, report.height) == (560, 400)
+    fev.decode(tmp_path / "wall.fev", tmp_path / "back.mp4")
+    _, pictures, _ = frames_of(tmp_path / "back.mp4")
+    outside = np.s_[:, 520:]  # no placement of this face reaches here
+    # a gradient through two lossy still codings: a few grey levels
+    assert np.abs(pictures[5][outside].astype(int) - wall[outside]).mean() < 4
 
 
 def test_sound_comes_back_in_place(decoded):
@@ -101,7 +119,7 @@ def test_decodes_from_a_pipe_to_a_pipe(coded):
     out = io.BytesIO()
     report = fev.decode(Pipe(coded.read_bytes()), out, container="y4m", duration=0.4)
     assert report.frames == 10
-    assert out.getvalue().startswith(b"YUV4MPEG2 W480 H360 F25:1")
+    assert out.getvalue().startswith(b"YUV4MPEG2 W320 H320 F25:1")
 
 
 def test_part_of_a_file(coded, tmp_path):
@@ -132,15 +150,16 @@ def test_damaged_segment_costs_one_segment(coded, tmp_path):
 
 
 def clip_with(path: Path, change, frames: int = 40) -> Path:
-    _, pictures, info = frames_of(SAMPLE, frames)
-    with VideoWriter(path, info.width, info.height, Fraction(1, 25), Fraction(25)) as writer:
+    pictures = [change(i, rgb) for i, rgb in enumerate(frames_of(SAMPLE, frames)[1])]
+    height, width = pictures[0].shape[:2]
+    with VideoWriter(path, width, height, Fraction(1, 25), Fraction(25)) as writer:
         for i, rgb in enumerate(pictures):
-            writer.write(change(i, rgb), i)
+            writer.write(rgb, i)
     return path
 
 
 def test_frames_without_a_face_are_held(tmp_path):
-    blank = np.full((360, 480, 3), 90, np.uint8)
+    blank = np.full((320, 320, 3), 90, np.uint8)
     clip = clip_with(tmp_path / "gap.mp4", lambda i, rgb: blank if 12 <= i < 20 or i >= 34 else rgb)
     report = fev.encode(clip, tmp_path / "gap.fev", preset="fast")
     assert report.frames == 40 and 10 <= report.held <= 18
@@ -154,14 +173,14 @@ def test_frames_without_a_face_are_held(tmp_path):
 
 
 def test_face_that_comes_late(tmp_path):
-    blank = np.full((360, 480, 3), 90, np.uint8)
+    blank = np.full((320, 320, 3), 90, np.uint8)
     clip = clip_with(tmp_path / "late.mp4", lambda i, rgb: blank if i < 6 else rgb)
     report = fev.encode(clip, tmp_path / "late.fev", preset="fast")
     assert report.frames == 40 and report.held == 6
 
 
 def test_no_face_at_all_is_an_error_that_names_frames(tmp_path):
-    blank = np.full((360, 480, 3), 90, np.uint8)
+    blank = np.full((320, 320, 3), 90, np.uint8)
     clip = clip_with(tmp_path / "none.mp4", lambda i, rgb: blank, frames=12)
     with pytest.raises(fev.FevError, match=r"no face found in any of 12 frames \(frames 0 to 2"):
         fev.encode(clip, tmp_path / "none.fev", preset="fast")

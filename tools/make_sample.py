@@ -20,7 +20,8 @@ from ..codec.mux import VideoWriter
 from ..codec.paste import paste
 from .common import add_output, count, output_file, parser, run
 
-WIDTH, HEIGHT, FPS, SECONDS = 480, 360, 25, 4
+WIDTH, HEIGHT, FPS, SECONDS = 320, 320, 25, 4
+SQUARE = 205  # half side of the face's square: it reaches beyond the picture, so that no edge shows
 SYLLABLES = 3.3  # a second
 
 
@@ -93,15 +94,6 @@ def voice(rate: int = 48_000) -> np.ndarray:
     return (sound / np.abs(sound).max() * loud * 14_000).astype(np.int16)
 
 
-def backdrop() -> np.ndarray:
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH] / HEIGHT
-    glow = np.exp(-((x - 0.9) ** 2 + (y - 0.2) ** 2) / 0.5)
-    picture = np.stack([70 + 60 * glow, 84 + 58 * glow, 96 + 60 * glow], 2)
-    shelf = (np.abs(y - 0.32) < 0.012) & (x < 0.42)
-    picture[shelf] = (92, 66, 48)
-    return picture.astype(np.uint8)
-
-
 def wav(samples: np.ndarray, rate: int = 48_000) -> Any:
     import io
     import wave
@@ -124,7 +116,7 @@ def render(dst: Any, seed: int) -> None:
     frames = SECONDS * FPS
     identity = face(model, seed)
     motion = motions(model, frames, seed)
-    plate = backdrop()
+    plate = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     info = VideoInfo(
         width=WIDTH, height=HEIGHT, fps=Fraction(FPS), time_base=Fraction(1, FPS), first_pts=0, end_pts=frames,
         frames_hint=frames, rotation=0, matrix=1, full_range=False, has_audio=True, duration=Fraction(SECONDS),
@@ -143,7 +135,7 @@ def render(dst: Any, seed: int) -> None:
             sway = np.array(
                 [4 * math.sin(0.9 * i / FPS), 2 * math.sin(1.7 * i / FPS), 0, 0.02 * math.sin(1.1 * i / FPS)]
             )
-            writer.write(paste(plate, square, np.array([WIDTH * 0.55, HEIGHT * 0.53, 150, 0.0]) + sway), i)
+            writer.write(paste(plate, square, np.array([WIDTH / 2, HEIGHT / 2, SQUARE, 0.0]) + sway), i)
 
 
 def work() -> int:

@@ -1,0 +1,142 @@
+"""Speed and memory on this machine, each measured in a process of its own.
+
+    python -m fev.tools.bench [CLIP ...] [--long FRAMES] [--json]
+
+Without clips the sample is used.  `--long N` joins a clip to itself until it has N frames, to show
+that memory does not grow with its length.  These figures do not belong in tests: machines are noisy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from .common import count, parser, print_json, run, say
+from .demo import SAMPLE
+
+RENDER_FRAMES = 48
+
+
+def child(code: str, *arguments: str) -> dict[str, Any]:
+    """Run `code` in a fresh interpreter; it leaves a dict in `result`.  Adds its peak memory in MB."""
+    tail = "\nimport resource, json; result['peak_mb'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024"
+    program = "import sys, time\n" + code + tail + "\nprint('\\n' + json.dumps(result))"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "child failed")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+ENCODE = """
+import fev
+options = __import__('json').loads(sys.argv[3])
+report = fev.encode(sys.argv[1], sys.argv[2], **options)
+result = dict(frames=report.frames, s_per_frame=report.seconds / report.frames, bytes=report.bytes)
+result['stages'] = report.stages
+"""
+
+DECODE = """
+import fev
+options = __import__('json').loads(sys.argv[3])
+report = fev.decode(sys.argv[1], sys.argv[2], **options)
+result = dict(frames=report.frames, frames_per_s=report.frames / report.seconds)
+"""
+
+RENDER = """
+import numpy as np, torch
+from fev.codec.model import load_model
+from fev.codec.render import Renderer
+model = load_model()
+batch, frames, dtype = int(sys.argv[1]), int(sys.argv[2]), getattr(torch, sys.argv[3])
+renderer = Renderer(model, np.zeros(1, np.int32), [], identity_code=36, motion_code=36, dtype=dtype)
+motion = np.random.default_rng(0).integers(-2, 3, (frames, model.latents.directions.shape[0]))
+renderer.draw(motion[:batch])
+start = time.perf_counter()
+for i in range(0, frames, batch):
+    renderer.draw(motion[i:i + batch])
+result = dict(ms_per_frame=1000 * (time.perf_counter() - start) / frames)
+"""
+
+
+def lengthen(source: Path, frames: int, path: Path) -> None:
+    """Join a clip to itself until it has `frames` frames; sound is left out."""
+    from fractions import Fraction
+
+    from ..codec.media import open_video
+    from ..codec.mux import VideoWriter
+
+    with open_video(source) as video:
+        info, pictures = video.info, [rgb for _, rgb in video]
+    order = list(range(len(pictures))) + list(range(len(pictures) - 2, 0, -1))  # back and forth: no jumps
+    with VideoWriter(path, info.width, info.height, 1 / info.fps, Fraction(info.fps), preset="ultrafast") as writer:
+        for i in range(frames):
+            writer.write(pictures[order[i % len(order)]], i)
+
+
+def machine() -> dict[str, Any]:
+    import torch
+
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return {"cores": os.cpu_count(), "amx": bool(amx), "torch": torch.__version__, "python": sys.version.split()[0]}
+
+
+def measure(clip: Path, presets: list[str], folder: Path) -> list[dict[str, Any]]:
+    rows = []
+    for preset in presets:
+        for crop in (True, False):
+            if preset != "fast" and not crop:
+                continue
+            coded = folder / f"{clip.stem}.{preset}.fev"
+            row = child(ENCODE, str(clip), str(coded), json.dumps({"preset": preset, "crop": crop}))
+            rows.append({"what": f"encode {preset}{' crop' if crop else ''}", "clip": clip.name, **row})
+            back = child(DECODE, str(coded), str(folder / "back.mp4"), "{}")
+            rows.append({"what": f"decode{' crop' if crop else ''}", "clip": clip.name, **back})
+    return rows
+
+
+def arguments() -> Any:
+    options = parser("fev.tools.bench", "Measure speed and memory.")
+    options.add_argument("clips", nargs="*", type=Path)
+    options.add_argument("--presets", default="fast,medium", help="comma-separated (default: fast,medium)")
+    options.add_argument("--long", type=count, default=0, metavar="FRAMES")
+    options.add_argument("--json", action="store_true")
+    return options.parse_args()
+
+
+def work() -> int:
+    args = arguments()
+    facts = machine()
+    rows: list[dict[str, Any]] = []
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for dtype in ("float32", "bfloat16"):
+            for batch in (1, 8):
+                row = child(RENDER, str(batch), str(RENDER_FRAMES), dtype)
+                rows.append({"what": f"generator batch {batch} {dtype}", "clip": "-", "frames": RENDER_FRAMES, **row})
+        for clip in args.clips or [SAMPLE]:
+            rows += measure(clip, args.presets.split(","), folder)
+        if args.long:
+            path = folder / "long.mp4"
+            lengthen((args.clips or [SAMPLE])[0], args.long, path)
+            rows += measure(path, ["fast"], folder)
+    if args.json:
+        print_json({"machine": facts, "rows": rows})
+        return 0
+    say(f"machine: {facts}")
+    for row in rows:
+        figures = [f"{k} {v:.3g}" for k, v in row.items() if isinstance(v, float)]
+        stages = {k: round(v, 1) for k, v in row.get("stages", {}).items()}
+        say(f"{row['what']:<28}{row['clip']:<24}{row['frames']:>6} frames  " + "  ".join(figures) + f"  {stages or ''}")
+    say(f"{time.perf_counter() - started:.0f} s in all")
+    return 0
+
+
+if __name__ == "__main__":
+    run(work)
