@@ -1,0 +1,132 @@
+"""The commands as a person meets them: one clear line, exit codes, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import fev
+import numpy as np
+import pytest
+from fev.codec.mux import VideoWriter
+
+SAMPLE = Path(fev.__file__).parent / "tools" / "sample" / "sample.mp4"
+
+
+def command(name: str, *arguments: object, data: bytes | None = None) -> subprocess.CompletedProcess:
+    words = [sys.executable, "-m", f"fev.tools.{name}", *map(str, arguments)]
+    return subprocess.run(words, input=data, capture_output=True, check=False, timeout=300)
+
+
+def bad(result: subprocess.CompletedProcess, *words: str, code: int = 1) -> None:
+    lines = result.stderr.decode().strip().splitlines()
+    assert result.returncode == code, lines
+    assert len(lines) == 1 and "Traceback" not in lines[0], lines
+    assert all(w in lines[0] for w in words), lines[0]
+
+
+def video(path: Path, width: int, height: int, frames: int) -> Path:
+    y, x = np.mgrid[0:height, 0:width]
+    with VideoWriter(path, width, height, Fraction(1, 25), Fraction(25)) as writer:
+        for i in range(frames):
+            writer.write(np.stack([x + 3 * i, y + 2 * i, x + y], 2).astype(np.uint8), i)
+    return path
+
+
+def sound_only(path: Path) -> Path:
+    import wave
+
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(bytes(32_000))
+    return path
+
+
+def make_bad(kind: str, folder: Path) -> Path:
+    path = folder / f"{kind}.mp4"
+    if kind == "text":
+        path.write_text("this is not a video\n" * 50)
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        path.write_bytes(SAMPLE.read_bytes()[:20_000])
+    elif kind == "sound":
+        sound_only(path)
+    elif kind == "tiny":
+        video(path, 16, 16, 5)
+    elif kind == "no_face":
+        video(path, 160, 120, 6)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("text", ""),
+        ("empty", ""),
+        ("truncated", ""),
+        ("sound", "no video"),
+        ("tiny", "16x16"),
+        ("no_face", "no face found in any of 6 frames"),
+        ("missing", "cannot be opened"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(kind, word, tmp_path):
+    source = make_bad(kind, tmp_path)
+    before = sorted(tmp_path.iterdir())
+    bad(command("encode", source, tmp_path / "out.fev"), word)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_existing_and_unwritable_output(tmp_path):
+    kept = tmp_path / "kept.fev"
+    kept.write_text("mine")
+    bad(command("encode", SAMPLE, kept), "exists already", "--force")
+    assert kept.read_text() == "mine"
+    bad(command("encode", SAMPLE, tmp_path / "no" / "such" / "out.fev"), "folder")
+    bad(command("decode", SAMPLE, kept), "exists already")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("in.mp4",), ("in.mp4", "out.fev", "--quality", "200"), ("in.mp4", "out.fev", "--preset", "best")],
+)
+def test_wrong_usage_exits_with_2(arguments):
+    result = command("encode", *arguments)
+    assert result.returncode == 2 and b"Traceback" not in result.stderr
+
+
+def test_decode_of_garbage(tmp_path):
+    path = tmp_path / "garbage.fev"
+    path.write_bytes(b"\x00garbage" * 100)
+    bad(command("decode", path, tmp_path / "out.mp4"), "not a .fev stream")
+    assert [p.name for p in tmp_path.iterdir()] == ["garbage.fev"]
+
+
+def test_the_whole_way_through_files_and_pipes(tmp_path):
+    coded = tmp_path / "a.fev"
+    done = command("encode", SAMPLE, coded, "--preset", "fast", "--duration", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["frames"] == 25
+    streamed = command("encode", "-", "-", "--preset", "fast", "--duration", "1", data=SAMPLE.read_bytes())
+    assert streamed.returncode == 0, streamed.stderr
+    assert streamed.stdout == coded.read_bytes()  # same input, same bytes, whichever way
+
+    bad(command("decode", coded, coded), "input")
+    back = command("decode", "-", "-", "--mux", "mp4", data=streamed.stdout)
+    assert back.returncode == 0 and back.stdout[4:8] == b"ftyp"
+
+    damaged = tmp_path / "cut.fev"
+    damaged.write_bytes(coded.read_bytes()[:-40])
+    bad(command("decode", damaged, tmp_path / "no.mp4"))
+    info = json.loads(command("info", coded, "--json").stdout)
+    assert info["frames"] == 25 and sum(info["sections"].values()) == info["bytes"] == coded.stat().st_size
+    assert {"version", "model", "width", "height", "fps", "duration_s", "audio"} <= set(info)
+    assert command("info", coded, "--verify").returncode == 0
+    assert command("info", damaged, "--verify").returncode == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.fev", "cut.fev"]

@@ -1,0 +1,248 @@
+"""The parts between pictures and integers: delta, tuning, motion, rendering, and the encoder's helpers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from fev.codec.delta import DENSE, FACTOR_U, FACTOR_V, apply_delta, step_code, step_size, tunables
+from fev.codec.encoder import EncodeOptions, hold, motion_code, spread_out
+from fev.codec.motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
+from fev.codec.render import Renderer
+from fev.codec.survey import CropStore, Survey
+from fev.codec.tune import ClipFit, TuneSettings, coded_size, shrink_round, straight_through
+from fev.format.delta import DeltaTensor
+from fev.format.errors import DamagedError, MediaError, UsageError
+
+
+def ints(*shape, seed=0, high=5):
+    return np.random.default_rng(seed).integers(-high, high + 1, shape).astype(np.int32)
+
+
+def key_of(model, name: str) -> int:
+    return next(t.key for t in tunables(model.generator, model.latents) if t.name == name)
+
+
+# -- delta
+
+
+def test_step_codes_roundtrip_and_grow():
+    sizes = [step_size(c) for c in range(256)]
+    assert all(b > a for a, b in zip(sizes, sizes[1:]))
+    assert [step_code(s) for s in sizes] == list(range(256))
+
+
+def test_dense_delta_adds_its_values(tiny_model):
+    key = key_of(tiny_model, "layers.3.bias")
+    values = ints(16)
+    generator, _ = apply_delta(tiny_model, [DeltaTensor(key, DENSE, 0, 40, values)])
+    change = generator.layers[3].bias - tiny_model.generator.layers[3].bias
+    expected = torch.from_numpy(values.astype(np.float32)) * step_size(40) * tiny_model.tuning_scale["layers.3.bias"]
+    torch.testing.assert_close(change, expected, rtol=0, atol=1e-6)
+
+
+def test_low_rank_delta_is_the_product_of_its_factors(tiny_model):
+    key = key_of(tiny_model, "layers.5.weight")
+    o, rest = 16, 16 * 9
+    u, v = ints(o, 2), ints(2, rest, seed=1)
+    tensors = [DeltaTensor(key, FACTOR_U, 2, 28, u.ravel()), DeltaTensor(key, FACTOR_V, 2, 36, v.ravel())]
+    generator, _ = apply_delta(tiny_model, tensors)
+    change = (generator.layers[5].weight - tiny_model.generator.layers[5].weight).reshape(o, rest)
+    scale = tiny_model.tuning_scale["layers.5.weight"] / o**0.5
+    expected = torch.from_numpy((u @ v).astype(np.float32)) * step_size(28) * step_size(36) * scale
+    torch.testing.assert_close(change, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_model_itself_is_left_alone(tiny_model):
+    before = tiny_model.latents.directions.clone()
+    key = key_of(tiny_model, "directions")
+    _, latents = apply_delta(tiny_model, [DeltaTensor(key, DENSE, 0, 40, ints(before.numel()))])
+    assert (tiny_model.latents.directions == before).all() and (latents.directions != before).any()
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        lambda m: DeltaTensor(9999, DENSE, 0, 40, ints(16)),
+        lambda m: DeltaTensor(key_of(m, "layers.3.bias"), DENSE, 0, 40, ints(17)),
+        lambda m: DeltaTensor(key_of(m, "layers.3.bias"), FACTOR_U, 1, 40, ints(16)),
+        lambda m: DeltaTensor(key_of(m, "layers.5.weight"), DENSE, 0, 40, ints(16 * 16 * 9)),
+        lambda m: DeltaTensor(key_of(m, "layers.5.weight"), FACTOR_U, 0, 40, ints(16)),
+        lambda m: DeltaTensor(key_of(m, "layers.5.weight"), FACTOR_U, 200, 40, ints(16 * 200)),
+        lambda m: DeltaTensor(key_of(m, "layers.5.weight"), FACTOR_U, 1, 40, ints(16)),  # its V is missing
+        lambda m: DeltaTensor(key_of(m, "layers.5.weight"), 7, 1, 40, ints(16)),
+    ],
+)
+def test_delta_that_does_not_fit_the_model_is_refused(tiny_model, tensor):
+    with pytest.raises(DamagedError, match="weight delta"):
+        apply_delta(tiny_model, [tensor(tiny_model)])
+
+
+# -- rendering
+
+
+def renderer_of(model, delta=(), **options):
+    return Renderer(model, ints(12, high=4), list(delta), identity_code=36, motion_code=36, **options)
+
+
+def test_batch_size_does_not_change_the_picture(tiny_model):
+    renderer = renderer_of(tiny_model, dtype=torch.float32)
+    motion = ints(9, 35, seed=3)
+    whole = renderer.draw(motion)
+    parts = torch.cat([renderer.draw(motion[i : i + 1]) for i in range(9)])
+    # the same sums in another order: a few units in the last place of values near 1
+    torch.testing.assert_close(whole, parts, rtol=0, atol=1e-4)
+
+
+def test_short_identity_is_filled_with_zeros_and_a_long_one_refused(tiny_model):
+    short = Renderer(tiny_model, np.array([3], np.int32), [], identity_code=36, motion_code=36)
+    full = Renderer(tiny_model, np.array([3] + [0] * 11, np.int32), [], identity_code=36, motion_code=36)
+    assert (short.base == full.base).all()
+    with pytest.raises(DamagedError, match="identity"):
+        Renderer(tiny_model, np.zeros(13, np.int32), [], identity_code=36, motion_code=36)
+
+
+# -- tuning and motion
+
+
+@pytest.fixture(scope="module")
+def clip(tiny_model):
+    """Twelve frames drawn by the tiny model itself, with a change of its weights that a delta can express."""
+    key = key_of(tiny_model, "layers.5.bias")
+    renderer = renderer_of(tiny_model, [DeltaTensor(key, DENSE, 0, 64, ints(16, seed=5))], dtype=torch.float32)
+    motion = torch.randn(12, 35, generator=torch.Generator().manual_seed(4)) * 0.5
+    with torch.no_grad():
+        return renderer, renderer.draw_values(motion).clamp(-1, 1), motion
+
+
+def fitted(model, crops, budget, steps=40):
+    settings = TuneSettings(steps=((64, steps),), batch=4, rank=1)
+    fit = ClipFit(model, crops, torch.zeros(12), torch.zeros(len(crops), 35), settings, budget, 0.1, 0.1)
+
+    def error() -> float:
+        with torch.no_grad():
+            return float((fit.render(torch.arange(len(crops)), 64, True) - crops).square().mean())
+
+    before = error()
+    fit.run()
+    return fit, before, error()
+
+
+@pytest.mark.parametrize("budget", [0, 300, 1500])
+def test_tuning_improves_and_keeps_its_budget(tiny_model, clip, budget):
+    fit, before, after = fitted(tiny_model, clip[1], budget)
+    assert after < 0.6 * before
+    identity, delta = fit.finish()
+    assert identity.dtype == np.int32 and coded_size(delta) <= budget
+
+
+def test_what_tuning_returns_is_what_it_rendered(tiny_model, clip):
+    """Closed loop: the Renderer draws from the integers what the fit saw, while the budget did not bind."""
+    fit, _, after = fitted(tiny_model, clip[1], 100_000)
+    identity, delta = fit.finish()
+    renderer = Renderer(tiny_model, identity, delta, identity_code=step_code(0.1), motion_code=step_code(0.1))
+    fit.identity_step = step_size(step_code(0.1))
+    q = quantise_motion(fit.motion.detach(), step_code(0.1))
+    error = float((renderer.draw(q) - clip[1]).square().mean())
+    assert error < 1.1 * after + 1e-4
+
+
+def test_motion_fit_recovers_the_picture(clip):
+    renderer, crops, motion = clip
+    start = torch.zeros_like(motion)
+
+    def error(values) -> float:
+        with torch.no_grad():
+            return float((renderer.draw_values(values) - crops).square().mean())
+
+    fit = fit_motion(renderer, crops, start, MotionSettings(size=64, steps=40, smooth=0.0))
+    assert error(fit) < 0.25 * error(start)
+    assert fit_motion(renderer, crops, start, MotionSettings(steps=0)) is start
+
+
+def test_quantised_motion_is_within_half_a_step():
+    motion = torch.randn(20, 35)
+    q = quantise_motion(motion, 36)
+    assert q.dtype == np.int32
+    assert np.abs(q * step_size(36) - motion.numpy()).max() <= step_size(36) / 2 + 1e-6
+
+
+def test_linear_correction_learns_a_shift_and_a_gain():
+    seen = torch.randn(200, 35)
+    matrix, mean = linear_correction(seen, 1.3 * seen + 0.5, strength=0.1)
+    torch.testing.assert_close(corrected(seen, (matrix, mean)), 1.3 * seen + 0.5, rtol=0, atol=0.02)
+
+
+def test_dead_zone_and_straight_through():
+    x = torch.tensor([-1.4, -0.59, -0.1, 0.55, 0.61, 2.5001], requires_grad=True)
+    assert shrink_round(x, 0.6).tolist() == [-1, 0, 0, 0, 1, 3]
+    straight_through(x, 1.0, 0.6).sum().backward()
+    assert (x.grad == 1).all()
+
+
+# -- the encoder's helpers
+
+
+def test_held_frames_repeat_the_last_good_row():
+    rows = np.arange(5)[:, None] * np.ones((1, 3), np.int32)
+    held = np.array([True, False, True, False, True])
+    assert hold(rows, held, None)[:, 0].tolist() == [1, 1, 1, 3, 3]
+    assert hold(rows, held, np.full(3, 9))[:, 0].tolist() == [9, 1, 1, 3, 3]
+    assert hold(rows, np.ones(5, bool), None).sum() == 0
+
+
+def test_spread_out_chooses_different_frames():
+    motion = torch.randn(50, 35)
+    chosen = spread_out(motion, 12)
+    assert len(set(chosen)) == 12 and chosen == sorted(chosen)
+    assert spread_out(motion[:5], 12) == [0, 1, 2, 3, 4]
+    assert len(spread_out(torch.zeros(9, 35), 4)) == 4
+
+
+def test_quality_sets_the_step():
+    codes = [motion_code(q) for q in range(0, 101, 10)]
+    assert codes == sorted(codes, reverse=True) and codes[0] > codes[-1]
+
+
+@pytest.mark.parametrize("options", [{"preset": "x"}, {"quality": 101}, {"identity_budget": -1}, {"face": -1}])
+def test_options_are_checked(options):
+    with pytest.raises(UsageError):
+        EncodeOptions(**options)
+
+
+def test_crop_store_returns_what_it_took():
+    store = CropStore(64)
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3)).astype(np.uint8)
+    for picture in pictures:
+        store.append(picture)
+    back = store.read([3, 0, 3])
+    assert back.shape == (3, 3, 64, 64)
+    expected = torch.from_numpy(pictures[[3, 0, 3]]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    assert (back == expected).all()
+    store.close()
+
+
+class Sees:
+    """Stands in for the aligner: finds the face where it already looks, with the confidence it is given."""
+
+    def __init__(self, confidence: float):
+        self.confidence = confidence
+
+    def eval(self):
+        return self
+
+    def __call__(self, x):
+        return torch.tensor([[1.0, 0.0, 0.0, 0.0, self.confidence]]).expand(len(x), -1)
+
+
+def test_survey_keeps_every_frame_and_few_plates():
+    frames = [(10 * i, np.full((120, 200, 3), i % 250, np.uint8)) for i in range(100)]
+    survey = Survey(frames, Sees(5.0), 64)
+    seen = list(survey)
+    assert [s.pts for s in seen] == [10 * i for i in range(100)]
+    assert all(s.crop.shape == (64, 64, 3) for s in seen) and survey.held == 0
+    assert 3 <= len(survey.plates) <= 12
+    with pytest.raises(MediaError, match="no face found in any of 100 frames"):
+        list(Survey(frames, Sees(-5.0), 64))
+    with pytest.raises(MediaError, match="no frames"):
+        list(Survey([], Sees(5.0), 64))
