@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from ..format.container import Reader
 from ..format.errors import FevError
 from ..format.segment import Segment
-from .encoder import dequantise_placement
 from .model import Model, load_for, to_numpy
 from .mux import VideoWriter
 from .paste import paste
 from .render import Renderer
 from .still import decode_still
+from .units import dequantise_placement
 
 BATCH = 8  # frames drawn at once
 SOUND_CLOCK = Fraction(1, 48_000)

@@ -26,8 +26,9 @@ from ..format.errors import UsageError
 from ..format.header import Header
 from ..format.segment import Segment
 from .audio import AudioReader, open_audio
-from .background import make_plate
-from .delta import step_code, step_size
+from .background import encode_plate, make_plate
+from .delta import step_size
+from .identity import best_identity, spread_out
 from .media import VideoInfo, open_video
 from .model import DEFAULT, Model, load_model
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
@@ -35,10 +36,10 @@ from .render import Renderer
 from .source import Source, name_of, rereadable
 from .survey import CropStore, Seen, Survey
 from .tune import ClipFit, TuneSettings
+from .units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code, quantise_placement
 
 FAST, MEDIUM, SLOW = "fast", "medium", "slow"
 PRESETS = (FAST, MEDIUM, SLOW)
-DEFAULT_QUALITY = 60
 DEFAULT_BUDGET = 20_000  # bytes of identity and delta
 MEDIUM_STEPS = ((64, 120), (128, 150), (256, 60))  # picture size and optimiser steps, coarse to fine
 BATCH = 16
@@ -102,14 +103,6 @@ class Clip:
     crop_row: list[int] = field(default_factory=list)
     identity: list[Tensor] = field(default_factory=list)
     motion: list[Tensor] = field(default_factory=list)
-
-
-def motion_code(quality: float) -> int:
-    """Step code of the motion parameters: one unit of a parameter moves the picture by 2 %."""
-    return step_code(0.5 * 2 ** ((DEFAULT_QUALITY - quality) / 20))
-
-
-IDENTITY_CODE = step_code(0.12)
 
 
 def encode(
@@ -314,8 +307,6 @@ class _Encoder:
         delta: list[DeltaTensor],
         plate: np.ndarray | None,
     ) -> None:
-        from .background import encode_plate
-
         info, model = self.info, self.model
         crop = self.options.crop or bool(survey.aligned)
         width, height = (model.size, model.size) if self.options.crop else (info.width, info.height)
@@ -404,40 +395,3 @@ def hold(motion: np.ndarray, held: np.ndarray, before: np.ndarray | None) -> np.
             out[i] = last
         last = out[i]
     return out
-
-
-def quantise_placement(placement: np.ndarray) -> np.ndarray:
-    """(N, 4) pixels and radians -> integers: 1/8 px, and 2 pi / 16384 for the angle."""
-    unit = np.array([8, 8, 8, 16384 / (2 * np.pi)])
-    return np.round(placement * unit).astype(np.int32)
-
-
-def dequantise_placement(values: np.ndarray) -> np.ndarray:
-    return np.asarray(values, np.float64) / np.array([8, 8, 8, 16384 / (2 * np.pi)])
-
-
-def best_identity(identity: Tensor, motion: Tensor) -> Tensor:
-    """The identity to start from: the mean over the frames nearest to a neutral pose, where the
-    inverter is at its best (near frontal, eyes open, as the paper selects its ID frame)."""
-    distance = motion.square().sum(1)
-    nearest = distance.argsort()[: max(1, len(motion) // 3)]
-    return identity[nearest].mean(0)
-
-
-def spread_out(motion: Tensor, count: int) -> list[int]:
-    """Frames that cover the motion of the clip: each is the one farthest from those chosen before."""
-    start = int((motion - motion.median(0).values).square().sum(1).argmin())
-    chosen = [start]
-    distance = (motion - motion[start]).square().sum(1)
-    while len(chosen) < min(count, len(motion)):
-        # every other frame is drawn evenly in time, so that the common poses weigh as they appear
-        if len(chosen) % 2:
-            new = int(distance.argmax())
-        else:
-            new = int((len(chosen) / count) * (len(motion) - 1))
-        if new in chosen:
-            new = int(distance.argmax())
-        chosen.append(new)
-        distance = torch.minimum(distance, (motion - motion[new]).square().sum(1))
-        distance[chosen] = -1
-    return sorted(chosen)

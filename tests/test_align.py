@@ -7,8 +7,8 @@ import pytest
 import torch
 from fev.codec.align import compose, extract, is_aligned_crop, smooth, smooth_at
 from fev.codec.aligner import invert_similarity
-from fev.codec.encoder import dequantise_placement, quantise_placement
 from fev.codec.paste import EDGE, paste
+from fev.codec.units import dequantise_placement, quantise_placement
 
 
 def smooth_picture(height: int, width: int) -> np.ndarray:

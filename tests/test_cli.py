@@ -70,7 +70,7 @@ def make_bad(kind: str, folder: Path) -> Path:
         ("text", ""),
         ("empty", ""),
         ("truncated", ""),
-        ("sound", "no video"),
+        ("sound", "only audio"),
         ("tiny", "16x16"),
         ("no_face", "no face found in any of 6 frames"),
         ("missing", "cannot be opened"),

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from fev.codec.delta import DENSE, FACTOR_U, FACTOR_V, apply_delta, step_code, step_size, tunables
-from fev.codec.encoder import EncodeOptions, hold, motion_code, spread_out
+from fev.codec.encoder import EncodeOptions, hold
+from fev.codec.identity import spread_out
 from fev.codec.motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from fev.codec.render import Renderer
 from fev.codec.survey import CropStore, Survey
 from fev.codec.tune import ClipFit, TuneSettings, coded_size, shrink_round, straight_through
+from fev.codec.units import motion_code
 from fev.format.delta import DeltaTensor
 from fev.format.errors import DamagedError, MediaError, UsageError
 

@@ -19,11 +19,11 @@ from PIL import Image
 from torch import Tensor
 
 from ...codec.delta import step_size
-from ...codec.encoder import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
 from ...codec.model import Model, load_model, to_numpy
 from ...codec.motion import MotionSettings, fit_motion
 from ...codec.render import Renderer
 from ...codec.tune import ClipFit, TuneSettings
+from ...codec.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
 from .export import as_pictures
 
 BUDGETS = (4_000, 16_000, 64_000)

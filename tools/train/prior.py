@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from ...codec.inverter import Inverter, LatentSpace
 from ...codec.loss import importance, pyramid_loss
+from ...codec.model import load_model
 from ...codec.stylegan2 import Generator, GeneratorConfig
 
 CHANNELS = (256, 256, 256, 128, 64, 32, 16)
@@ -128,6 +129,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--final-rate", type=float, default=0.3, help="share of the rate left at the end")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--from", dest="start", help="model name or file to start from, where the run has no checkpoint"
+    )
     parser.add_argument("--no-compile", action="store_true")
     args = parser.parse_args()
     args.run.mkdir(parents=True, exist_ok=True)
@@ -138,6 +142,12 @@ def main() -> None:
     average = copy.deepcopy(prior)
     step = 0
     checkpoint = args.run / "prior.pt"
+    if args.start and not checkpoint.exists():
+        model = load_model(args.start)
+        for own in (prior, average):
+            own.generator.load_state_dict(model.generator.state_dict())
+            own.inverter.load_state_dict(model.inverter.state_dict())
+            own.latents.load_state_dict(model.latents.state_dict())
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         prior.load_state_dict(state["prior"])

@@ -1,0 +1,33 @@
+"""Which frames stand for a clip: the identity to start from, and the frames that the tuning looks at."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def best_identity(identity: Tensor, motion: Tensor) -> Tensor:
+    """The identity to start from: the mean over the frames nearest to a neutral pose, where the
+    inverter is at its best (near frontal, eyes open, as the paper selects its ID frame)."""
+    distance = motion.square().sum(1)
+    nearest = distance.argsort()[: max(1, len(motion) // 3)]
+    return identity[nearest].mean(0)
+
+
+def spread_out(motion: Tensor, count: int) -> list[int]:
+    """Frames that cover the motion of the clip: each is the one farthest from those chosen before."""
+    start = int((motion - motion.median(0).values).square().sum(1).argmin())
+    chosen = [start]
+    distance = (motion - motion[start]).square().sum(1)
+    while len(chosen) < min(count, len(motion)):
+        # every other frame is drawn evenly in time, so that the common poses weigh as they appear
+        if len(chosen) % 2:
+            new = int(distance.argmax())
+        else:
+            new = int((len(chosen) / count) * (len(motion) - 1))
+        if new in chosen:
+            new = int(distance.argmax())
+        chosen.append(new)
+        distance = torch.minimum(distance, (motion - motion[new]).square().sum(1))
+        distance[chosen] = -1
+    return sorted(chosen)
