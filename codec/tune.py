@@ -42,7 +42,7 @@ class TuneSettings:
     batch: int = 8
     rank: int = 3
     step: float = 0.15
-    rate: float = 0.03
+    rate: float = 0.06
     price: float = 1e-6
 
 
