@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,8 +40,9 @@ class Renderer:
         self.dtype = dtype or pick_dtype(self.device)
         self.motion_step = step_size(motion_code)
         generator, latents = apply_delta(model, delta)
-        self.generator = generator.to(self.device)
-        self.generator = self.generator.to(memory_format=torch.channels_last)
+        if self.device.type != "cpu" and generator is model.generator:
+            generator = copy.deepcopy(generator)  # the model itself stays on the processor
+        self.generator = generator.to(self.device, memory_format=torch.channels_last)
         values = torch.zeros(rank)
         values[: len(identity)] = torch.from_numpy(np.asarray(identity, np.float32)) * step_size(identity_code)
         latent = torch.einsum("r,rkw->kw", values * model.identity_scale, latents.basis)
