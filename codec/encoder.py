@@ -40,8 +40,8 @@ from .units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code, quantise_placeme
 
 FAST, MEDIUM, SLOW = "fast", "medium", "slow"
 PRESETS = (FAST, MEDIUM, SLOW)
-DEFAULT_BUDGET = 20_000  # bytes of identity and delta
-MEDIUM_STEPS = ((64, 120), (128, 150), (256, 60))  # picture size and optimiser steps, coarse to fine
+DEFAULT_BUDGET = 24_000  # bytes of identity and delta
+MEDIUM_STEPS = ((64, 100), (128, 200), (256, 90))  # picture size and optimiser steps, coarse to fine
 BATCH = 16
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
@@ -238,7 +238,7 @@ class _Encoder:
         share = float(np.clip(frames / 300, 0.25, 1.0)) * (4 if slow else 1)
         steps = tuple((size, max(8, round(count * share))) for size, count in MEDIUM_STEPS)
         keys = min(frames, 160 if slow else 80)
-        price = 1e-6 * 2 ** ((DEFAULT_QUALITY - self.options.quality) / 10)
+        price = 2e-7 * 2 ** ((DEFAULT_QUALITY - self.options.quality) / 10)
         return (
             TuneSettings(steps=steps, price=price),
             MotionSettings(size=128, steps=24) if slow else MotionSettings(size=64, steps=8),
