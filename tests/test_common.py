@@ -193,7 +193,9 @@ def test_progress_is_silent_in_a_pipe(capsys):
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
+# a test run started in the background hands down an ignored Ctrl-C
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from fev.tools import common
 def main():
     with common.output_file({path!r}) as file:
