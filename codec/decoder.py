@@ -71,7 +71,7 @@ class FrameDecoder:
                 f"the file has {h.params} motion parameters, the model {self.model.latents.directions.shape[0]}"
             )
         self.renderer = Renderer(
-            self.model, reader.identity, reader.delta or [], identity_code=h.identity_qp, motion_code=h.motion_qp,
+            self.model, reader.identity, reader.delta or [], reader.modes, identity_code=h.identity_qp, motion_code=h.motion_qp,
             device=torch.device(options.device),
         )  # fmt: skip
         self.square = options.crop or h.crop

@@ -1,8 +1,9 @@
 """The encoder: a video in, a `.fev` stream out (design section 3).
 
-Stages: survey (align, invert) -> identity and weight delta (`tune`) -> motion against what was
-quantised (`motion`) -> segments.  Preset `fast` is one pass, feed-forward, and streams; `medium`
-and `slow` look at the whole clip first and keep its aligned squares in a temporary file.
+Stages: survey (align, invert) -> identity and, for `slow`, weight delta (`tune`) -> texture and flow
+modes (`modefit`) -> motion against what was quantised (`motion`) -> segments.  Preset `fast` is one
+pass, feed-forward, and streams; `medium` and `slow` look at the whole clip first and keep its
+aligned squares in a temporary file.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..format.audio import AudioPacket
 from ..format.background import CODEC_AV1, Background
 from ..format.container import Writer
-from ..format.delta import DeltaTensor
+from ..format.delta import DeltaTensor, encode_delta
 from ..format.errors import UsageError
 from ..format.header import Header
+from ..format.identity import encode_identity
+from ..format.modes import Modes
 from ..format.segment import Segment
 from .audio import AudioReader, open_audio
 from .background import encode_plate, make_plate
@@ -31,6 +35,7 @@ from .delta import step_size
 from .identity import best_identity, spread_out
 from .media import VideoInfo, open_video
 from .model import DEFAULT, Model, load_model
+from .modefit import MIX_CODE, ModeFit, ModeSettings, principal_drive
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from .render import Renderer
 from .source import Source, name_of, rereadable
@@ -40,8 +45,14 @@ from .units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code, quantise_placeme
 
 FAST, MEDIUM, SLOW = "fast", "medium", "slow"
 PRESETS = (FAST, MEDIUM, SLOW)
-DEFAULT_BUDGET = 24_000  # bytes of identity and delta
-MEDIUM_STEPS = ((64, 100), (128, 200), (256, 90))  # picture size and optimiser steps, coarse to fine
+DEFAULT_BUDGET = 24_000  # bytes of identity, delta and modes
+TUNE_STEPS = ((64, 100), (128, 200), (256, 90))  # picture size and optimiser steps, coarse to fine
+TUNE_SHARE = 0.25  # of the budget: what the weight delta may take
+TUNE_KEYS = 160
+MODE_STEPS = ((128, 500), (256, 150))
+MODE_KEYS = 320  # frames that the modes are fitted on
+DRIVEN = 8  # combinations of the model's parameters that a file with modes keeps
+LEAST_MODES = 600  # bytes; with less the modes are left out
 BATCH = 16
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
@@ -208,42 +219,70 @@ class _Encoder:
         identity = torch.cat(clip.identity)
         motion = torch.cat(clip.motion)
         plate = self._plate(survey, [Seen(p, q, None) for p, q in zip(clip.pts, clip.placement, strict=True)])
-        settings, motion_settings, keys = self._settings(len(clip.pts))
-        chosen = spread_out(motion, keys)
         budget = DEFAULT_BUDGET if self.options.identity_budget is None else self.options.identity_budget
-        rank = self.model.latents.basis.shape[0]
-        fit = ClipFit(
-            self.model,
-            store.read(chosen),
-            best_identity(identity, motion),
-            motion[chosen],
-            settings,
-            max(0, budget - rank) if budget > rank else 0,
-            step_size(IDENTITY_CODE),
-            step_size(motion_code(self.options.quality)),
+        chosen, delta = best_identity(identity, motion) / self.model.identity_scale, []
+        if self.options.preset == SLOW and budget:
+            chosen, delta, motion = self._tune(store, chosen, motion, round(budget * TUNE_SHARE))
+        quantised = (chosen / step_size(IDENTITY_CODE)).round().numpy().astype(np.int32)
+        left = budget - len(encode_identity(quantised)) - (len(encode_delta(delta)) if delta else 0)
+        modes, start = self._fit_modes(store, quantised, delta, motion, left)
+        self._start(survey, dst, quantised, delta, plate, modes)
+        self._stage("motion", lambda: self._fit_segments(clip, store, motion, start))
+        self._close()
+        return len(clip.pts)
+
+    def _share(self, frames: int) -> float:
+        """The work grows with the clip up to a ceiling, so that a short clip is not kept waiting."""
+        return float(np.clip(frames / 300, 0.25, 1.0)) * (3 if self.options.preset == SLOW else 1)
+
+    def _price(self) -> float:
+        return 2e-7 * 2 ** ((DEFAULT_QUALITY - self.options.quality) / 10)
+
+    def _tune(self, store: CropStore, identity: Tensor, motion: Tensor, budget: int):
+        """Identity, weight delta and the model's parameters of all frames, fitted to a few of them."""
+        share = self._share(len(motion))
+        settings = TuneSettings(
+            steps=tuple((size, max(8, round(count * share))) for size, count in TUNE_STEPS), price=self._price()
         )
+        keys = spread_out(motion, min(len(motion), TUNE_KEYS))
+        fit = ClipFit(
+            self.model, store.read(keys), identity * self.model.identity_scale, motion[keys], settings, budget,
+            step_size(IDENTITY_CODE), step_size(motion_code(self.options.quality)),
+        )  # fmt: skip
         total = sum(n for _, n in settings.steps)
         ticks = iter(range(1, total + 1))
         self._stage("tune", lambda: fit.run(lambda n: self.progress("tune", next(ticks), total)))
         quantised, delta = fit.finish()
-        self._start(survey, dst, quantised, delta, plate)
-        correction = linear_correction(motion[chosen], fit.motion.detach())
-        self._stage("motion", lambda: self._fit_segments(clip, store, corrected(motion, correction), motion_settings))
-        self._close()
-        return len(clip.pts)
+        correction = linear_correction(motion[keys], fit.motion.detach())
+        tuned = torch.from_numpy(quantised).float() * step_size(IDENTITY_CODE)
+        return tuned, delta, corrected(motion, correction)
 
-    def _settings(self, frames: int) -> tuple[TuneSettings, MotionSettings, int]:
-        """The work grows with the clip up to a ceiling, so that a short clip is not kept waiting."""
-        slow = self.options.preset == SLOW
-        share = float(np.clip(frames / 300, 0.25, 1.0)) * (4 if slow else 1)
-        steps = tuple((size, max(8, round(count * share))) for size, count in MEDIUM_STEPS)
-        keys = min(frames, 160 if slow else 80)
-        price = 2e-7 * 2 ** ((DEFAULT_QUALITY - self.options.quality) / 10)
-        return (
-            TuneSettings(steps=steps, price=price),
-            MotionSettings(size=128, steps=24) if slow else MotionSettings(size=64, steps=8),
-            keys,
+    def _fit_modes(
+        self, store: CropStore, identity: np.ndarray, delta: list[DeltaTensor], motion: Tensor, budget: int
+    ) -> tuple[Modes | None, _Start | None]:
+        """Texture and flow modes within a budget, and how the motion of any frame starts against them."""
+        if budget < LEAST_MODES:
+            return None, None
+        qp = motion_code(self.options.quality)
+        mix, driven = principal_drive(motion, DRIVEN, step_size(qp))
+        renderer = Renderer(
+            self.model, identity, delta, Modes.empty(mix, MIX_CODE), identity_code=IDENTITY_CODE, motion_code=qp,
+            device=self.device, dtype=torch.float32,
+        )  # fmt: skip
+        keys = spread_out(motion, min(len(motion), MODE_KEYS))
+        share = self._share(len(motion))
+        settings = ModeSettings(
+            steps=tuple((size, max(8, round(count * share))) for size, count in MODE_STEPS), price=self._price() / 10
         )
+        with torch.no_grad():
+            padded = [F.pad(driven[keys[i : i + BATCH]], (0, motion.shape[1] - driven.shape[1])) for i in range(0, len(keys), BATCH)]
+            drawn = torch.cat([renderer.draw_model(values).cpu() for values in padded])
+        fit = ModeFit(drawn, store.read(keys), driven[keys], mix, settings, budget, step_size(qp))
+        total = sum(n for _, n in settings.steps)
+        ticks = iter(range(1, total + 1))
+        self._stage("modes", lambda: fit.run(lambda n: self.progress("modes", next(ticks), total)))
+        modes = fit.finish()
+        return modes, None if modes is None else _Start(fit, driven)
 
     # -- stages
 
@@ -274,23 +313,38 @@ class _Encoder:
         x = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
         return self.model.inverter(x)
 
-    def _fit_segments(self, clip: Clip, store: CropStore, start: Tensor, settings: MotionSettings) -> None:
+    def _fit_segments(self, clip: Clip, store: CropStore, motion: Tensor, start: _Start | None) -> None:
         need = self._segment_frames()
         before: np.ndarray | None = None
         free: Tensor | None = None
         for first in range(0, len(clip.pts), need):
             rows = clip.crop_row[first : first + need]
             here = [r for r in rows if r >= 0]
-            motion = torch.zeros(len(rows), self.header.params)
+            block = torch.zeros(len(rows), self.header.params)
             if here:
-                fitted = fit_motion(self.renderer, store.read(here), start[here], settings, free)
-                motion[[i for i, r in enumerate(rows) if r >= 0]] = fitted
+                fitted = self._fit_block(store.read(here), motion[here], start, here, free)
+                block[[i for i, r in enumerate(rows) if r >= 0]] = fitted
                 free = fitted[-1]
             held = np.array([r < 0 for r in rows])
-            q = hold(quantise_motion(motion, self.header.motion_qp), held, before)
+            q = hold(quantise_motion(block, self.header.motion_qp), held, before)
             self._write(clip.pts[first : first + need], q, clip.placement[first : first + need], held)
             before = q[-1]
             self.progress("motion", min(first + need, len(clip.pts)), len(clip.pts))
+
+    def _fit_block(
+        self, crops: Tensor, motion: Tensor, start: _Start | None, rows: list[int], before: Tensor | None
+    ) -> Tensor:
+        """Parameters of a block of frames.  motion: the model's own, what the fit starts from without modes."""
+        steps = 24 if self.options.preset == SLOW else 12
+        if start is None:
+            return fit_motion(self.renderer, crops, motion, MotionSettings(size=64, steps=steps), before)
+        driven = start.driven[rows]
+        with torch.no_grad():
+            drawn = self.renderer.draw_model(F.pad(driven, (0, self.header.params - driven.shape[1]))).cpu()
+        guess = start.guess(drawn, crops, driven)
+        guess = F.pad(guess, (0, self.header.params - guess.shape[1]))
+        settings = MotionSettings(size=128, steps=steps, rate=0.25)
+        return fit_motion(self.renderer, crops, guess, settings, before, drawn, driven.shape[1])
 
     def _plate(self, survey: Survey, seen: list[Seen]) -> np.ndarray | None:
         if self.options.crop or survey.aligned:
@@ -306,6 +360,7 @@ class _Encoder:
         identity: Tensor | np.ndarray,
         delta: list[DeltaTensor],
         plate: np.ndarray | None,
+        modes: Modes | None = None,
     ) -> None:
         info, model = self.info, self.model
         crop = self.options.crop or bool(survey.aligned)
@@ -327,11 +382,11 @@ class _Encoder:
             data = encode_plate(plate, self.options.quality)
             background = Background(CODEC_AV1, plate.shape[1], plate.shape[0], 1, False, data)
         self.renderer = Renderer(
-            model, identity, delta, identity_code=IDENTITY_CODE, motion_code=self.header.motion_qp,
+            model, identity, delta, modes, identity_code=IDENTITY_CODE, motion_code=self.header.motion_qp,
             device=self.device, dtype=torch.float32,
         )  # fmt: skip
         self.writer = Writer(
-            dst, self.header, identity=identity, delta=delta or None, background=background,
+            dst, self.header, identity=identity, delta=delta or None, modes=modes, background=background,
             audio=self.sound.config, meta={"writer": "fev"},
         )  # fmt: skip
 
@@ -366,6 +421,21 @@ class _Encoder:
         result = work()
         self.stages[name] = time.perf_counter() - started
         return result
+
+
+class _Start:
+    """How the parameters of any frame begin: a projection, corrected by what the joint fit found on the key frames."""
+
+    def __init__(self, fit: ModeFit, driven: Tensor):
+        self.driven = driven
+        self._fit = fit
+        seen = fit.guess(fit.drawn, fit.truth, fit.driven)
+        self._correction = linear_correction(seen, fit.fitted())
+
+    def guess(self, drawn: Tensor, truth: Tensor, driven: Tensor) -> Tensor:
+        """Parameters (N, planes - 1) of frames that the model draws as `drawn`; the driven ones as they are."""
+        moved = corrected(self._fit.guess(drawn, truth, driven), self._correction)
+        return torch.cat([driven, moved[:, driven.shape[1] :]], 1)
 
 
 class _Sound:

@@ -1,8 +1,8 @@
-"""Fit the 35 parameters of every frame against the quantised identity and the quantised weights.
+"""Fit the 35 parameters of every frame against the quantised identity, weights and modes.
 
-The parameters of a block of frames are optimised together (never one optimiser a frame), warm
-started from the inverter, with a small price on change from frame to frame: it takes out jitter
-and it is what the entropy coder charges for.
+The parameters of a block of frames are optimised together (never one optimiser a frame), with a
+small price on change from frame to frame: it takes out jitter and it is what the entropy coder
+charges for.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class MotionSettings:
 
 
 def linear_correction(seen: Tensor, fitted: Tensor, strength: float = 3.0) -> tuple[Tensor, Tensor]:
-    """Ridge regression from the inverter's parameters to the fitted ones: (matrix (36, 35), mean).
+    """Ridge regression from first guesses of the parameters (N, P) to the fitted ones: (matrix (P + 1, P), mean).
 
     What the joint fit learnt on a few frames about this face then serves all frames as their start.
     """
@@ -51,18 +51,29 @@ def corrected(motion: Tensor, correction: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def fit_motion(
-    renderer: Renderer, crops: Tensor, start: Tensor, settings: MotionSettings, before: Tensor | None = None
+    renderer: Renderer,
+    crops: Tensor,
+    start: Tensor,
+    settings: MotionSettings,
+    before: Tensor | None = None,
+    drawn: Tensor | None = None,
+    fixed: int = 0,
 ) -> Tensor:
     """Refine a block of consecutive frames.
 
     crops: (N, 3, S, S).  start: (N, 35).  before: (35,) parameters of the frame before the block.
-    Returns (N, 35), unquantised.
+    drawn: (N, 3, S, S), what the model draws of the first `fixed` parameters, where those stay as they
+    are; without it the model draws anew in every step.  Returns (N, 35), unquantised.
     """
     if not settings.steps:
         return start
-    motion = start.to(renderer.device).clone().requires_grad_()
-    truth = F.interpolate(crops.to(renderer.device), size=settings.size, mode="area")
-    weight = importance(settings.size).to(renderer.device)
+    device = renderer.device
+    motion = start.to(device).clone().requires_grad_()
+    truth = F.interpolate(crops.to(device), size=settings.size, mode="area")
+    small = None if drawn is None else F.interpolate(drawn.to(device), size=settings.size, mode="area")
+    weight = importance(settings.size).to(device)
+    moves = torch.ones(motion.shape[1], device=device)
+    moves[:fixed] = 0
     optimiser = torch.optim.Adam([motion], lr=settings.rate, betas=(0.7, 0.95))
     part = 16  # frames rendered at once
     for step in range(settings.steps):
@@ -70,12 +81,17 @@ def fit_motion(
             group["lr"] = settings.rate * (1 - step / settings.steps) ** 0.5
         optimiser.zero_grad()
         for i in range(0, len(motion), part):
-            out = renderer.draw_values(motion[i : i + part], settings.size)
+            if small is None:
+                out = renderer.draw_values(motion[i : i + part], settings.size)
+            else:
+                out = renderer.finish(small[i : i + part], motion[i : i + part])
             share = len(out) / len(motion)
             (fitting_loss(out, truth[i : i + part], weight) * share).backward()
-        line = motion if before is None else torch.cat([before[None].to(motion.device), motion])
+        line = motion if before is None else torch.cat([before[None].to(device), motion])
         if len(line) > 1:
             (settings.smooth * (line[1:] - line[:-1]).abs().mean()).backward()
+        assert motion.grad is not None
+        motion.grad *= moves
         optimiser.step()
     return motion.detach().cpu()
 

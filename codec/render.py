@@ -1,4 +1,7 @@
-"""From the integers of a file to aligned pictures: what the encoder fits against and the decoder shows."""
+"""From the integers of a file to aligned pictures: what the encoder fits against and the decoder shows.
+
+Two steps: the model draws (`draw_model`), and the clip's modes, if it has any, are put on top (`finish`).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from torch import Tensor
 
 from ..format.delta import DeltaTensor
 from ..format.errors import DamagedError
+from ..format.modes import Modes
 from .delta import apply_delta, step_size
 from .model import Model, pick_dtype
+from .modes import ClipModes
 
 
 class Renderer:
@@ -27,6 +32,7 @@ class Renderer:
         model: Model,
         identity: np.ndarray,
         delta: Sequence[DeltaTensor],
+        modes: Modes | None = None,
         *,
         identity_code: int,
         motion_code: int,
@@ -49,6 +55,8 @@ class Renderer:
         self.base = (latents.mean + latent).to(self.device)
         self.directions = latents.directions.to(self.device)
         self.size = model.size
+        params = latents.directions.shape[0]
+        self.modes = None if modes is None else ClipModes(modes, params, self.device)
 
     @torch.no_grad()
     def draw(self, motion: np.ndarray, size: int | None = None) -> Tensor:
@@ -58,6 +66,16 @@ class Renderer:
 
     def draw_values(self, motion: Tensor, size: int | None = None) -> Tensor:
         """The same from unquantised parameters; differentiable in them."""
+        return self.finish(self.draw_model(motion, size), motion)
+
+    def finish(self, drawn: Tensor, motion: Tensor) -> Tensor:
+        """What the model drew (N, 3, S, S) -> the pictures of the clip."""
+        return drawn if self.modes is None else self.modes.apply(drawn.float(), motion)
+
+    def draw_model(self, motion: Tensor, size: int | None = None) -> Tensor:
+        """What the model alone draws of unquantised parameters (N, 35): (N, 3, S, S)."""
+        if self.modes is not None:
+            motion = self.modes.drive(motion)
         shift = torch.einsum("np,pkw->nkw", motion, self.directions)
         moving = shift.shape[1]
         ws = torch.cat([self.base[None, :moving] + shift, self.base[None, moving:].expand(len(motion), -1, -1)], 1)

@@ -24,6 +24,7 @@ SECTION_OF_CHUNK = {
     "meta": "header",
     "IDEN": "identity",
     "DELT": "delta",
+    "MODE": "basis",
     "BGND": "background",
     "AUDH": "audio",
     "indx": "index",

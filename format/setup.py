@@ -16,8 +16,9 @@ from .header import Header
 from .identity import decode_identity
 from .limits import Limits
 from .meta import Meta, unpack_meta
+from .modes import Modes, decode_modes
 
-SETUP = ("HEAD", "IDEN", "DELT", "BGND", "AUDH", "meta")
+SETUP = ("HEAD", "IDEN", "DELT", "MODE", "BGND", "AUDH", "meta")
 
 
 class Setup:
@@ -27,6 +28,7 @@ class Setup:
         header: Header; not there before one was accepted.
         identity: (n,) int32, None if it was lost.
         delta: list of DeltaTensor, or None.
+        modes: Modes, or None.
         background, audio, meta: what the Writer was given, or None.
     """
 
@@ -36,6 +38,7 @@ class Setup:
         self.limits = limits
         self.identity: NDArray[np.int32] | None = None
         self.delta: list[DeltaTensor] | None = None
+        self.modes: Modes | None = None
         self.background: Background | None = None
         self.audio: AudioConfig | None = None
         self.meta: Meta | None = None
@@ -51,12 +54,17 @@ class Setup:
         if "HEAD" not in self._digests:
             return ["HEAD"]
         return [
-            name for name in ("IDEN", "DELT", "BGND", "AUDH") if self._announced(name) and name not in self.accepted
+            name for name in SETUP[1:-1] if self._announced(name) and name not in self.accepted
         ]
 
     def _announced(self, name: str) -> bool:
         head = self.header
-        flags = {"DELT": head.has_delta, "BGND": head.has_background, "AUDH": head.has_audio}
+        flags = {
+            "DELT": head.has_delta,
+            "MODE": head.has_modes,
+            "BGND": head.has_background,
+            "AUDH": head.has_audio,
+        }
         return flags.get(name, True)
 
     def accept(self, chunk: Chunk, strict: bool = True) -> None:
@@ -76,6 +84,8 @@ class Setup:
             self.identity = decode_identity(data, self.limits)
         elif name == "DELT":
             self.delta = decode_delta(data, self.limits)
+        elif name == "MODE":
+            self.modes = decode_modes(data, self.limits)
         elif name == "BGND":
             self.background = Background.unpack(data, self.limits)
         elif name == "AUDH":

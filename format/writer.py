@@ -21,6 +21,7 @@ from .index import End, IndexBuilder
 from .ledger import Ledger
 from .limits import Limits
 from .meta import Meta, pack_meta
+from .modes import Modes, encode_modes
 from .segment import Segment, parse
 
 
@@ -29,10 +30,10 @@ class Writer:
 
     Args:
         stream: anything with write(); never seeked.
-        header: its has_delta, has_background and has_audio are set from what is given here.
+        header: its has_delta, has_modes, has_background and has_audio are set from what is given here.
         identity: (n,) int32 coefficients.
         delta: tensors of the weight change; None or empty = none.
-        background, audio, meta: see their modules; None = no such chunk.
+        modes, background, audio, meta: see their modules; None = no such chunk.
         repeat_header_every: the whole set-up is repeated before every so many segments (0 = never), so that a receiver
             may join late and a damaged beginning does not cost the rest.
 
@@ -46,6 +47,7 @@ class Writer:
         *,
         identity: NDArray[np.int32],
         delta: Sequence[DeltaTensor] | None = None,
+        modes: Modes | None = None,
         background: Background | None = None,
         audio: AudioConfig | None = None,
         meta: Meta | None = None,
@@ -54,11 +56,17 @@ class Writer:
         if repeat_header_every < 0:
             raise UsageError("repeat_header_every is negative")
         self.header = replace(
-            header, has_delta=bool(delta), has_background=background is not None, has_audio=audio is not None
+            header,
+            has_delta=bool(delta),
+            has_modes=modes is not None,
+            has_background=background is not None,
+            has_audio=audio is not None,
         )
         setup = [("HEAD", self.header.pack()), ("IDEN", encode_identity(identity))]
         if delta:
             setup.append(("DELT", encode_delta(delta)))
+        if modes is not None:
+            setup.append(("MODE", encode_modes(modes)))
         if background is not None:
             setup.append(("BGND", background.pack()))
         if audio is not None:

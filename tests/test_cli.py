@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import fev
 import numpy as np
 import pytest
@@ -55,6 +57,12 @@ def make_bad(kind: str, folder: Path) -> Path:
         path.write_bytes(b"")
     elif kind == "truncated":
         path.write_bytes(SAMPLE.read_bytes()[:20_000])
+    elif kind == "zero":
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream("libx264", rate=25)
+            stream.width = stream.height = 64
+            stream.pix_fmt = "yuv420p"
+            out.start_encoding()
     elif kind == "sound":
         sound_only(path)
     elif kind == "tiny":
@@ -67,9 +75,10 @@ def make_bad(kind: str, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "word"),
     [
-        ("text", ""),
-        ("empty", ""),
-        ("truncated", ""),
+        ("text", "not a video file"),
+        ("empty", "empty"),
+        ("truncated", "truncated"),
+        ("zero", "no video"),
         ("sound", "only audio"),
         ("tiny", "16x16"),
         ("no_face", "no face found in any of 6 frames"),
@@ -79,7 +88,7 @@ def make_bad(kind: str, folder: Path) -> Path:
 def test_bad_input_is_one_line_and_leaves_nothing(kind, word, tmp_path):
     source = make_bad(kind, tmp_path)
     before = sorted(tmp_path.iterdir())
-    bad(command("encode", source, tmp_path / "out.fev"), word)
+    bad(command("encode", source, tmp_path / "out.fev"), f"{kind}.mp4" if kind != "no_face" else "", word)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -97,8 +106,35 @@ def test_existing_and_unwritable_output(tmp_path):
     [("in.mp4",), ("in.mp4", "out.fev", "--quality", "200"), ("in.mp4", "out.fev", "--preset", "best")],
 )
 def test_wrong_usage_exits_with_2(arguments):
-    result = command("encode", *arguments)
-    assert result.returncode == 2 and b"Traceback" not in result.stderr
+    bad(command("encode", *arguments), code=2)
+
+
+def test_values_that_only_the_codec_can_judge_exit_with_2(tmp_path):
+    bad(command("encode", SAMPLE, tmp_path / "a.fev", "--duration", "0"), "duration", code=2)
+    bad(command("decode", SAMPLE, tmp_path / "a.mp4", "--size", "100000"), "size", code=2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    """Permissions do not stop root, /proc does."""
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    if os.access(folder, os.W_OK):
+        folder = Path("/proc")
+        if not folder.is_dir():
+            pytest.skip("no folder here is closed to this user")
+    bad(command("encode", SAMPLE, folder / "out.fev"), "cannot be written")
+
+
+def test_refusals_that_need_no_network_do_not_wait_for_torch(tmp_path):
+    """An existing output is said at once, not after seconds of loading."""
+    (tmp_path / "kept").write_text("mine")
+    for name in ("encode", "decode"):
+        code = f"import sys; sys.modules['torch'] = None; sys.argv = ['{name}', *sys.argv[1:]]\n"
+        code += f"from fev.tools.{name} import main; main()"
+        words = [sys.executable, "-c", code, str(SAMPLE), str(tmp_path / "kept")]
+        bad(subprocess.run(words, capture_output=True, check=False, timeout=60), "exists already")
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
 
 
 def test_decode_of_garbage(tmp_path):
@@ -117,13 +153,15 @@ def test_the_whole_way_through_files_and_pipes(tmp_path):
     assert streamed.returncode == 0, streamed.stderr
     assert streamed.stdout == coded.read_bytes()  # same input, same bytes, whichever way
 
+    assert command("encode", SAMPLE, coded, "--preset", "fast", "--duration", "1", "-f").returncode == 0  # over itself
+    assert coded.read_bytes() == streamed.stdout
     bad(command("decode", coded, coded), "input")
     back = command("decode", "-", "-", "--mux", "mp4", data=streamed.stdout)
     assert back.returncode == 0 and back.stdout[4:8] == b"ftyp"
 
     damaged = tmp_path / "cut.fev"
     damaged.write_bytes(coded.read_bytes()[:-40])
-    bad(command("decode", damaged, tmp_path / "no.mp4"))
+    bad(command("decode", damaged, tmp_path / "no.mp4"), "byte")
     info = json.loads(command("info", coded, "--json").stdout)
     assert info["frames"] == 25 and sum(info["sections"].values()) == info["bytes"] == coded.stat().st_size
     assert {"version", "model", "width", "height", "fps", "duration_s", "audio"} <= set(info)

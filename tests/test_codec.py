@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from fev.codec.delta import DENSE, FACTOR_U, FACTOR_V, apply_delta, step_code, step_size, tunables
+from fev.codec.decoder import DecodeOptions
 from fev.codec.encoder import EncodeOptions, hold
-from fev.codec.identity import spread_out
+from fev.codec.identity import best_identity, spread_out
+from fev.codec.model import pick_device
 from fev.codec.motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from fev.codec.render import Renderer
 from fev.codec.survey import CropStore, Survey
@@ -74,10 +76,28 @@ def test_the_model_itself_is_left_alone(tiny_model):
         lambda m: DeltaTensor(key_of(m, "layers.5.weight"), FACTOR_U, 1, 40, ints(16)),  # its V is missing
         lambda m: DeltaTensor(key_of(m, "layers.5.weight"), 7, 1, 40, ints(16)),
     ],
-)
+    ids=[
+        "key", "dense_size", "factor_of_dense", "dense_of_kernel", "rank_0", "rank_200", "lacks_factor", "variant",
+    ],
+)  # fmt: skip
 def test_delta_that_does_not_fit_the_model_is_refused(tiny_model, tensor):
     with pytest.raises(DamagedError, match="weight delta"):
         apply_delta(tiny_model, [tensor(tiny_model)])
+
+
+def test_factors_of_two_ranks_or_given_twice_are_refused(tiny_model):
+    key = key_of(tiny_model, "layers.5.weight")
+    u, v = DeltaTensor(key, FACTOR_U, 1, 28, ints(16)), DeltaTensor(key, FACTOR_V, 2, 36, ints(2 * 16 * 9))
+    for tensors in ([u, v], [u, u]):
+        with pytest.raises(DamagedError, match="weight delta"):
+            apply_delta(tiny_model, tensors)
+
+
+def test_keys_are_places_in_an_order_that_the_architecture_fixes(tiny_model):
+    known = tunables(tiny_model.generator, tiny_model.latents)
+    assert [t.key for t in known] == list(range(len(known)))
+    assert (known[0].name, known[-1].name) == ("const", "directions")
+    assert set(t.name for t in known) == set(tiny_model.tuning_scale)
 
 
 # -- rendering
@@ -94,6 +114,17 @@ def test_batch_size_does_not_change_the_picture(tiny_model):
     parts = torch.cat([renderer.draw(motion[i : i + 1]) for i in range(9)])
     # the same sums in another order: a few units in the last place of values near 1
     torch.testing.assert_close(whole, parts, rtol=0, atol=1e-4)
+
+
+def test_same_integers_give_the_same_picture(tiny_model):
+    """Batch by batch exactly; from one batch size to another to within half a grey level, as the decoder uses 8."""
+    motion = ints(16, 35, seed=3)
+    first, again = (renderer_of(tiny_model, dtype=torch.float32).draw(motion[:8]) for _ in range(2))
+    assert (first == again).all()
+    renderer = renderer_of(tiny_model, dtype=torch.float32)
+    by_eight = torch.cat([renderer.draw(motion[i : i + 8]) for i in (0, 8)])
+    by_one = torch.cat([renderer.draw(motion[i : i + 1]) for i in range(16)])
+    assert float((by_eight - by_one).abs().max()) < 0.5 / 127.5
 
 
 def test_short_identity_is_filled_with_zeros_and_a_long_one_refused(tiny_model):
@@ -149,6 +180,46 @@ def test_what_tuning_returns_is_what_it_rendered(tiny_model, clip):
     assert error < 1.1 * after + 1e-4
 
 
+def test_tuning_does_not_depend_on_the_number_of_threads(tiny_model, clip):
+    """Sums in another order move the last bits only; the fit must not blow them up into another result."""
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            fit, _, error = fitted(tiny_model, clip[1], 300, steps=15)
+            results.append((fit.motion.detach(), fit.finish(), error))
+    finally:
+        torch.set_num_threads(before)
+    (motion, (identity, delta), error), (motion2, (identity2, delta2), error2) = results
+    assert error2 == pytest.approx(error, rel=0.02)
+    assert float((motion - motion2).abs().max()) < 0.05  # half a step of the motion
+    assert np.abs(identity - identity2).max() <= 1  # a value on a rounding edge may fall either way
+    assert abs(coded_size(delta) - coded_size(delta2)) <= 30
+
+
+def test_no_budget_means_no_delta(tiny_model, clip):
+    settings = TuneSettings(steps=((64, 2),), batch=4)
+    fit = ClipFit(tiny_model, clip[1], torch.zeros(12), torch.zeros(12, 35), settings, 0, 0.1, 0.1)
+    fit.run()
+    assert fit.finish()[1] == []
+
+
+def test_motion_fit_recovers_the_motion(clip):
+    """The picture comes back, and with it the numbers that drew it, as far as they show in it."""
+    renderer, crops, motion = clip
+    start = motion + 0.3 * torch.randn(motion.shape, generator=torch.Generator().manual_seed(8))
+    fit = fit_motion(renderer, crops, start, MotionSettings(size=64, steps=60, rate=0.05, smooth=0.0))
+    assert float((fit - motion).square().mean()) < 0.5 * float((start - motion).square().mean())
+
+
+def test_motion_fit_prefers_to_stand_still(clip):
+    renderer, crops, motion = clip
+    still = crops[:1].expand(6, -1, -1, -1)
+    start = motion[:6]
+    free, calm = (fit_motion(renderer, still, start, MotionSettings(64, 20, smooth=s)) for s in (0.0, 0.5))
+    assert (calm[1:] - calm[:-1]).abs().mean() < (free[1:] - free[:-1]).abs().mean()
+
+
 def test_motion_fit_recovers_the_picture(clip):
     renderer, crops, motion = clip
     start = torch.zeros_like(motion)
@@ -167,6 +238,8 @@ def test_quantised_motion_is_within_half_a_step():
     q = quantise_motion(motion, 36)
     assert q.dtype == np.int32
     assert np.abs(q * step_size(36) - motion.numpy()).max() <= step_size(36) / 2 + 1e-6
+    # the format holds no larger magnitude: what runs away is cut, not wrapped
+    assert quantise_motion(torch.tensor([[1e9, -1e9]]), 36).tolist() == [[1 << 14, -(1 << 14)]]
 
 
 def test_linear_correction_learns_a_shift_and_a_gain():
@@ -199,6 +272,16 @@ def test_spread_out_chooses_different_frames():
     assert len(set(chosen)) == 12 and chosen == sorted(chosen)
     assert spread_out(motion[:5], 12) == [0, 1, 2, 3, 4]
     assert len(spread_out(torch.zeros(9, 35), 4)) == 4
+    assert spread_out(motion[:1], 3) == [0]
+    far = torch.zeros(50, 35)
+    far[31] = 9.0
+    assert 31 in spread_out(far, 5)  # the one that differs is never left out
+
+
+def test_identity_is_taken_from_neutral_frames():
+    motion = torch.cat([torch.full((6, 35), 5.0), torch.zeros(3, 35)])
+    identity = torch.cat([torch.full((6, 4), -1.0), torch.full((3, 4), 2.0)])
+    assert (best_identity(identity, motion) == 2.0).all()
 
 
 def test_quality_sets_the_step():
@@ -206,10 +289,41 @@ def test_quality_sets_the_step():
     assert codes == sorted(codes, reverse=True) and codes[0] > codes[-1]
 
 
-@pytest.mark.parametrize("options", [{"preset": "x"}, {"quality": 101}, {"identity_budget": -1}, {"face": -1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"preset": "x"},
+        {"quality": 101},
+        {"identity_budget": -1},
+        {"face": -1},
+        {"start": -1.0},
+        {"duration": 0.0},
+        {"duration": float("nan")},
+    ],
+    ids=str,
+)
 def test_options_are_checked(options):
     with pytest.raises(UsageError):
         EncodeOptions(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"size": 1}, {"size": 100_000}, {"start": -1.0}, {"duration": 0.0}, {"container": "avi"}],
+    ids=str,
+)
+def test_decode_options_are_checked(options):
+    with pytest.raises(UsageError):
+        DecodeOptions(**options)
+
+
+def test_device_is_checked():
+    assert pick_device("cpu").type == "cpu" and pick_device("auto").type in ("cpu", "cuda")
+    with pytest.raises(UsageError, match="toaster"):
+        pick_device("toaster")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="cuda"):
+            pick_device("cuda")
 
 
 def test_crop_store_returns_what_it_took():
@@ -235,6 +349,35 @@ class Sees:
 
     def __call__(self, x):
         return torch.tensor([[1.0, 0.0, 0.0, 0.0, self.confidence]]).expand(len(x), -1)
+
+
+class Blinks(Sees):
+    """Loses the face in pictures darker than grey."""
+
+    def __call__(self, x):
+        out = super().__call__(x).clone()
+        out[:, 4] = torch.where(x.mean((1, 2, 3)) < 0, -5.0, 5.0)
+        return out
+
+
+def test_survey_holds_dark_frames_in_their_place():
+    dark = set(range(5)) | set(range(20, 26)) | {39}
+    frames = [(i, np.full((120, 200, 3), 40 if i in dark else 200, np.uint8)) for i in range(40)]
+    survey = Survey(frames, Blinks(0), 64)
+    seen = list(survey)
+    assert [s.pts for s in seen] == list(range(40))
+    assert {s.pts for s in seen if s.crop is None} == dark and survey.held == len(dark)
+    assert all((seen[i].placement == seen[19].placement).all() for i in range(20, 26))
+    assert all((seen[i].placement == seen[5].placement).all() for i in range(5))
+
+
+def test_survey_of_a_clip_that_is_the_square_already_keeps_it_whole():
+    frames = [(i, np.full((128, 128, 3), 200, np.uint8)) for i in range(4)]
+    survey = Survey(frames, Sees(5.0), 64)
+    survey.tracker.last = np.array([64.0, 64.0, 64.0, 0.0])  # as the detector would have found it
+    seen = list(survey)
+    assert survey.aligned is True
+    assert all(s.placement.tolist() == [64, 64, 64, 0] for s in seen)
 
 
 def test_survey_keeps_every_frame_and_few_plates():

@@ -43,6 +43,7 @@ def test_frames_times_and_size_come_back(decoded):
     source_pts, source, source_info = frames_of(SAMPLE, 55)
     assert [p * info.time_base for p in pts] == [p * source_info.time_base for p in source_pts]
     assert pictures[0].shape == source[0].shape
+    assert (info.fps, info.duration) == (source_info.fps, Fraction(55, 25))
     # feed-forward with a model of its own making: a coarse likeness, far from another face or an empty frame
     error = np.abs(pictures[20].astype(int) - source[20]).mean()
     assert error < 20
@@ -136,6 +137,34 @@ def test_crop_and_size(coded, tmp_path):
     assert frames_of(path)[1][0].shape == (128, 128, 3)
 
 
+@pytest.mark.parametrize(("lost", "repeated"), [(1, 25), (2, 5)])
+def test_every_frame_is_there_whichever_segment_is_lost(coded, lost, repeated):
+    """In the middle or at the end: the end chunk counts the frames, and the last good picture is held."""
+    data = bytearray(coded.read_bytes())
+    data[[i for i in range(len(data)) if data[i : i + 4] == b"SEGM"][lost] + 30] ^= 4
+    out = io.BytesIO()
+    report = fev.decode(io.BytesIO(bytes(data)), out, salvage=True)
+    assert (report.frames, report.repeated) == (55, repeated)
+    out.seek(0)
+    pts, pictures, info = frames_of(out)
+    assert [t * info.time_base * 25 for t in pts] == list(range(55))
+    gap = slice(25 * lost, 25 * lost + repeated)
+    before = pictures[25 * lost - 1].astype(int)
+    assert max(np.abs(p - before).mean() for p in pictures[gap]) < 2  # the same picture through H.264
+
+
+def test_lost_beginning_leaves_the_rest_in_its_place(coded):
+    """Nothing can be held before the first good picture; sound and pictures keep their times."""
+    data = bytearray(coded.read_bytes())
+    data[data.index(b"SEGM") + 30] ^= 4
+    out = io.BytesIO()
+    report = fev.decode(io.BytesIO(bytes(data)), out, salvage=True)
+    assert (report.frames, report.repeated, len(report.damage)) == (30, 0, 1)
+    out.seek(0)
+    pts, _, info = frames_of(out)
+    assert pts[0] * info.time_base == 1
+
+
 def test_damaged_segment_costs_one_segment(coded, tmp_path):
     data = bytearray(coded.read_bytes())
     second = [i for i in range(len(data)) if data[i : i + 4] == b"SEGM"][1]
@@ -169,6 +198,7 @@ def test_frames_without_a_face_are_held(tmp_path):
     motion = np.concatenate([s.motion for s in segments])
     assert held[14:19].all() and held[36:].all() and not held[:11].any()
     assert (motion[15] == motion[14]).all()
+    assert all((motion[i] == motion[i - 1]).all() for i in np.flatnonzero(held) if i)
     assert fev.decode(tmp_path / "gap.fev", tmp_path / "gap.mp4.out.mp4").frames == 40
 
 
@@ -185,6 +215,34 @@ def test_no_face_at_all_is_an_error_that_names_frames(tmp_path):
     with pytest.raises(fev.FevError, match=r"no face found in any of 12 frames \(frames 0 to 2"):
         fev.encode(clip, tmp_path / "none.fev", preset="fast")
     assert not (tmp_path / "none.fev").exists()
+
+
+def test_crop_codes_the_square_alone(tmp_path):
+    report = fev.encode(SAMPLE, tmp_path / "c.fev", preset="fast", crop=True, audio=False, duration=0.4)
+    assert (report.frames, report.width, report.height) == (10, 256, 256)
+    with fev.open(tmp_path / "c.fev") as reader:
+        assert all(s.placement is None and not s.audio for s in reader.segments())
+        sections = reader.sections()
+    assert not sections["background"] and not sections["placement"] and not sections["audio"]
+    back = fev.decode(tmp_path / "c.fev", tmp_path / "c.mp4")
+    assert (back.frames, back.width, back.height) == (10, 256, 256)
+
+
+def test_encoding_twice_gives_the_same_bytes():
+    files = [io.BytesIO(), io.BytesIO()]
+    for file in files:
+        fev.encode(SAMPLE, file, preset="fast", duration=0.4)
+    assert files[0].getvalue() == files[1].getvalue()
+
+
+def test_wrong_values_are_fev_errors_and_leave_nothing(coded, tmp_path):
+    for options in ({"duration": 0}, {"start": -1}, {"device": "toaster"}, {"model": "none-512"}):
+        with pytest.raises(fev.FevError):
+            fev.encode(SAMPLE, tmp_path / "x.fev", **{"preset": "fast", **options})
+    for options in ({"size": 1}, {"container": "avi"}, {"device": "toaster"}, {"colour": "red"}, {"start": 60}):
+        with pytest.raises(fev.FevError):
+            fev.decode(coded, tmp_path / "x.mp4", **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_unknown_option_is_named(tmp_path):

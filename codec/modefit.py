@@ -1,0 +1,212 @@
+"""Find a clip's texture and flow modes, and the parameters that move them, under a byte budget.
+
+What the model draws is fixed by then (identity, weight delta and the driven parameters are quantised).  The modes
+begin as the principal components of what is left, and everything is then fitted together over key frames, quantised
+in the loop as in `tune`, with a price on every coefficient that is steered until the estimate meets the budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..format.modes import Modes, encode_modes, modes_bits
+from .delta import step_code, step_size
+from .loss import fitting_loss, importance
+from .modes import FLOW_UNIT, TEXTURE_UNIT, analyse, apply_modes, colour, decompose, synthesise
+from .tune import shrink_round, straight_through
+
+MIX_CODE = step_code(0.04)
+PARAMETER_UNIT = 0.02  # one unit of a parameter moves the picture by this, root mean square, of -1 to 1
+CODED_FROM = 0.4
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class ModeSettings:
+    """How the modes of a clip are fitted.
+
+    steps: (size in pixels, number of steps) in order.  size, grid: of the texture and flow planes.
+    texture_step: quantiser step of plane 0 in grey levels; flow_step: in 256ths of the side.
+    chroma: how much coarser colour is.  rate: of the optimiser, in quantiser steps.  price: least price of a bit.
+    """
+
+    steps: tuple[tuple[int, int], ...] = ((128, 400), (256, 150))
+    batch: int = 16
+    size: int = 128
+    grid: int = 32
+    texture_step: float = 5.0
+    flow_step: float = 0.3
+    dead: float = 0.6
+    rate: float = 0.2
+    motion_rate: float = 0.25
+    price: float = 1e-7
+    planes: int = 24
+
+
+def principal(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and the first principal directions (count, D), orthonormal, of rows (N, D)."""
+    mean = values.mean(0)
+    centred = values - mean
+    left, size, _ = torch.linalg.svd(centred @ centred.t())
+    count = min(count, int((size > 1e-8 * size[0]).sum()))
+    directions = left[:, :count].t() @ centred
+    return mean, directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+class ModeFit:
+    """Free: texture, flow and all parameters but the driven ones.
+
+    drawn, truth: (N, 3, S, S) what the model draws of the key frames, and the frames.  driven: (N, d), quantised.
+    """
+
+    def __init__(
+        self,
+        drawn: Tensor,
+        truth: Tensor,
+        driven: Tensor,
+        mix: np.ndarray,
+        settings: ModeSettings,
+        budget: int,
+        motion_step: float,
+    ):
+        self.drawn, self.truth, self.settings, self.budget = drawn, truth, settings, budget
+        self.driven, self.mix, self.motion_step = driven, mix, motion_step
+        self.price = settings.price
+        self._begin()
+
+    def _begin(self) -> None:
+        s = self.settings
+        rest = F.interpolate(self.truth - self.drawn, size=s.size, mode="area")
+        seen = self._features(rest)
+        free = max(0, min(s.planes - 1 - self.driven.shape[1], len(rest) - 1))
+        self.mean, self.axes = principal(seen, free)
+        self.motion = self._project(seen).requires_grad_()
+        codes = self._parameters(slice(None), False).detach()
+        # Least squares of what is left over the parameters, shrunk a little
+        ones = torch.cat([torch.ones(len(codes), 1), codes], 1)
+        penalty = 0.03 * len(codes) * torch.eye(ones.shape[1]) * torch.cat([torch.zeros(1), codes.square().mean(0)])
+        flat = rest.flatten(1)
+        planes = torch.linalg.solve(ones.t() @ ones + penalty + 1e-4 * torch.eye(len(penalty)), ones.t() @ flat)
+        luma, chroma = decompose(planes.view(-1, *rest.shape[1:]) / TEXTURE_UNIT)
+        # A plane that moves far is coded finely: every quantiser step is to cost the picture the same.
+        spread = torch.cat([torch.ones(1), codes.square().mean(0).sqrt().clamp_min(0.3)])
+        self.texture_codes = np.array([step_code(s.texture_step / float(v)) for v in spread])
+        self.flow_codes = np.array([step_code(s.flow_step / float(v)) for v in spread])
+        self.texture_steps = torch.tensor([step_size(int(c)) for c in self.texture_codes]).view(-1, 1, 1)
+        self.flow_steps = torch.tensor([step_size(int(c)) for c in self.flow_codes]).view(-1, 1, 1, 1)
+        self.luma = (analyse(luma) / self.texture_steps).requires_grad_()
+        self.chroma = (analyse(chroma) / self.texture_steps[:, None]).requires_grad_()
+        self.flow = torch.zeros(len(planes), 2, s.grid, s.grid, requires_grad=True)
+
+    @staticmethod
+    def _features(rest: Tensor) -> Tensor:
+        weight = importance(rest.shape[-1]).sqrt()
+        return F.interpolate(rest * weight, size=32, mode="area").flatten(1)
+
+    def _project(self, features: Tensor) -> Tensor:
+        return (features - self.mean) @ self.axes.t() / (PARAMETER_UNIT * self.axes.shape[1] ** 0.5)
+
+    def guess(self, drawn: Tensor, truth: Tensor, driven: Tensor) -> Tensor:
+        """First guess of the parameters (N, planes - 1) of any frames."""
+        rest = F.interpolate(truth - drawn, size=self.settings.size, mode="area")
+        return torch.cat([driven, self._project(self._features(rest))], 1)
+
+    def fitted(self) -> Tensor:
+        """The key frames' parameters (N, planes - 1), unquantised."""
+        return self._parameters(slice(None), False).detach()
+
+    def _parameters(self, index: Tensor | slice, coded: bool) -> Tensor:
+        moved = self.motion[index]
+        return torch.cat([self.driven[index], straight_through(moved, self.motion_step, 0.5) if coded else moved], 1)
+
+    def planes(self, coded: bool) -> tuple[Tensor, Tensor]:
+        """Texture (K, 3, T, T) and flow (K, 2, G, G)."""
+        luma, chroma, flow = self.luma, self.chroma, self.flow
+        if coded:
+            luma, chroma, flow = (straight_through(v, 1.0, self.settings.dead) for v in (luma, chroma, flow))
+        luma, chroma = synthesise(luma * self.texture_steps), synthesise(chroma * self.texture_steps[:, None])
+        return colour(luma, chroma) * TEXTURE_UNIT, synthesise(flow * self.flow_steps) * FLOW_UNIT
+
+    def render(self, index: Tensor, drawn: Tensor, coded: bool) -> Tensor:
+        texture, flow = self.planes(coded)
+        return apply_modes(drawn[index], texture, flow, self._parameters(index, coded))
+
+    def rate_proxy(self) -> Tensor:
+        """Differentiable stand-in for the bits of the planes."""
+        return sum((torch.log2(1 + 2 * v.abs()).sum() for v in (self.luma, self.chroma, self.flow)), torch.zeros(()))
+
+    def run(self, progress: Progress = lambda n: None) -> None:
+        s = self.settings
+        groups = [
+            {"params": [self.luma, self.chroma, self.flow], "lr": s.rate},
+            {"params": [self.motion], "lr": s.motion_rate * self.motion_step},
+        ]
+        optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
+        first = [group["lr"] for group in groups]
+        total = sum(n for _, n in s.steps)
+        order = torch.Generator().manual_seed(3)
+        done = 0
+        for size, steps in s.steps:
+            small = [v if v.shape[-1] == size else F.interpolate(v, size=size, mode="area") for v in (self.drawn, self.truth)]
+            weight = importance(size)
+            for _ in range(steps):
+                for group, lr in zip(optimiser.param_groups, first, strict=True):
+                    group["lr"] = lr * min(1, (done + 1) / 10) * (0.05 + 0.95 * math.cos(0.5 * math.pi * done / total))
+                index = torch.randperm(len(self.truth), generator=order)[: s.batch]
+                out = self.render(index, small[0], done > CODED_FROM * total)
+                loss = fitting_loss(out, small[1][index], weight) + self.price * self.rate_proxy()
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                done += 1
+                if done % 8 == 0:
+                    self._steer(done / total)
+                progress(1)
+
+    def _steer(self, done: float) -> None:
+        bits = modes_bits(self.quantised())
+        aim = 8 * self.budget * (0.97 + max(0.0, CODED_FROM - done))
+        self.price = float(np.clip(self.price * float(np.clip(bits / aim, 0.6, 1.6)), self.settings.price, 1e-3))
+
+    def quantised(self, dead: float | None = None) -> Modes:
+        dead = self.settings.dead if dead is None else dead
+        luma, chroma, flow = (
+            shrink_round(v.detach(), dead).numpy().astype(np.int32) for v in (self.luma, self.chroma, self.flow)
+        )
+        return Modes(self.mix, MIX_CODE, luma, chroma, flow, self.texture_codes, self.flow_codes)
+
+    def finish(self) -> Modes | None:
+        """The modes as integers, within the budget exactly; None where it has no room for any."""
+        low, high = self.settings.dead, 256.0
+        modes = self.quantised()
+        if len(encode_modes(modes)) <= self.budget:
+            return modes
+        for _ in range(16):  # widen the dead zone until the bytes fit
+            middle = math.sqrt(low * high)
+            fits = len(encode_modes(self.quantised(middle))) <= self.budget
+            low, high = (low, middle) if fits else (middle, high)
+        modes = self.quantised(high)
+        return modes if len(encode_modes(modes)) <= self.budget else None
+
+
+def principal_drive(motion: Tensor, count: int, motion_step: float) -> tuple[np.ndarray, Tensor]:
+    """The few combinations of the model's parameters that a clip uses.
+
+    motion: (N, P) the model's parameters.  Returns the mix in integers (P, 1 + driven) and, quantised, the file's
+    first parameters (N, driven) that move the model through it.
+    """
+    mean, axes = principal(motion, count)
+    spread = ((motion - mean) @ axes.t()).std(0, unbiased=False)
+    axes = axes[spread > motion_step]
+    step = step_size(MIX_CODE)
+    mix = (torch.cat([mean[None], axes]) / step).round()
+    axes, mean = mix[1:] * step, mix[0] * step
+    driven = torch.linalg.lstsq(axes.t(), (motion - mean).t()).solution.t() if len(axes) else motion[:, :0]
+    return mix.t().numpy().astype(np.int32), (driven / motion_step).round() * motion_step
