@@ -13,16 +13,18 @@ import torch
 import torch.nn.functional as F
 
 from ..format.container import Reader
-from ..format.errors import FevError
+from ..format.errors import FevError, UsageError
 from ..format.segment import Segment
-from .model import Model, load_for, to_numpy
-from .mux import VideoWriter
+from .media import check_part
+from .model import Model, load_for, pick_device, to_numpy
+from .mux import CONTAINERS, VideoWriter
 from .paste import paste
 from .render import Renderer
 from .still import decode_still
 from .units import dequantise_placement
 
 BATCH = 8  # frames drawn at once
+MAX_SIZE = 8192
 SOUND_CLOCK = Fraction(1, 48_000)
 SYNTHETIC_MARK = "synthetic: the motion in this video was not performed by the person shown"
 
@@ -41,6 +43,13 @@ class DecodeOptions:
     salvage: bool = False
     device: str = "cpu"
     container: str = "mp4"
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not 2 <= self.size <= MAX_SIZE:
+            raise UsageError(f"size {self.size} is not within 2 to {MAX_SIZE}")
+        if self.container not in CONTAINERS:
+            raise UsageError(f"container {self.container!r} is not one of {', '.join(CONTAINERS)}")
+        check_part(self.start, self.duration)
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,8 @@ class FrameDecoder:
                 f"the file has {h.params} motion parameters, the model {self.model.latents.directions.shape[0]}"
             )
         self.renderer = Renderer(
-            self.model, reader.identity, reader.delta or [], reader.modes, identity_code=h.identity_qp, motion_code=h.motion_qp,
-            device=torch.device(options.device),
+            self.model, reader.identity, reader.delta or [], reader.modes,
+            identity_code=h.identity_qp, motion_code=h.motion_qp, device=pick_device(options.device),
         )  # fmt: skip
         self.square = options.crop or h.crop
         self.width, self.height = h.width, h.height
@@ -130,10 +139,20 @@ class FrameDecoder:
         missing = segment.first_frame - self.expected
         if missing <= 0 or self._last is None or self._last_pts is None:
             return
-        step = (int(segment.pts[0]) - self._last_pts) / (missing + 1)
+        yield from self._hold(missing, (int(segment.pts[0]) - self._last_pts) / (missing + 1))
+
+    def tail(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Hold the last picture where the stream's end counts more frames than came."""
+        missing = 0 if self.reader.end is None else self.reader.end.frames - self.expected
+        if missing > 0 and self._last is not None:
+            yield from self._hold(missing, max(1, self.header.pts_step))
+
+    def _hold(self, missing: int, step: float) -> Iterator[tuple[int, np.ndarray]]:
+        assert self._last is not None and self._last_pts is not None
+        before = self._last_pts
         for k in range(min(missing, 1 << 20)):
             self.repeated += 1
-            yield self._last_pts + max(k + 1, round(step * (k + 1))), self._last
+            yield before + max(k + 1, round(step * (k + 1))), self._last
 
 
 def resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -180,6 +199,11 @@ def decode(
                     count += 1
             total = 0 if h.frame_count == 0xFFFFFFFF else h.frame_count
             progress("decode", count, total)
+        else:  # not cut short by the wanted part: a lost end is held
+            for pts, picture in decoder.tail():
+                if window.wants(pts, time_base):
+                    writer.write(picture, pts - round(window.origin / time_base))
+                    count += 1
         if not count:
             raise FevError("nothing to decode: the file holds no frame of the wanted part")
     return DecodeReport(

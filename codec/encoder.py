@@ -33,9 +33,9 @@ from .audio import AudioReader, open_audio
 from .background import encode_plate, make_plate
 from .delta import step_size
 from .identity import best_identity, spread_out
-from .media import VideoInfo, open_video
-from .model import DEFAULT, Model, load_model
+from .media import VideoInfo, check_part, open_video
 from .modefit import MIX_CODE, ModeFit, ModeSettings, principal_drive
+from .model import DEFAULT, Model, load_model, pick_device
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from .render import Renderer
 from .source import Source, name_of, rereadable
@@ -45,11 +45,11 @@ from .units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code, quantise_placeme
 
 FAST, MEDIUM, SLOW = "fast", "medium", "slow"
 PRESETS = (FAST, MEDIUM, SLOW)
-DEFAULT_BUDGET = 24_000  # bytes of identity, delta and modes
+DEFAULT_BUDGET = 27_000  # bytes of identity, delta and modes
 TUNE_STEPS = ((64, 100), (128, 200), (256, 90))  # picture size and optimiser steps, coarse to fine
 TUNE_SHARE = 0.25  # of the budget: what the weight delta may take
 TUNE_KEYS = 160
-MODE_STEPS = ((128, 500), (256, 150))
+MODE_STEPS = ((128, 1000), (256, 450))
 MODE_KEYS = 320  # frames that the modes are fitted on
 DRIVEN = 8  # combinations of the model's parameters that a file with modes keeps
 LEAST_MODES = 600  # bytes; with less the modes are left out
@@ -83,6 +83,7 @@ class EncodeOptions:
             raise UsageError("identity budget is not within 0 to 4194304 bytes")
         if self.face < 0:
             raise UsageError("face numbers start at 0")
+        check_part(self.start, self.duration)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def encode(
 class _Encoder:
     def __init__(self, model: Model, options: EncodeOptions, progress: Progress, stack: ExitStack):
         self.model, self.options, self.progress, self.stack = model, options, progress, stack
-        self.device = torch.device(options.device)
+        self.device = pick_device(options.device)
         self.stages: dict[str, float] = {}
         self.pending: Segment | None = None
         self.frames_written = self.segments_written = 0
@@ -275,7 +276,10 @@ class _Encoder:
             steps=tuple((size, max(8, round(count * share))) for size, count in MODE_STEPS), price=self._price() / 10
         )
         with torch.no_grad():
-            padded = [F.pad(driven[keys[i : i + BATCH]], (0, motion.shape[1] - driven.shape[1])) for i in range(0, len(keys), BATCH)]
+            padded = [
+                F.pad(driven[keys[i : i + BATCH]], (0, motion.shape[1] - driven.shape[1]))
+                for i in range(0, len(keys), BATCH)
+            ]
             drawn = torch.cat([renderer.draw_model(values).cpu() for values in padded])
         fit = ModeFit(drawn, store.read(keys), driven[keys], mix, settings, budget, step_size(qp))
         total = sum(n for _, n in settings.steps)
@@ -335,7 +339,7 @@ class _Encoder:
         self, crops: Tensor, motion: Tensor, start: _Start | None, rows: list[int], before: Tensor | None
     ) -> Tensor:
         """Parameters of a block of frames.  motion: the model's own, what the fit starts from without modes."""
-        steps = 24 if self.options.preset == SLOW else 12
+        steps = 24 if self.options.preset == SLOW else 16
         if start is None:
             return fit_motion(self.renderer, crops, motion, MotionSettings(size=64, steps=steps), before)
         driven = start.driven[rows]

@@ -13,7 +13,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from ..format.errors import MediaError
+from ..format.errors import MediaError, UsageError
 from .colour import Colour, colour_of, to_rgb
 from .source import Source, name_of, one_line, open_container, rereadable, translated
 from .videoinfo import VideoInfo, nominal_rate
@@ -38,6 +38,14 @@ def open_video(
     return VideoReader(src, start, duration, threads)
 
 
+def check_part(start: float | None, duration: float | None) -> None:
+    """Refuse a part of a clip that cannot be.  Raises UsageError."""
+    if start is not None and not 0 <= start < float("inf"):
+        raise UsageError(f"start {start} is not a number of seconds, 0 or more")
+    if duration is not None and not 0 < duration < float("inf"):
+        raise UsageError(f"duration {duration} is not a number of seconds above 0")
+
+
 class VideoReader:
     """Frames of a video, once, in order: iterate for (pts, rgb) with rgb uint8 (height, width, 3), contiguous.
 
@@ -47,8 +55,7 @@ class VideoReader:
     """
 
     def __init__(self, src: Source, start: float | None = None, duration: float | None = None, threads: int = 0):
-        if (start is not None and not start >= 0) or (duration is not None and not duration > 0):
-            raise ValueError("start must not be negative and duration must be positive")
+        check_part(start, duration)
         self.name = name_of(src)
         self._threads = threads
         self._stack = ExitStack()

@@ -19,10 +19,11 @@ from torch import Tensor
 from ..format.modes import Modes, encode_modes, modes_bits
 from .delta import step_code, step_size
 from .loss import fitting_loss, importance
-from .modes import FLOW_UNIT, TEXTURE_UNIT, analyse, apply_modes, colour, decompose, synthesise
+from .modes import CHROMA_STEP, FLOW_UNIT, TEXTURE_UNIT, analyse, apply_modes, colour, decompose, synthesise
 from .tune import shrink_round, straight_through
 
 MIX_CODE = step_code(0.04)
+FOCUS = 1.6  # the face counts more than in the fit of a whole picture
 PARAMETER_UNIT = 0.02  # one unit of a parameter moves the picture by this, root mean square, of -1 to 1
 CODED_FROM = 0.4
 Progress = Callable[[int], None]
@@ -34,7 +35,7 @@ class ModeSettings:
 
     steps: (size in pixels, number of steps) in order.  size, grid: of the texture and flow planes.
     texture_step: quantiser step of plane 0 in grey levels; flow_step: in 256ths of the side.
-    chroma: how much coarser colour is.  rate: of the optimiser, in quantiser steps.  price: least price of a bit.
+    rate: of the optimiser, in quantiser steps.  price: least price of a bit.
     """
 
     steps: tuple[tuple[int, int], ...] = ((128, 400), (256, 150))
@@ -44,8 +45,8 @@ class ModeSettings:
     texture_step: float = 5.0
     flow_step: float = 0.3
     dead: float = 0.6
-    rate: float = 0.2
-    motion_rate: float = 0.25
+    rate: float = 0.3
+    motion_rate: float = 0.35
     price: float = 1e-7
     planes: int = 24
 
@@ -54,10 +55,8 @@ def principal(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Mean (D,) and the first principal directions (count, D), orthonormal, of rows (N, D)."""
     mean = values.mean(0)
     centred = values - mean
-    left, size, _ = torch.linalg.svd(centred @ centred.t())
-    count = min(count, int((size > 1e-8 * size[0]).sum()))
-    directions = left[:, :count].t() @ centred
-    return mean, directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    _, size, directions = torch.linalg.svd(centred, full_matrices=False)
+    return mean, directions[: min(count, int((size > 1e-4 * size[0]).sum()))]
 
 
 class ModeFit:
@@ -102,7 +101,7 @@ class ModeFit:
         self.texture_steps = torch.tensor([step_size(int(c)) for c in self.texture_codes]).view(-1, 1, 1)
         self.flow_steps = torch.tensor([step_size(int(c)) for c in self.flow_codes]).view(-1, 1, 1, 1)
         self.luma = (analyse(luma) / self.texture_steps).requires_grad_()
-        self.chroma = (analyse(chroma) / self.texture_steps[:, None]).requires_grad_()
+        self.chroma = (analyse(chroma) / self.texture_steps[:, None] / CHROMA_STEP).requires_grad_()
         self.flow = torch.zeros(len(planes), 2, s.grid, s.grid, requires_grad=True)
 
     @staticmethod
@@ -131,7 +130,10 @@ class ModeFit:
         luma, chroma, flow = self.luma, self.chroma, self.flow
         if coded:
             luma, chroma, flow = (straight_through(v, 1.0, self.settings.dead) for v in (luma, chroma, flow))
-        luma, chroma = synthesise(luma * self.texture_steps), synthesise(chroma * self.texture_steps[:, None])
+        luma, chroma = (
+            synthesise(luma * self.texture_steps),
+            synthesise(chroma * self.texture_steps[:, None] * CHROMA_STEP),
+        )
         return colour(luma, chroma) * TEXTURE_UNIT, synthesise(flow * self.flow_steps) * FLOW_UNIT
 
     def render(self, index: Tensor, drawn: Tensor, coded: bool) -> Tensor:
@@ -148,14 +150,17 @@ class ModeFit:
             {"params": [self.luma, self.chroma, self.flow], "lr": s.rate},
             {"params": [self.motion], "lr": s.motion_rate * self.motion_step},
         ]
-        optimiser = torch.optim.Adam(groups, betas=(0.9, 0.95))
+        optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
         first = [group["lr"] for group in groups]
         total = sum(n for _, n in s.steps)
         order = torch.Generator().manual_seed(3)
         done = 0
         for size, steps in s.steps:
-            small = [v if v.shape[-1] == size else F.interpolate(v, size=size, mode="area") for v in (self.drawn, self.truth)]
-            weight = importance(size)
+            small = [
+                v if v.shape[-1] == size else F.interpolate(v, size=size, mode="area") for v in (self.drawn, self.truth)
+            ]
+            weight = importance(size) ** FOCUS
+            weight = weight / weight.mean()
             for _ in range(steps):
                 for group, lr in zip(optimiser.param_groups, first, strict=True):
                     group["lr"] = lr * min(1, (done + 1) / 10) * (0.05 + 0.95 * math.cos(0.5 * math.pi * done / total))

@@ -20,7 +20,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
 from torch import Tensor, nn
 
-from ..format.errors import FevError, ModelMismatchError
+from ..format.errors import FevError, ModelMismatchError, UsageError
 from .aligner import Aligner
 from .inverter import Inverter, LatentSpace
 from .stylegan2 import Generator, GeneratorConfig
@@ -211,6 +211,16 @@ def load_for(sha256: str, name_or_path: str | os.PathLike[str] | None = None) ->
     raise ModelMismatchError(
         f"the file needs model {sha256[:16]}..., which is not installed; name it with --model FILE"
     )
+
+
+def pick_device(name: str) -> torch.device:
+    """The device meant by auto, cpu or cuda.  Raises UsageError where it is unknown or not there."""
+    usable = torch.cuda.is_available()
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"device {name!r} is not one of auto, cpu, cuda")
+    if name == "cuda" and not usable:
+        raise UsageError("device cuda: no CUDA device can be used here")
+    return torch.device("cuda" if usable and name != "cpu" else "cpu")
 
 
 def pick_dtype(device: torch.device) -> torch.dtype:

@@ -27,6 +27,7 @@ from .delta import step_size
 LOW = (0.788485616405664, 0.418092273222212, -0.0406894176095584, -0.0645388826289385)
 HIGH = (0.852698679009403, -0.377402855612654, -0.110624404418423, 0.0238494650193800, 0.0378284555069955)
 TEXTURE_UNIT = 1 / 128  # texture 1.0 is about one grey level of 256
+CHROMA_STEP = 0.5  # quantiser step of colour, of that of light: coarser blotches the skin
 FLOW_UNIT = 2 / 256  # flow 1.0 is a 256th of the picture's side
 YCC_TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
@@ -136,7 +137,7 @@ class ClipModes:
             for codes in (modes.texture_steps, modes.flow_steps)
         )
         luma = synthesise(torch.from_numpy(modes.luma.astype(np.float32)) * steps)
-        chroma = synthesise(torch.from_numpy(modes.chroma.astype(np.float32)) * steps[:, None])
+        chroma = synthesise(torch.from_numpy(modes.chroma.astype(np.float32)) * steps[:, None] * CHROMA_STEP)
         flow = synthesise(torch.from_numpy(modes.flow.astype(np.float32)) * flow_steps[:, None])
         self.mix = mix.to(device)
         self.texture = (colour(luma, chroma) * TEXTURE_UNIT).to(device)

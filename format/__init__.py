@@ -11,6 +11,7 @@ from .delta import DeltaTensor
 from .errors import FevError
 from .header import Header
 from .limits import Limits
+from .modes import Modes
 from .segment import Segment
 from .verify import VerifyReport, verify
 
@@ -23,6 +24,7 @@ __all__ = [
     "FevError",
     "Header",
     "Limits",
+    "Modes",
     "Reader",
     "Segment",
     "VerifyReport",

@@ -25,6 +25,7 @@ SMALLEST = 4  # side of the coarsest square of a transform
 BOUNDS = np.array([1, 2, 3, 4, 6, 9, 15])  # of a neighbourhood's sum; 8 classes
 PRIOR = 32  # how many values a class has seen before the first
 PRIOR_MEANS = np.array([1, 4, 8, 12, 20, 32, 56, 120])  # ... and their mean, in 1/32
+LIKELY_SHAPE = 2  # of the tables, for estimates: what nearly every clip ends up with
 CLAMP = 31  # magnitudes count as this at most in a neighbourhood
 
 Ints = NDArray[np.int64]
@@ -66,19 +67,20 @@ class Modes:
         return len(self.luma)
 
 
-def bands(size: int) -> Iterator[tuple[int, tuple[slice, slice] | None]]:
+def bands(size: int) -> Iterator[tuple[int, bool]]:
     """Sides of the squares of a transform, coarse to fine: first the coarsest itself, then three details a level."""
-    yield SMALLEST, None
+    yield SMALLEST, False
     side = SMALLEST
     while side < size:
-        yield side, (slice(0, side), slice(side, 2 * side))
+        yield side, True
         side *= 2
 
 
 def _cut(plane: Ints, side: int, detail: bool) -> Ints:
     """The squares of a level, (1 or 3, side, side) out of (..., S, S), as a copy."""
     if not detail:
-        return plane[..., None, :side, :side].copy()
+        squares: Ints = plane[..., None, :side, :side].copy()
+        return squares
     low, high = slice(0, side), slice(side, 2 * side)
     return np.stack([plane[..., low, high], plane[..., high, low], plane[..., high, high]], -3)
 
@@ -118,7 +120,7 @@ class _Classes:
 
     def learn(self, classes: Ints, values: Ints) -> None:
         self.count += np.bincount(classes, minlength=16)
-        self.total += 32 * np.bincount(classes, weights=_magnitudes(values), minlength=16).astype(np.int64)
+        np.add.at(self.total, classes, 32 * _magnitudes(values))
 
 
 class _Coder(Protocol):
@@ -134,11 +136,11 @@ def _walk(component: list[Ints], flags: NDArray[np.int64], guide: list[Ints] | N
     frequency say where there is something.
     """
     size = component[0].shape[-1]
-    for number, (side, where) in enumerate(bands(size)):
-        detail = where is not None
+    for number, (side, detail) in enumerate(bands(size)):
         classes = _Classes()
         odd = np.broadcast_to(_chequer(side), (3 if detail else 1, side, side))
-        first = before = None
+        first: Ints | None = None
+        before: Ints | None = None
         for k, plane in enumerate(component):
             if not flags[k, number]:
                 before = None
@@ -177,9 +179,7 @@ def _levels_of(size: int) -> int:
 
 
 def _flags(planes: list[Ints]) -> NDArray[np.int64]:
-    rows = [
-        [int(_cut(plane, side, where is not None).any()) for side, where in bands(plane.shape[-1])] for plane in planes
-    ]
+    rows = [[int(_cut(plane, side, detail).any()) for side, detail in bands(plane.shape[-1])] for plane in planes]
     return np.array(rows, np.int64)
 
 
@@ -215,7 +215,7 @@ def _crc(modes: Modes) -> int:
 def modes_bits(modes: Modes) -> float:
     """Estimated bits of the chunk's payload."""
     meter = Meter()
-    _emit(modes, 0, meter)
+    _emit(modes, LIKELY_SHAPE, meter)
     return meter.spent + 16 * modes.planes + 80
 
 

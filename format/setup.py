@@ -53,9 +53,7 @@ class Setup:
         """Types of the chunks that the stream must have and that were not accepted yet."""
         if "HEAD" not in self._digests:
             return ["HEAD"]
-        return [
-            name for name in SETUP[1:-1] if self._announced(name) and name not in self.accepted
-        ]
+        return [name for name in SETUP[1:-1] if self._announced(name) and name not in self.accepted]
 
     def _announced(self, name: str) -> bool:
         head = self.header

@@ -84,13 +84,11 @@ def setup_device(device: str = "auto", threads: int = 0) -> Any:
     """
     import torch  # here, because --help and fev-info must not wait for it
 
+    from ..codec.model import pick_device
+
     if threads:
         torch.set_num_threads(threads)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: no CUDA device can be used here")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
+    return pick_device(device)
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

@@ -8,6 +8,7 @@ from typing import Any
 from .common import (
     add_device,
     add_output,
+    check_output,
     count,
     input_file,
     output_file,
@@ -39,6 +40,7 @@ def arguments() -> Any:
 
 def work() -> int:
     args = arguments()
+    check_output(args.output, args.force, (args.input,))  # said at once, before networks are loaded
     device = setup_device(args.device, args.threads)
     from ..codec.decoder import DecodeOptions, decode
 

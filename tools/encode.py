@@ -8,6 +8,7 @@ from typing import Any
 from .common import (
     add_device,
     add_output,
+    check_output,
     count,
     input_file,
     output_file,
@@ -29,7 +30,9 @@ def arguments() -> Any:
     options.add_argument("--model", default="base-256", help="built-in model name or model file (default: base-256)")
     options.add_argument("--preset", choices=("fast", "medium", "slow"), default="medium")
     options.add_argument("--quality", type=percent, default=60, help="0 to 100 (default: 60)")
-    options.add_argument("--identity-budget", type=count, metavar="BYTES", help="bytes for identity and weight delta")
+    options.add_argument(
+        "--identity-budget", type=count, metavar="BYTES", help="bytes for identity, weight delta and modes"
+    )
     options.add_argument("--face", type=count, default=0, metavar="N", help="which face, by size: 0 is the largest")
     options.add_argument("--crop", action="store_true", help="code the aligned square alone, without the background")
     options.add_argument("--no-audio", action="store_true", help="leave the sound out")
@@ -43,6 +46,7 @@ def arguments() -> Any:
 
 def work() -> int:
     args = arguments()
+    check_output(args.output, args.force, (args.input,))  # said at once, before networks are loaded
     device = setup_device(args.device, args.threads)
     from ..codec.encoder import EncodeOptions, encode
 
@@ -83,7 +87,7 @@ class Stages:
         if stage != self.name:
             self.__exit__()
             self.name, self.done = stage, 0
-            self.bar = progress(total or None, stage, "step" if stage == "tune" else "frame")
+            self.bar = progress(total or None, stage, "step" if stage in ("tune", "modes") else "frame")
         self.bar.update(done - self.done)
         self.done = done
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
-ORDER = ["HEAD", "IDEN", "DELT", "BGND", "AUDH", "meta", "SEGM", "indx", "FEND"]
+ORDER = ["HEAD", "IDEN", "DELT", "MODE", "BGND", "AUDH", "meta", "SEGM", "indx", "FEND"]
 MAX_MAGNITUDE = 1 << 30
 MAX_PAYLOAD = 8 << 20
 
@@ -219,7 +219,7 @@ def read_head(data: bytes, tables: Tables) -> dict:
     need(all(0 < head[k] < 1 << 31 for k in ("tb_num", "tb_den", "fps_num", "fps_den")), "time base or rate")
     need(1 <= head["params"] <= 64 and head["segment_frames"] <= 1024, "parameters or segment length")
     need(head["frames"] == 0xFFFFFFFF or head["frames"] <= 1 << 24, "frame count")
-    need(head["flags"] < 64 and head["full_range"] < 2, "reserved bits")
+    need(head["flags"] < 128 and head["full_range"] < 2, "reserved bits")
     need(head["tables"] == tables.sha256, "made with other tables")
     ticks, rest = divmod(head["fps_den"] * head["tb_den"], head["fps_num"] * head["tb_num"])
     head["step"] = 0 if rest else ticks
@@ -252,7 +252,7 @@ def read_delta(data: bytes, tables: Tables) -> list[tuple]:
     take = Bytes(data)
     listed = [(*take.fixed("HBBBB"), take.varint(1 << 19)) for _ in range(take.varint(4096))]
     need(listed and all(entry[5] for entry in listed) and sum(entry[5] for entry in listed) <= 1 << 19, "delta counts")
-    need(len({entry[0] for entry in listed}) == len(listed), "tensor twice")
+    need(len({entry[:2] for entry in listed}) == len(listed), "tensor twice")
     need(take.left() >= 2, "delta too short")
     decoder = RangeDecoder(take.raw(take.left() - 2))
     counts: list[int] = []
@@ -282,6 +282,81 @@ def read_delta(data: bytes, tables: Tables) -> list[tuple]:
     decoder.finish()
     need(check == take.fixed("H")[0], "delta check")
     return tensors
+
+
+def read_modes(data: bytes, tables: Tables) -> dict[str, list]:
+    """spec: MODE. The mix by columns, and five components: a list of planes, each a list of rows."""
+    take = Bytes(data)
+    planes, params, columns, size, grid, mix_step, shape = take.fixed("BBBBBBB")
+    need(planes and params and 1 <= columns <= planes and 3 <= size <= 16 and 3 <= grid <= 16 and shape < 3, "modes")
+    need(planes * (3 * 4**size // 2 + 2 * 4**grid) <= 1 << 21, "too many mode values")
+    steps = list(take.raw(2 * planes))
+    need(take.left() >= 2, "modes too short")
+    decoder = RangeDecoder(take.raw(take.left() - 2))
+    mix = []
+    for _ in range(columns):
+        level = decoder.bits(7)
+        need(level < 100, "unknown level")
+        mix.append(decode_group(decoder, tables, [level] * params, 0))
+        need(tables.level((sum(map(abs, mix[-1])) << 16) // params) == level, "level of a column")
+    luma = read_component(decoder, tables, planes, 1 << size, shape, None)
+    blue = read_component(decoder, tables, planes, 1 << size - 1, shape, luma)
+    red = read_component(decoder, tables, planes, 1 << size - 1, shape, blue)
+    across = read_component(decoder, tables, planes, 1 << grid, shape, None)
+    down = read_component(decoder, tables, planes, 1 << grid, shape, across)
+    decoder.finish()
+    check = binascii.crc_hqx(words([column[i] for i in range(params) for column in mix]), 0xFFFF)
+    for parts in ((luma,), (blue, red), (across, down)):
+        values = [value for k in range(planes) for part in parts for row in part[k] for value in row]
+        need(all(abs(value) <= MAX_MAGNITUDE for value in values), "value out of range")
+        check = binascii.crc_hqx(words(values), check)
+    need(check == take.fixed("H")[0], "modes check")
+    return {"mix": mix, "mix_step": [mix_step], "steps": steps, "components": [luma, blue, red, across, down]}
+
+
+def read_component(
+    decoder: RangeDecoder, tables: Tables, planes: int, side: int, shape: int, guide: list | None
+) -> list:
+    """spec: MODE, a component. One list of rows a plane."""
+    bands = side.bit_length() - 2
+    present = [[decoder.bits(1) for _ in range(bands)] for _ in range(planes)]
+    out = [[[0] * side for _ in range(side)] for _ in range(planes)]
+
+    def size(plane: list, y: int, x: int) -> int:
+        return min(abs(plane[y][x]), 31)
+
+    for band in range(bands):
+        half = 4 << max(0, band - 1)
+        corners = [(0, half), (half, 0), (half, half)] if band else [(0, 0)]
+        places = [(top, left, y, x) for top, left in corners for y in range(half) for x in range(half)]
+        means = [1, 4, 8, 12, 20, 32, 56, 120] * 2
+        total, count = [32 * mean for mean in means], [32] * 16
+        for k in range(planes):
+            if not present[k][band]:
+                continue
+            now = out[k]
+            for odd in (0, 1):
+                here = [place for place in places if (place[2] + place[3]) % 2 == odd]
+                classes = []
+                for top, left, y, x in here:
+                    near = size(now, top // 2 + y // 2, left // 2 + x // 2) if band > 1 else 0
+                    if k:
+                        near += size(out[0], top + y, left + x) + size(out[k - 1], top + y, left + x)
+                    if guide is not None:
+                        near += size(guide[k], top + y, left + x)
+                    if odd:
+                        for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                            if 0 <= v < half and 0 <= u < half:
+                                near += size(now, top + v, left + u)
+                    classes.append(sum(near >= bound for bound in (1, 2, 3, 4, 6, 9, 15)) + 8 * odd)
+                levels = [tables.level((total[c] << 11) // count[c]) for c in range(16)]
+                values = decode_group(decoder, tables, [levels[c] for c in classes], shape)
+                for (top, left, y, x), c, value in zip(here, classes, values):
+                    now[top + y][left + x] = value
+                    count[c] += 1
+                    total[c] += 32 * min(abs(value), 31)
+            need(any(now[top + y][left + x] for top, left, y, x in places), "empty band")
+    return out
 
 
 def read_audio(take: Bytes) -> list[tuple[int, int, bytes]]:
@@ -406,10 +481,10 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict:
             continue
         now = ORDER.index(name)
         need(place >= 0 or now == 0, "chunk before the header")
-        need(now > place or now == place == 6 or (now == 0 and place == 6), "chunk out of order")
-        need(not (place < 6 <= now) or group == set(setup), "set-up incomplete")
+        need(now > place or now == place == 7 or (now == 0 and place == 7), "chunk out of order")
+        need(not (place < 7 <= now) or group == set(setup), "set-up incomplete")
         place = now
-        if now < 6:
+        if now < 7:
             group = {name} if now == 0 else group | {name}
             need(name not in setup or setup[name] == payload, "repeated set-up differs")
             need(name in setup or not out["segments"], "set-up comes late")
@@ -420,10 +495,12 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict:
                 out["identity"] = read_identity(payload, tables)
             elif name == "DELT":
                 out["delta"] = read_delta(payload, tables)
+            elif name == "MODE":
+                out["modes"] = read_modes(payload, tables)
             continue
         head = out["head"]
         need("IDEN" in setup, "no identity")
-        for bit, kind in ((8, "DELT"), (16, "BGND"), (32, "AUDH")):
+        for bit, kind in ((8, "DELT"), (64, "MODE"), (16, "BGND"), (32, "AUDH")):
             need(bool(head["flags"] & bit) == (kind in setup), "flags and set-up disagree")
         if name == "SEGM":
             segment = read_segment(payload, head, tables)

@@ -76,6 +76,7 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
             "tensors": len(reader.delta or ()),
             "values": sum(len(tensor.values) for tensor in reader.delta or ()),
         },
+        "modes": 0 if reader.modes is None else reader.modes.planes,
         "background": None if background is None else {"width": background.width, "height": background.height},
         "audio": None
         if audio is None

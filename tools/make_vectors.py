@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..format import AudioConfig, AudioPacket, Background, DeltaTensor, Header, Reader, Segment, Writer
+from ..format import AudioConfig, AudioPacket, Background, DeltaTensor, Header, Modes, Reader, Segment, Writer
 from ..format.chunk import SIGNATURE, make_chunk
 from ..format.index import End, pack_index
 from ..format.motion import encode_motion
@@ -62,6 +62,23 @@ def header(**changes: Any) -> Header:
     return Header(**{**facts, **changes})
 
 
+def some_modes(dice: Dice) -> Modes:
+    """Three planes; the second has no light, the third no finest bands."""
+    luma, chroma, flow = (
+        np.zeros((3, 16, 16), np.int32),
+        np.zeros((3, 2, 8, 8), np.int32),
+        np.zeros((3, 2, 8, 8), np.int32),
+    )
+    for k, side in ((0, 16), (2, 8)):
+        for y, x in np.ndindex(side, side):
+            luma[k, y, x] = dice.step(2 + 30 // (1 + y + x))
+    for k, y, x in np.ndindex(3, 8, 8):
+        chroma[k, :, y, x] = dice.step(1), dice.step(1)
+        flow[k, :, y, x] = dice.step(1 + 6 // (1 + y + x)), dice.step(1)
+    mix = np.array([[dice.step(20) for _ in range(2)] for _ in range(35)], np.int32)
+    return Modes(mix, 21, luma, chroma, flow, np.array([49, 40, 41]), np.array([33, 28, 29]))
+
+
 def stream(
     lengths: list[int],
     *,
@@ -69,6 +86,7 @@ def stream(
     size: int = 2,
     audio: bool = False,
     delta: bool = False,
+    modes: bool = False,
     background: bool = False,
     meta: dict[str, Any] | None = None,
     repeat: int = 0,
@@ -87,6 +105,7 @@ def stream(
         delta=[DeltaTensor(k, 1, 2, 3, np.array([dice.step(2) for _ in range(60)], np.int32)) for k in (2, 5)]
         if delta
         else None,
+        modes=some_modes(Dice(seed + 100)) if modes else None,
         background=Background(1, 64, 64, 1, False, dice.bytes(40)) if background else None,
         audio=AudioConfig(bitrate=12000) if audio else None,
         meta=meta,
@@ -178,6 +197,7 @@ def subset() -> Iterator[tuple[str, str, bytes]]:
             [15, 15, 9], audio=True, delta=True, background=True, meta={"writer": "fev vectors", "synthetic": False}
         ),
     )
+    yield "modes", "texture and flow modes", stream([15, 9], modes=True, placement=False, crop=True)
     yield "cropped", "the aligned square itself: no placement", stream([15, 15], placement=False, crop=True)
     yield "held", "frames without a face repeat the one before", stream([15, 15], held=(4, 5, 6, 20, 29))
     yield "still", "nothing moves for two segments", stream([15, 15], size=0)
@@ -325,6 +345,19 @@ def faulty() -> Iterator[tuple[str, str, str, bytes]]:
         "the first tensor carries on",
         "DamagedError",
         with_delta(Pack().varint(1).fixed("HBBBB", 1, 0, 1, 1, 255).varint(1).fixed("H", 0)),
+    )
+    yield (
+        "modes_bomb",
+        "255 planes of 65536 x 65536",
+        "LimitError",
+        with_modes(Pack().raw(b"\xff\x23\x01\x10\x10\x15\x00")),
+    )
+    yield "modes_size", "a texture of side 4", "DamagedError", with_modes(Pack().raw(b"\x01\x23\x01\x02\x03\x15\x00"))
+    yield (
+        "modes_columns",
+        "a mix wider than there are planes",
+        "DamagedError",
+        with_modes(Pack().raw(b"\1\x23\2\3\3\x15\0")),
     )
     for name, text, fields in bad_metadata():
         yield name, text, "DamagedError", changed("meta", lambda _, fields=fields: fields)
@@ -498,6 +531,12 @@ def with_delta(fields: Pack) -> bytes:
     parts = base()
     head = patched(95, b"\x08")(parts[0][1])
     return joined([("HEAD", head), parts[1], ("DELT", fields.raw(b"\0" * 8).bytes()), *parts[2:]])
+
+
+def with_modes(fields: Pack) -> bytes:
+    parts = base()
+    head = patched(95, b"\x40")(parts[0][1])
+    return joined([("HEAD", head), parts[1], ("MODE", fields.raw(b"\0" * 600).bytes()), *parts[2:]])
 
 
 def with_audio(fields: Pack) -> bytes:

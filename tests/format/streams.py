@@ -16,6 +16,7 @@ from fev.format import (
     FevError,
     Header,
     Limits,
+    Modes,
     Reader,
     Segment,
     Writer,
@@ -23,7 +24,9 @@ from fev.format import (
 from fev.format.wire import crc16
 
 MODEL = bytes(range(32))
-TIGHT = Limits(max_frames=10_000, max_delta_values=4096, max_identity_values=4096, max_segment_frames=64)
+TIGHT = Limits(
+    max_frames=10_000, max_delta_values=4096, max_mode_values=8192, max_identity_values=4096, max_segment_frames=64
+)
 
 
 def header(**changes) -> Header:
@@ -49,6 +52,22 @@ class Made:
     given: dict = field(default_factory=dict)
 
 
+def some_modes(rng: np.random.Generator, planes: int = 4, params: int = 5, size: int = 16, grid: int = 8) -> Modes:
+    """Sparse planes with a few large values."""
+
+    def sparse(*shape: int) -> np.ndarray:
+        return np.round(rng.laplace(size=shape) * rng.choice([0, 0.4, 3], shape)).astype(np.int32)
+
+    luma, chroma, flow = (
+        sparse(planes, size, size),
+        sparse(planes, 2, size // 2, size // 2),
+        sparse(planes, 2, grid, grid),
+    )
+    luma[planes // 2], chroma[0], flow[:, 0, 4:] = 0, 0, 0
+    steps = rng.integers(0, 256, (2, planes))
+    return Modes(sparse(params, min(3, planes)), 7, luma, chroma, flow, steps[0], steps[1])
+
+
 def make(
     segments: int = 3,
     *,
@@ -57,6 +76,7 @@ def make(
     delta: bool = True,
     background: bool = True,
     meta: bool = True,
+    modes: bool = False,
     repeat: int = 0,
     index: bool = True,
     irregular: bool = False,
@@ -70,6 +90,7 @@ def make(
         identity=rng.integers(-9, 10, 24).astype(np.int32),
         delta=[DeltaTensor(7, 1, 2, 3, rng.integers(-2, 3, 40).astype(np.int32))] if delta else None,
         background=Background(1, 64, 48, 1, False, bytes(rng.integers(0, 256, 20, np.uint8))) if background else None,
+        modes=some_modes(rng) if modes else None,
         audio=AudioConfig(bitrate=16000) if audio else None,
         meta={"writer": "test 1", "synthetic": False} if meta else None,
     )

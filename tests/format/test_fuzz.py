@@ -13,6 +13,7 @@ from fev.format import FevError, verify
 from fev.format.delta import decode_delta
 from fev.format.identity import decode_identity
 from fev.format.meta import unpack_meta
+from fev.format.modes import decode_modes
 from fev.format.motion import decode_motion
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -86,6 +87,7 @@ def test_random_payloads(payload, frames, params, placed):
         lambda: decode_motion(payload, frames, params, has_placement=placed),
         lambda: decode_identity(payload, TIGHT),
         lambda: decode_delta(payload, TIGHT),
+        lambda: decode_modes(payload, TIGHT),
         lambda: unpack_meta(payload),
     ):
         try:
@@ -99,16 +101,16 @@ def test_random_payloads(payload, frames, params, placed):
     segments=st.integers(1, 6),
     frames=st.integers(1, 9),
     params=st.integers(1, 40),
-    flags=st.tuples(*[st.booleans()] * 7),
+    flags=st.tuples(*[st.booleans()] * 8),
     repeat=st.integers(0, 3),
     seed=st.integers(0, 1 << 30),
 )
 def test_random_legal_streams_come_back(segments, frames, params, flags, repeat, seed):
     """An encoder that decides at random, as in Opus' own tests."""
-    audio, delta, background, meta, placement, index, irregular = flags
+    audio, delta, background, meta, placement, index, irregular, modes = flags
     made = make(
         segments, frames=frames, params=params, audio=audio, delta=delta, background=background, meta=meta,
-        placement=placement, index=index, irregular=irregular, repeat=repeat, seed=seed,
+        placement=placement, index=index, irregular=irregular, modes=modes, repeat=repeat, seed=seed,
     )  # fmt: skip
     for salvage in (False, True):
         reader, got = read(made.data, salvage=salvage)

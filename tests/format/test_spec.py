@@ -70,6 +70,7 @@ def test_limits_are_the_ones_in_force():
     assert line["frames of a segment"] == str(limits.max_segment_frames)
     assert line["bytes of a payload"] == f"{limits.max_chunk_bytes >> 20} MiB"
     assert line["coefficients of an identity"] == str(limits.max_identity_values)
+    assert line["values of the modes"] == str(limits.max_mode_values)
     assert line["tensors, values of a delta"] == f"{limits.max_delta_tensors}, {limits.max_delta_values}"
     assert line["frames of a stream"] == f"2^{limits.max_frames.bit_length() - 1}"
     assert line["entries of an index"] == f"2^{limits.max_index_entries.bit_length() - 1}"

@@ -8,6 +8,7 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fev.format import FevError, errors, verify
 from fev.tools import make_vectors
@@ -64,6 +65,13 @@ def test_good(name, digest):
     assert other["identity"] == reader.identity.tolist()
     tensors = [(t.key, t.variant, t.rank, t.step, t.values.tolist()) for t in reader.delta or []]
     assert (other["delta"] or []) == tensors
+    assert (reader.modes is None) == ("modes" not in other)
+    if reader.modes is not None:
+        m = reader.modes
+        luma, blue, red, across, down = (np.array(part) for part in other["modes"]["components"])
+        assert np.array_equal(m.luma, luma) and np.array_equal(m.chroma, np.stack([blue, red], 1))
+        assert np.array_equal(m.flow, np.stack([across, down], 1)) and np.array_equal(m.mix.T, other["modes"]["mix"])
+        assert other["modes"]["steps"] == [*m.texture_steps, *m.flow_steps]
 
 
 @pytest.mark.parametrize(("name", "error"), FAULTY)
