@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from fev.codec.delta import step_size
 from fev.codec.modefit import MIX_CODE, ModeFit, ModeSettings, principal, principal_drive
 from fev.codec.modes import ClipModes, analyse, apply_modes, colour, decompose, synthesis_matrix, synthesise, warp
+from fev.codec.motion import MotionSettings, fit_motion
 from fev.codec.render import Renderer
 from fev.format.errors import DamagedError
 from fev.format.modes import Modes, encode_modes
@@ -58,7 +59,7 @@ def make_modes(params: int = 35, planes: int = 3) -> Modes:
     luma = rng.integers(-3, 4, (planes, 32, 32)).astype(np.int32)
     chroma = rng.integers(-3, 4, (planes, 2, 16, 16)).astype(np.int32)
     flow = rng.integers(-2, 3, (planes, 2, 8, 8)).astype(np.int32)
-    steps = np.array([45, 40, 42])[:planes]
+    steps = np.array([45, 40, 42, 43])[:planes]
     mix = rng.integers(-9, 10, (params, 3)).astype(np.int32)
     return Modes(mix, MIX_CODE, luma, chroma, flow, steps, steps)
 
@@ -158,3 +159,17 @@ def test_what_the_fit_returns_is_what_it_rendered(moving):
 
 def test_no_room_means_no_modes(moving):
     assert fit_of(moving, 20).finish() is None
+
+
+def test_motion_fit_finds_what_moves_the_modes_and_leaves_the_driven_alone(tiny_model):
+    options = {"identity_code": 36, "motion_code": 36, "dtype": torch.float32}
+    renderer = Renderer(tiny_model, np.array([3], np.int32), [], make_modes(planes=4), **options)
+    motion = torch.zeros(5, 35)
+    motion[:, :3] = torch.randn(5, 3, generator=torch.Generator().manual_seed(6))
+    drawn = renderer.draw_model(motion).detach()
+    truth = renderer.finish(drawn, motion).detach()
+    start = motion.clone()
+    start[:, 2] = 0
+    fit = fit_motion(renderer, truth, start, MotionSettings(size=64, steps=60, smooth=0.0), None, drawn, 2)
+    assert torch.equal(fit[:, :2], start[:, :2])
+    assert float((fit[:, 2] - motion[:, 2]).abs().max()) < 0.1
