@@ -125,7 +125,7 @@ def work() -> int:
         if args.long:
             path = folder / "long.mp4"
             lengthen((args.clips or [SAMPLE])[0], args.long, path)
-            rows += measure(path, ["fast"], folder)
+            rows += measure(path, args.presets.split(","), folder)
     if args.json:
         print_json({"machine": facts, "rows": rows})
         return 0
