@@ -38,13 +38,14 @@ def encode(src: Any, dst: Any, **options: Any) -> EncodeReport:
         src: video, a path or a binary file object.
         dst: path (written beside and renamed when complete; an existing file is replaced) or
             writable binary file object.
-        options: fields of `fev.codec.encoder.EncodeOptions` (model, preset, quality,
-            identity_budget, face, crop, audio, audio_bitrate, start, duration, device).
+        options: fields of `fev.codec.options.EncodeOptions` (model, preset, quality,
+            identity_budget, face, crop, pivot, audio, audio_bitrate, start,
+            duration, segment, device).
 
     Raises FevError.
     """
-    from .codec.encoder import EncodeOptions
     from .codec.encoder import encode as run
+    from .codec.options import EncodeOptions
 
     chosen = _options(EncodeOptions, options)
     with _sink(dst) as file:

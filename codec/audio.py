@@ -261,3 +261,20 @@ class AudioReader:
 def _ticks(seconds: Fraction) -> int:
     ticks: int = round(seconds * RATE)
     return ticks
+
+
+class Sound:
+    """Hands out the audio packets of a stretch of time, in order."""
+
+    def __init__(self, reader: AudioReader | None):
+        self.config = reader.config if reader is not None else None
+        self._packets: Iterator[AudioPacket] = iter(reader) if reader is not None else iter(())
+        self._next = next(self._packets, None)
+
+    def until(self, seconds: Fraction | None) -> list[AudioPacket]:
+        """Packets that begin before `seconds` on the clock of the pts; None for all that is left."""
+        out: list[AudioPacket] = []
+        while self._next is not None and (seconds is None or self._next.pts < seconds * 48_000):
+            out.append(self._next)
+            self._next = next(self._packets, None)
+        return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -80,7 +81,7 @@ class FrameDecoder:
                 f"the file has {h.params} motion parameters, the model {self.model.latents.directions.shape[0]}"
             )
         self.renderer = Renderer(
-            self.model, reader.identity, reader.delta or [], reader.modes,
+            self.model, reader.identity, reader.delta or [], reader.modes, reader.pivot,
             identity_code=h.identity_qp, motion_code=h.motion_qp, device=pick_device(options.device),
         )  # fmt: skip
         self.square = options.crop or h.crop
@@ -183,8 +184,7 @@ def decode(
         dst, decoder.width, decoder.height, time_base, fps,
         audio=None if options.container == "y4m" else reader.audio, container=options.container, metadata=metadata,
     ) as writer:  # fmt: skip
-        for segment in reader.segments():
-            window.see(segment)
+        for segment in _from_start(reader, window):
             if window.before(segment):
                 decoder.expected = segment.first_frame + len(segment.pts)
                 continue
@@ -212,6 +212,25 @@ def decode(
     )  # fmt: skip
 
 
+def _from_start(reader: Reader, window: _Window) -> Iterator[Segment]:
+    """The segments of a stream; where it can seek, without those before the wanted part.
+
+    A salvaging reader goes through all of them: it is to report all damage.
+    """
+    segments = reader.segments()
+    first = next(segments, None)
+    if first is None:
+        return
+    window.see(first)
+    yield first
+    if window.before(first) and reader.seekable and not reader.salvage:
+        if reader.seek_pts(window.start_pts) > first.index:
+            segments = reader.segments()
+        yield from segments
+        return
+    yield from segments
+
+
 class _Window:
     """The wanted part of a file, in seconds from its first frame."""
 
@@ -231,6 +250,11 @@ class _Window:
     def origin(self) -> Fraction:
         """Seconds to take off all times, so that a part begins at 0; a whole file keeps its times."""
         return (self.first or Fraction(0)) + self.start if self.start else Fraction(0)
+
+    @property
+    def start_pts(self) -> int:
+        """The first tick of the wanted part."""
+        return math.ceil(((self.first or Fraction(0)) + self.start) / self.time_base)
 
     def seconds(self, pts: int, time_base: Fraction) -> Fraction:
         return pts * time_base - (self.first or Fraction(0))

@@ -20,6 +20,7 @@ from ..format.modes import Modes, encode_modes, modes_bits
 from .delta import step_code, step_size
 from .loss import fitting_loss, importance
 from .modes import CHROMA_STEP, FLOW_UNIT, TEXTURE_UNIT, analyse, apply_modes, colour, decompose, synthesise
+from .motion import corrected, linear_correction
 from .tune import shrink_round, straight_through
 
 MIX_CODE = step_code(0.04)
@@ -43,7 +44,7 @@ class ModeSettings:
     size: int = 128
     grid: int = 32
     texture_step: float = 5.0
-    flow_step: float = 0.3
+    flow_step: float = 0.2
     dead: float = 0.6
     rate: float = 0.3
     motion_rate: float = 0.35
@@ -62,7 +63,8 @@ def principal(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
 class ModeFit:
     """Free: texture, flow and all parameters but the driven ones.
 
-    drawn, truth: (N, 3, S, S) what the model draws of the key frames, and the frames.  driven: (N, d), quantised.
+    drawn: (N, 3, S, S) what is drawn of the key frames without modes, or (1, 3, S, S) if that is one for all.
+    truth: (N, 3, S, S) the frames.  driven: (N, d), quantised.
     """
 
     def __init__(
@@ -121,6 +123,10 @@ class ModeFit:
         """The key frames' parameters (N, planes - 1), unquantised."""
         return self._parameters(slice(None), False).detach()
 
+    def release(self) -> None:
+        """Let go of the pictures; what was found stays."""
+        self.drawn = self.truth = torch.empty(0)
+
     def _parameters(self, index: Tensor | slice, coded: bool) -> Tensor:
         moved = self.motion[index]
         return torch.cat([self.driven[index], straight_through(moved, self.motion_step, 0.5) if coded else moved], 1)
@@ -138,7 +144,7 @@ class ModeFit:
 
     def render(self, index: Tensor, drawn: Tensor, coded: bool) -> Tensor:
         texture, flow = self.planes(coded)
-        return apply_modes(drawn[index], texture, flow, self._parameters(index, coded))
+        return apply_modes(drawn[index] if len(drawn) > 1 else drawn, texture, flow, self._parameters(index, coded))
 
     def rate_proxy(self) -> Tensor:
         """Differentiable stand-in for the bits of the planes."""
@@ -215,3 +221,19 @@ def principal_drive(motion: Tensor, count: int, motion_step: float) -> tuple[np.
     axes, mean = mix[1:] * step, mix[0] * step
     driven = torch.linalg.lstsq(axes.t(), (motion - mean).t()).solution.t() if len(axes) else motion[:, :0]
     return mix.t().numpy().astype(np.int32), (driven / motion_step).round() * motion_step
+
+
+class ModeStart:
+    """How the parameters of any frame begin: a projection, corrected by what the joint fit found on the key frames."""
+
+    def __init__(self, fit: ModeFit, driven: Tensor):
+        self.driven = driven
+        self._fit = fit
+        seen = fit.guess(fit.drawn, fit.truth, fit.driven)
+        self._correction = linear_correction(seen, fit.fitted())
+        fit.release()
+
+    def guess(self, drawn: Tensor, truth: Tensor, driven: Tensor) -> Tensor:
+        """Parameters (N, planes - 1) of frames that the model draws as `drawn`; the driven ones as they are."""
+        moved = corrected(self._fit.guess(drawn, truth, driven), self._correction)
+        return torch.cat([driven, moved[:, driven.shape[1] :]], 1)

@@ -1,6 +1,11 @@
 """From the integers of a file to aligned pictures: what the encoder fits against and the decoder shows.
 
-Two steps: the model draws (`draw_model`), and the clip's modes, if it has any, are put on top (`finish`).
+Two steps: the model draws (`draw_model`), and the clip's modes, if it has any, are put on top (`finish`).  A clip with
+a pivot takes its appearance from that picture, and from the model only how what it draws changes:
+
+    picture(c) = G(w + A c) + pivot - G(w + A r)
+
+where r are the pivot's own parameters.  Where nothing drives the model the pivot stands as it is and G need not run.
 """
 
 from __future__ import annotations
@@ -10,14 +15,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..format.delta import DeltaTensor
 from ..format.errors import DamagedError
 from ..format.modes import Modes
+from ..format.still import Pivot
 from .delta import apply_delta, step_size
 from .model import Model, pick_dtype
 from .modes import ClipModes
+from .pivot import pivot_picture
 
 
 class Renderer:
@@ -33,6 +41,7 @@ class Renderer:
         identity: np.ndarray,
         delta: Sequence[DeltaTensor],
         modes: Modes | None = None,
+        pivot: Pivot | None = None,
         *,
         identity_code: int,
         motion_code: int,
@@ -57,6 +66,15 @@ class Renderer:
         self.size = model.size
         params = latents.directions.shape[0]
         self.modes = None if modes is None else ClipModes(modes, params, self.device)
+        self._driven = self.modes is None or self.modes.mix.shape[1] > 1
+        self._pivot: Tensor | None = None
+        self._under: dict[int, Tensor] = {}  # what is added to the model's picture, by size
+        if pivot is not None:
+            if len(pivot.reference) > params:
+                raise DamagedError(f"{len(pivot.reference)} parameters of the pivot, the model has {params}")
+            self._pivot = pivot_picture(pivot, self.size).to(self.device)
+            self._reference = torch.zeros(1, params, device=self.device)
+            self._reference[0, : len(pivot.reference)] = torch.tensor(pivot.reference) * self.motion_step
 
     @torch.no_grad()
     def draw(self, motion: np.ndarray, size: int | None = None) -> Tensor:
@@ -73,7 +91,25 @@ class Renderer:
         return drawn if self.modes is None else self.modes.apply(drawn.float(), motion)
 
     def draw_model(self, motion: Tensor, size: int | None = None) -> Tensor:
-        """What the model alone draws of unquantised parameters (N, 35): (N, 3, S, S)."""
+        """What model and pivot draw of unquantised parameters (N, 35): (N, 3, S, S)."""
+        if self._pivot is None:
+            return self._generate(motion, size)
+        under = self._lay_under(size or self.size)
+        if not self._driven:
+            return under.expand(len(motion), -1, -1, -1)
+        return self._generate(motion, size).float() + under
+
+    @torch.no_grad()
+    def _lay_under(self, size: int) -> Tensor:
+        if size not in self._under:
+            assert self._pivot is not None
+            picture = self._pivot if size == self.size else F.interpolate(self._pivot, size=size, mode="area")
+            if self._driven:
+                picture = picture - self._generate(self._reference, size).float()
+            self._under[size] = picture
+        return self._under[size]
+
+    def _generate(self, motion: Tensor, size: int | None) -> Tensor:
         if self.modes is not None:
             motion = self.modes.drive(motion)
         shift = torch.einsum("np,pkw->nkw", motion, self.directions)

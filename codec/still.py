@@ -1,6 +1,6 @@
-"""The background plate: one picture as an AV1 intra frame (a bare temporal unit, no container) and back.
+"""One picture, the background plate or the pivot, as an AV1 intra frame (a bare temporal unit, no container) and back.
 
-`fev.format.background` carries the bytes; `fev.codec.decoder` pastes the face over the picture.
+`fev.format.still` carries the bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def encode_still(rgb: np.ndarray, quality: float = 50) -> bytes:
     """
     height, width = rgb.shape[:2]
     if max(height, width) > MAX_SIDE or min(height, width) < 1:
-        raise LimitError(f"a background of {width}x{height} pixels is beyond the limit of {MAX_SIDE} a side")
+        raise LimitError(f"a still of {width}x{height} pixels is beyond the limit of {MAX_SIDE} a side")
     if not 0 <= quality <= 100:
         raise ValueError(f"quality {quality} is not within 0..100")
     rows, columns = _coded(height), _coded(width)
@@ -53,7 +53,7 @@ def encode_still(rgb: np.ndarray, quality: float = 50) -> bytes:
         encoder.color_primaries, encoder.color_trc = frame.color_primaries, frame.color_trc
         packets = encoder.encode(frame) + encoder.encode(None)
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise MediaError(f"the background cannot be coded: {error}") from error
+        raise MediaError(f"a still cannot be coded: {error}") from error
     return b"".join(bytes(p) for p in packets)
 
 
@@ -64,7 +64,7 @@ def decode_still(data: bytes, width: int | None = None, height: int | None = Non
     returned.  Raises DamagedError if the bytes are no AV1 picture, LimitError if it is too large.
     """
     if max(width or 0, height or 0) > MAX_SIDE:
-        raise LimitError(f"a background of {width}x{height} pixels is beyond the limit of {MAX_SIDE} a side")
+        raise LimitError(f"a still of {width}x{height} pixels is beyond the limit of {MAX_SIDE} a side")
     most = _coded(width) * _coded(height) if width and height else MAX_SIDE * MAX_SIDE
     try:
         decoder: Any = av.CodecContext.create("libdav1d", "r")
@@ -73,13 +73,13 @@ def decode_still(data: bytes, width: int | None = None, height: int | None = Non
         frames = decoder.decode(av.Packet(data)) if data else []
         frames = frames or decoder.decode(None)
     except (av.FFmpegError, ValueError, EOFError, OSError) as error:
-        raise DamagedError(f"the background is no AV1 picture: {error}") from error
+        raise DamagedError(f"a still is no AV1 picture: {error}") from error
     if not frames:
-        raise DamagedError("the background holds no picture")
+        raise DamagedError("a still holds no picture")
     frame = frames[0]
     fits = all(not true or true <= got <= _coded(true) for true, got in ((width, frame.width), (height, frame.height)))
     if not fits:
-        raise DamagedError(f"the background is {frame.width}x{frame.height}, {width}x{height} was announced")
+        raise DamagedError(f"a still is {frame.width}x{frame.height}, {width}x{height} was announced")
     rgb = to_rgb(frame, colour_of(frame))
     return np.ascontiguousarray(rgb[: height or None, : width or None])
 

@@ -5,7 +5,6 @@ Nothing here imports torch, and no floating-point result decides a symbol. `spec
 """
 
 from .audio import AudioConfig, AudioPacket
-from .background import Background
 from .container import Damage, Reader, Writer
 from .delta import DeltaTensor
 from .errors import FevError
@@ -13,20 +12,22 @@ from .header import Header
 from .limits import Limits
 from .modes import Modes
 from .segment import Segment
+from .still import Pivot, Still
 from .verify import VerifyReport, verify
 
 __all__ = [
     "AudioConfig",
     "AudioPacket",
-    "Background",
     "Damage",
     "DeltaTensor",
     "FevError",
     "Header",
     "Limits",
     "Modes",
+    "Pivot",
     "Reader",
     "Segment",
+    "Still",
     "VerifyReport",
     "Writer",
     "verify",

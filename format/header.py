@@ -16,11 +16,12 @@ UNKNOWN_FRAMES = 0xFFFFFFFF
 FLAG_CROP = 1  # the picture is the aligned square itself, not pasted back
 FLAG_PLACEMENT = 2  # segments carry a placement per frame
 FLAG_SYNTHETIC = 4  # the motion is not the recorded person's own: puppeteered or made up
-FLAG_DELTA = 8  # the set-up has a DELT chunk; so for the next three: a reader that lost one knows that it did
+FLAG_DELTA = 8  # the set-up has a DELT chunk; so for the next four: a reader that lost one knows that it did
 FLAG_BACKGROUND = 16
 FLAG_AUDIO = 32
 FLAG_MODES = 64
-_KNOWN_FLAGS = 127
+FLAG_PIVOT = 128
+_KNOWN_FLAGS = 255
 _LAYOUT = "HHHHIIIII32s32sBBBHHBBBB"
 
 
@@ -36,7 +37,8 @@ class Header:
         params: motion parameters per frame.
         motion_qp, identity_qp: quantiser numbers; `codec/quant.py` says what step they mean.
         crop, placement, synthetic: see the flags above.
-        has_delta, has_background, has_audio, has_modes: which optional set-up chunks follow. A Writer sets them itself.
+        has_delta, has_background, has_audio, has_modes, has_pivot: which optional set-up chunks follow. A Writer
+            sets them itself.
         matrix, primaries, transfer: ISO/IEC 23091-2 code points of the output; full_range 0 or 1.
         segment_frames: frames of a regular segment, so that it need not say where it starts; 0 = every one says it.
         frame_count: of the whole stream, or UNKNOWN_FRAMES. A Writer leaves it unknown: the end chunk has it.
@@ -59,6 +61,7 @@ class Header:
     has_background: bool = False
     has_audio: bool = False
     has_modes: bool = False
+    has_pivot: bool = False
     matrix: int = 1
     primaries: int = 1
     transfer: int = 1
@@ -71,7 +74,7 @@ class Header:
 
     @property
     def flags(self) -> int:
-        announced = (self.has_delta, self.has_background, self.has_audio, self.has_modes)
+        announced = (self.has_delta, self.has_background, self.has_audio, self.has_modes, self.has_pivot)
         bits = (self.crop, self.placement, self.synthetic, *announced)
         return sum(1 << place for place, bit in enumerate(bits) if bit)
 
@@ -167,6 +170,7 @@ class Header:
             has_background=bool(flags & FLAG_BACKGROUND),
             has_audio=bool(flags & FLAG_AUDIO),
             has_modes=bool(flags & FLAG_MODES),
+            has_pivot=bool(flags & FLAG_PIVOT),
             matrix=matrix,
             primaries=primaries,
             transfer=transfer,

@@ -25,6 +25,7 @@ SECTION_OF_CHUNK = {
     "IDEN": "identity",
     "DELT": "delta",
     "MODE": "basis",
+    "PIVT": "identity",
     "BGND": "background",
     "AUDH": "audio",
     "indx": "index",

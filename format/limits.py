@@ -32,7 +32,7 @@ class Limits:
     max_delta_tensors: int = 4096
     max_delta_values: int = 1 << 19
     max_mode_values: int = 1 << 21
-    max_background_bytes: int = 4 << 20
+    max_still_bytes: int = 4 << 20
     max_meta_bytes: int = 64 << 10
     max_audio_packets_per_segment: int = 16384
     max_audio_bytes_per_segment: int = 1 << 20

@@ -321,6 +321,10 @@ class Reader(Setup):
 
     # -- seeking -------------------------------------------------------------------------------------------------
 
+    @property
+    def seekable(self) -> bool:
+        return self._source.seekable
+
     def seek(self, segment: int) -> None:
         """The next segment delivered will be the one of this index. Raises UsageError if there is none such."""
         parts = self._seek(lambda parts: parts.index, segment)

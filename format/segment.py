@@ -1,4 +1,4 @@
-"""The SEGM chunk: about a second of the stream that decodes alone. Its entropy block is `motion.py`'s."""
+"""The SEGM chunk: one to a few seconds of the stream that decodes alone. Its entropy block is `motion.py`'s."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audio import AudioPacket, pack_packets, unpack_packets
+from .entropy import RangeDecoder, RangeEncoder
 from .errors import FevError, LimitError, UsageError, check
 from .header import Header
 from .limits import Limits
 from .motion import decode_motion, encode_motion, split_block
+from .tables import LEVELS, MEAN_BITS
+from .values import MAX_MAGNITUDE, decode_values, encode_values, level_of
 from .wire import Pack, Take
 
 HAS_PLACE = 1  # first frame and frame count are written
@@ -113,7 +116,7 @@ class Segment:
 
 
 def parse(data: bytes, header: Header, limits: Limits) -> Parts:
-    """Everything but the entropy decoding."""
+    """Everything but the entropy block."""
     take = Take(data, "segment")
     flags = take.u8()
     check(not flags & ~_KNOWN, f"segment: unknown flags {flags & ~_KNOWN:#x}")
@@ -161,9 +164,24 @@ def _pack_pts(pack: Pack, pts: NDArray[np.int64]) -> None:
         return
     steady = bool((steps == steps[0]).all())
     pack.varint(int(steps[0]) if steady else 0)
-    if not steady:
+    if steady:
+        return
+    base = int(np.sort(steps)[(len(steps) - 1) // 2])
+    jitter = steps - base
+    if int(np.abs(jitter).max()) > MAX_MAGNITUDE:
+        pack.varint(0)
         for step in steps.tolist():
             pack.varint(step)
+        return
+    encoder = RangeEncoder()
+    level = _jitter_level(jitter)
+    encode_values(encoder, jitter, np.full(len(jitter), level))
+    code = encoder.finish()
+    pack.varint(base).fixed("B", level).varint(len(code)).raw(code)
+
+
+def _jitter_level(jitter: NDArray[np.int64]) -> int:
+    return int(level_of(np.array((int(np.abs(jitter).sum()) << MEAN_BITS) // len(jitter))))
 
 
 def _take_pts(take: Take, count: int) -> NDArray[np.int64]:
@@ -174,11 +192,30 @@ def _take_pts(take: Take, count: int) -> NDArray[np.int64]:
         if step:
             steps = [step] * (count - 1)
         else:
-            steps = [take.varint(MAX_PTS, "step of the presentation times") for _ in steps]
-            check(min(steps), "presentation times do not rise")
+            steps = _take_steps(take, count - 1)
+            check(min(steps) > 0, "presentation times do not rise")
             check(len(set(steps)) > 1, "steady presentation times are not written in their short form")
     check(abs(base) < MAX_PTS and abs(base + sum(steps)) < MAX_PTS, "a presentation time is out of range")
     return np.cumsum(np.array([base, *steps], np.int64))
+
+
+def _take_steps(take: Take, count: int) -> list[int]:
+    base = take.varint(MAX_PTS, "base of the presentation times")
+    if not base:
+        steps = [take.varint(MAX_PTS, "step of the presentation times") for _ in range(count)]
+        middle = sorted(steps)[(count - 1) // 2]
+        far = max(abs(step - middle) for step in steps) > MAX_MAGNITUDE
+        check(far, "near presentation times are not written in their short form")
+        return steps
+    level = take.u8()
+    check(level < LEVELS, "unknown level of the presentation times")
+    decoder = RangeDecoder(take.raw(take.varint(name="size of the presentation times")))
+    jitter = decode_values(decoder, np.full(count, level))
+    decoder.finish()
+    check(int(np.abs(jitter).max()) <= MAX_MAGNITUDE, "a presentation time is out of range")
+    check(int(np.sort(jitter)[(count - 1) // 2]) == 0, "the base of the presentation times is not their middle step")
+    check(_jitter_level(jitter) == level, "the presentation times have another level")
+    return [base + int(value) for value in jitter]
 
 
 def _pack_runs(pack: Pack, held: NDArray[np.bool_]) -> None:

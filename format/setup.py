@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audio import AudioConfig
-from .background import Background
 from .chunk import Chunk
 from .delta import DeltaTensor, decode_delta
 from .errors import DamagedError, check
@@ -17,8 +16,9 @@ from .identity import decode_identity
 from .limits import Limits
 from .meta import Meta, unpack_meta
 from .modes import Modes, decode_modes
+from .still import Pivot, Still
 
-SETUP = ("HEAD", "IDEN", "DELT", "MODE", "BGND", "AUDH", "meta")
+SETUP = ("HEAD", "IDEN", "DELT", "MODE", "PIVT", "BGND", "AUDH", "meta")
 
 
 class Setup:
@@ -29,6 +29,7 @@ class Setup:
         identity: (n,) int32, None if it was lost.
         delta: list of DeltaTensor, or None.
         modes: Modes, or None.
+        pivot: Pivot, or None.
         background, audio, meta: what the Writer was given, or None.
     """
 
@@ -39,7 +40,8 @@ class Setup:
         self.identity: NDArray[np.int32] | None = None
         self.delta: list[DeltaTensor] | None = None
         self.modes: Modes | None = None
-        self.background: Background | None = None
+        self.pivot: Pivot | None = None
+        self.background: Still | None = None
         self.audio: AudioConfig | None = None
         self.meta: Meta | None = None
         self._digests: dict[str, bytes] = {}
@@ -60,6 +62,7 @@ class Setup:
         flags = {
             "DELT": head.has_delta,
             "MODE": head.has_modes,
+            "PIVT": head.has_pivot,
             "BGND": head.has_background,
             "AUDH": head.has_audio,
         }
@@ -84,8 +87,10 @@ class Setup:
             self.delta = decode_delta(data, self.limits)
         elif name == "MODE":
             self.modes = decode_modes(data, self.limits)
+        elif name == "PIVT":
+            self.pivot = Pivot.unpack(data, self.limits)
         elif name == "BGND":
-            self.background = Background.unpack(data, self.limits)
+            self.background = Still.unpack(data, self.limits)
         elif name == "AUDH":
             self.audio = AudioConfig.unpack(data)
         else:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audio import AudioConfig
-from .background import Background
 from .chunk import SIGNATURE, make_chunk
 from .delta import DeltaTensor, encode_delta
 from .errors import FevError, UsageError
@@ -23,6 +22,7 @@ from .limits import Limits
 from .meta import Meta, pack_meta
 from .modes import Modes, encode_modes
 from .segment import Segment, parse
+from .still import Pivot, Still
 
 
 class Writer:
@@ -30,10 +30,10 @@ class Writer:
 
     Args:
         stream: anything with write(); never seeked.
-        header: its has_delta, has_modes, has_background and has_audio are set from what is given here.
+        header: its has_delta, has_modes, has_pivot, has_background and has_audio are set from what is given here.
         identity: (n,) int32 coefficients.
         delta: tensors of the weight change; None or empty = none.
-        modes, background, audio, meta: see their modules; None = no such chunk.
+        modes, pivot, background, audio, meta: see their modules; None = no such chunk.
         repeat_header_every: the whole set-up is repeated before every so many segments (0 = never), so that a receiver
             may join late and a damaged beginning does not cost the rest.
 
@@ -48,7 +48,8 @@ class Writer:
         identity: NDArray[np.int32],
         delta: Sequence[DeltaTensor] | None = None,
         modes: Modes | None = None,
-        background: Background | None = None,
+        pivot: Pivot | None = None,
+        background: Still | None = None,
         audio: AudioConfig | None = None,
         meta: Meta | None = None,
         repeat_header_every: int = 0,
@@ -59,6 +60,7 @@ class Writer:
             header,
             has_delta=bool(delta),
             has_modes=modes is not None,
+            has_pivot=pivot is not None,
             has_background=background is not None,
             has_audio=audio is not None,
         )
@@ -67,6 +69,8 @@ class Writer:
             setup.append(("DELT", encode_delta(delta)))
         if modes is not None:
             setup.append(("MODE", encode_modes(modes)))
+        if pivot is not None:
+            setup.append(("PIVT", pivot.pack()))
         if background is not None:
             setup.append(("BGND", background.pack()))
         if audio is not None:

@@ -12,6 +12,7 @@ import pytest
 from fev.codec.decoder import DecodeOptions, FrameDecoder
 from fev.codec.media import open_video
 from fev.codec.mux import VideoWriter
+from fev.format import Segment
 
 SAMPLE = Path(fev.__file__).parent / "tools" / "sample" / "sample.mp4"
 
@@ -128,6 +129,25 @@ def test_part_of_a_file(coded, tmp_path):
     report = fev.decode(coded, path, start=1.0, duration=0.4)
     pts, _, _ = frames_of(path)
     assert report.frames == 10 and pts[0] == 0
+
+
+def test_a_part_is_sought_where_the_file_can_seek(coded, monkeypatch):
+    """Only the first segment, for the clock, and the wanted one are decoded; a pipe is read through."""
+    decoded = []
+    whole = Segment.from_parts.__func__
+    monkeypatch.setattr(
+        Segment,
+        "from_parts",
+        classmethod(lambda cls, parts, header: decoded.append(parts.index) or whole(cls, parts, header)),
+    )
+    outs = []
+    for source, expected in ((coded.open("rb"), [0, 2]), (Pipe(coded.read_bytes()), [0, 1, 2])):
+        outs.append(io.BytesIO())
+        with getattr(source, "file", source):
+            assert fev.decode(source, outs[-1], start=2.0, container="y4m").frames == 5
+        assert decoded == expected
+        decoded.clear()
+    assert outs[0].getvalue() == outs[1].getvalue()
 
 
 def test_crop_and_size(coded, tmp_path):

@@ -37,8 +37,14 @@ def arguments() -> Any:
     options.add_argument("--crop", action="store_true", help="code the aligned square alone, without the background")
     options.add_argument("--no-audio", action="store_true", help="leave the sound out")
     options.add_argument("--audio-bitrate", type=count, default=16_000, metavar="BPS", help="of Opus (default: 16000)")
+    options.add_argument(
+        "--no-pivot", action="store_true", help="send no picture of the face: appearance from weights and modes alone"
+    )
     options.add_argument("--start", type=seconds, metavar="S", help="begin at this second")
     options.add_argument("--duration", type=seconds, metavar="S", help="seconds to encode")
+    options.add_argument(
+        "--segment", type=seconds, metavar="S", help="seconds that decode alone, 0.1 to 10 (default 2.5; fast 1)"
+    )
     add_device(options)
     add_output(options)
     return options.parse_args()
@@ -48,12 +54,14 @@ def work() -> int:
     args = arguments()
     check_output(args.output, args.force, (args.input,))  # said at once, before networks are loaded
     device = setup_device(args.device, args.threads)
-    from ..codec.encoder import EncodeOptions, encode
+    from ..codec.encoder import encode
+    from ..codec.options import EncodeOptions
 
     options = EncodeOptions(
         model=args.model, preset=args.preset, quality=args.quality, identity_budget=args.identity_budget,
-        face=args.face, crop=args.crop, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
-        start=args.start, duration=args.duration, device=str(device),
+        face=args.face, crop=args.crop, pivot=not args.no_pivot,
+        audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
+        start=args.start, duration=args.duration, segment=args.segment, device=str(device),
     )  # fmt: skip
     with input_file(args.input) as src, output_file(args.output, args.force, (args.input,)) as dst, Stages() as stages:
         report = encode(src, dst, options, stages)

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
-ORDER = ["HEAD", "IDEN", "DELT", "MODE", "BGND", "AUDH", "meta", "SEGM", "indx", "FEND"]
+ORDER = ["HEAD", "IDEN", "DELT", "MODE", "PIVT", "BGND", "AUDH", "meta", "SEGM", "indx", "FEND"]
 MAX_MAGNITUDE = 1 << 30
 MAX_PAYLOAD = 8 << 20
 
@@ -219,7 +219,7 @@ def read_head(data: bytes, tables: Tables) -> dict:
     need(all(0 < head[k] < 1 << 31 for k in ("tb_num", "tb_den", "fps_num", "fps_den")), "time base or rate")
     need(1 <= head["params"] <= 64 and head["segment_frames"] <= 1024, "parameters or segment length")
     need(head["frames"] == 0xFFFFFFFF or head["frames"] <= 1 << 24, "frame count")
-    need(head["flags"] < 128 and head["full_range"] < 2, "reserved bits")
+    need(head["flags"] < 256 and head["full_range"] < 2, "reserved bits")
     need(head["tables"] == tables.sha256, "made with other tables")
     ticks, rest = divmod(head["fps_den"] * head["tb_den"], head["fps_num"] * head["tb_num"])
     head["step"] = 0 if rest else ticks
@@ -380,6 +380,43 @@ def read_audio(take: Bytes) -> list[tuple[int, int, bytes]]:
     return [(start, duration, take.raw(size)) for (start, duration), size in zip(times, sizes)]
 
 
+def read_steps(take: Bytes, count: int, tables: Tables) -> list[int]:
+    """spec: SEGM, times."""
+    base = take.varint(1 << 53)
+    if not base:
+        steps = [take.varint(1 << 53) for _ in range(count)]
+        middle = sorted(steps)[(count - 1) // 2]
+        need(any(abs(step - middle) > MAX_MAGNITUDE for step in steps), "times not in their short form")
+        return steps
+    level = take.fixed("B")[0]
+    need(level < 100, "unknown level")
+    decoder = RangeDecoder(take.raw(take.varint()))
+    jitter = decode_group(decoder, tables, [level] * count, 0)
+    decoder.finish()
+    need(all(abs(value) <= MAX_MAGNITUDE for value in jitter), "value out of range")
+    need(sorted(jitter)[(count - 1) // 2] == 0, "base of the times")
+    need(tables.level((sum(map(abs, jitter)) << 16) // count) == level, "level of the times")
+    return [base + value for value in jitter]
+
+
+def read_pivot(data: bytes) -> tuple[list[int], bytes]:
+    """spec: PIVT. The parameters, and the compressed picture."""
+    take = Bytes(data)
+    count = take.varint(64)
+    reference = [take.signed() for _ in range(count)]
+    need(not count or reference[-1] != 0, "pivot's parameters")
+    need(all(abs(value) <= MAX_MAGNITUDE for value in reference), "value out of range")
+    return reference, read_still(take)
+
+
+def read_still(take: Bytes) -> bytes:
+    """spec: BGND."""
+    codec, width, height, _, full = take.fixed("BHHBB")
+    need(codec == 1 and 0 < width <= 8192 and 0 < height <= 8192 and full < 2, "still")
+    need(0 < take.left() <= 4 << 20, "size of a still")
+    return take.raw(take.left())
+
+
 def read_segment(data: bytes, head: dict, tables: Tables) -> dict:
     """spec: SEGM."""
     take = Bytes(data)
@@ -399,8 +436,8 @@ def read_segment(data: bytes, head: dict, tables: Tables) -> dict:
     if flags & 2:
         pts = [take.signed()]
         step = take.varint(1 << 53) if count > 1 else 0
-        steps = [step or take.varint(1 << 53) for _ in range(count - 1)]
-        need(all(steps) and (step or len(steps) == 0 or len(set(steps)) > 1), "times")
+        steps = [step] * (count - 1) if step or count == 1 else read_steps(take, count - 1, tables)
+        need(all(step > 0 for step in steps) and (step or len(steps) == 0 or len(set(steps)) > 1), "times")
         for step in steps:
             pts.append(pts[-1] + step)
         need(all(abs(p) < 1 << 53 for p in pts) and pts != regular, "times")
@@ -481,10 +518,10 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict:
             continue
         now = ORDER.index(name)
         need(place >= 0 or now == 0, "chunk before the header")
-        need(now > place or now == place == 7 or (now == 0 and place == 7), "chunk out of order")
-        need(not (place < 7 <= now) or group == set(setup), "set-up incomplete")
+        need(now > place or now == place == 8 or (now == 0 and place == 8), "chunk out of order")
+        need(not (place < 8 <= now) or group == set(setup), "set-up incomplete")
         place = now
-        if now < 7:
+        if now < 8:
             group = {name} if now == 0 else group | {name}
             need(name not in setup or setup[name] == payload, "repeated set-up differs")
             need(name in setup or not out["segments"], "set-up comes late")
@@ -497,10 +534,14 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict:
                 out["delta"] = read_delta(payload, tables)
             elif name == "MODE":
                 out["modes"] = read_modes(payload, tables)
+            elif name == "PIVT":
+                out["pivot"] = read_pivot(payload)
+            elif name == "BGND":
+                read_still(Bytes(payload))
             continue
         head = out["head"]
         need("IDEN" in setup, "no identity")
-        for bit, kind in ((8, "DELT"), (64, "MODE"), (16, "BGND"), (32, "AUDH")):
+        for bit, kind in ((8, "DELT"), (64, "MODE"), (128, "PIVT"), (16, "BGND"), (32, "AUDH")):
             need(bool(head["flags"] & bit) == (kind in setup), "flags and set-up disagree")
         if name == "SEGM":
             segment = read_segment(payload, head, tables)

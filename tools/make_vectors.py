@@ -16,15 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from ..format import AudioConfig, AudioPacket, Background, DeltaTensor, Header, Modes, Reader, Segment, Writer
+from ..format import AudioConfig, AudioPacket, DeltaTensor, Header, Modes, Pivot, Reader, Segment, Still, Writer
 from ..format.chunk import SIGNATURE, make_chunk
+from ..format.entropy import RangeEncoder
 from ..format.index import End, pack_index
 from ..format.motion import encode_motion
 from ..format.segment import HAS_HELD, HAS_PLACE, HAS_PTS
+from ..format.values import encode_values, level_of
 from ..format.wire import Pack
 
 FOLDER = Path(__file__).resolve().parent.parent / "spec" / "vectors"
 MODEL = bytes(range(32))
+STILL = Still(1, 64, 64, 1, False, bytes(8)).pack()
 Chunks = list[tuple[str, bytes]]
 
 
@@ -87,6 +90,7 @@ def stream(
     audio: bool = False,
     delta: bool = False,
     modes: bool = False,
+    pivot: bool = False,
     background: bool = False,
     meta: dict[str, Any] | None = None,
     repeat: int = 0,
@@ -106,7 +110,8 @@ def stream(
         if delta
         else None,
         modes=some_modes(Dice(seed + 100)) if modes else None,
-        background=Background(1, 64, 64, 1, False, dice.bytes(40)) if background else None,
+        pivot=Pivot((3, -1, 0, 70), Still(1, 256, 256, 1, False, dice.bytes(50))) if pivot else None,
+        background=Still(1, 64, 64, 1, False, dice.bytes(40)) if background else None,
         audio=AudioConfig(bitrate=12000) if audio else None,
         meta=meta,
         repeat_header_every=repeat,
@@ -198,6 +203,8 @@ def subset() -> Iterator[tuple[str, str, bytes]]:
         ),
     )
     yield "modes", "texture and flow modes", stream([15, 9], modes=True, placement=False, crop=True)
+    yield "pivot", "a pivot before modes", stream([15, 9], modes=True, pivot=True, placement=False, crop=True)
+    yield "jitter", "times a tick off the beat", stream([15, 9], times=lambda f: 3000 * f + f % 3, params=6)
     yield "cropped", "the aligned square itself: no placement", stream([15, 15], placement=False, crop=True)
     yield "held", "frames without a face repeat the one before", stream([15, 15], held=(4, 5, 6, 20, 29))
     yield "still", "nothing moves for two segments", stream([15, 15], size=0)
@@ -218,8 +225,13 @@ def uncommon() -> Iterator[tuple[str, str, bytes]]:
     )
     yield (
         "uneven_times",
-        "variable frame rate: every time is written",
+        "variable frame rate, from before zero",
         stream([7, 7, 1], segment_frames=7, params=6, times=lambda f: 5 * f + f * f % 5 - 4),
+    )
+    yield (
+        "long_gap",
+        "a frame that lasts 2**40 ticks",
+        stream([7, 1], segment_frames=7, params=6, times=lambda f: 5 * f + (1 << 40) * (f > 3)),
     )
     yield "uneven_segments", "segments of 1, 9, 2 and 4 frames", stream([1, 9, 2, 4], segment_frames=4, params=6)
     yield "no_regular_length", "the header names no segment length", stream([4, 4], segment_frames=0, params=6)
@@ -290,7 +302,7 @@ def faulty() -> Iterator[tuple[str, str, str, bytes]]:
     yield "flat_picture", "no pixels", "DamagedError", changed("HEAD", patched(4, bytes(4)))
     yield "zero_time_base", "ticks of no length", "DamagedError", changed("HEAD", patched(8, bytes(4)))
     yield "many_parameters", "255 parameters a frame", "LimitError", changed("HEAD", patched(92, b"\xff"))
-    yield "reserved_flag", "a header flag that means nothing", "DamagedError", changed("HEAD", patched(95, b"\x40"))
+    yield "reserved_flag", "a header flag that means nothing", "DamagedError", changed("HEAD", patched(96, b"\x80"))
     yield (
         "promised_frames",
         "the header promises 8 frames of 7",
@@ -359,6 +371,25 @@ def faulty() -> Iterator[tuple[str, str, str, bytes]]:
         "DamagedError",
         with_modes(Pack().raw(b"\1\x23\2\3\3\x15\0")),
     )
+    yield (
+        "pivot_zero",
+        "a pivot's parameters end with a zero",
+        "DamagedError",
+        with_pivot(Pack().raw(b"\2\2\0" + STILL)),
+    )
+    yield "pivot_count_bomb", "a pivot of 2**40 parameters", "LimitError", with_pivot(Pack().varint(1 << 40).raw(STILL))
+    yield (
+        "huge_still",
+        "a pivot of 65535 x 65535 pixels",
+        "LimitError",
+        with_pivot(Pack().raw(b"\0\1\xff\xff\xff\xff\1\0\0")),
+    )
+    yield (
+        "pivot_missing",
+        "the header announces a pivot that does not come",
+        "DamagedError",
+        changed("HEAD", patched(95, b"\x80")),
+    )
     for name, text, fields in bad_metadata():
         yield name, text, "DamagedError", changed("meta", lambda _, fields=fields: fields)
     place = HAS_PLACE
@@ -415,7 +446,21 @@ def faulty() -> Iterator[tuple[str, str, str, bytes]]:
         "still_times",
         "two frames at the same time",
         "DamagedError",
-        changed("SEGM", segment(HAS_PTS, Pack().varint(0).signed(0).varint(0).raw(b"\1\0\1"))),
+        changed(
+            "SEGM", segment(HAS_PTS, Pack().varint(0).signed(0).varint(0).varint(0).varint(1 << 40).varint(0).varint(1))
+        ),
+    )
+    yield (
+        "near_times",
+        "steady enough times in their long form",
+        "DamagedError",
+        changed("SEGM", segment(HAS_PTS, Pack().varint(0).signed(0).varint(0).varint(0).raw(b"\1\2\3"))),
+    )
+    yield (
+        "base_of_times",
+        "the base of the times is not their middle step",
+        "DamagedError",
+        changed("SEGM", segment(HAS_PTS, Pack().varint(0).signed(0).varint(0).varint(9).raw(coded_steps([-1, -1, 2])))),
     )
     yield (
         "far_times",
@@ -537,6 +582,21 @@ def with_modes(fields: Pack) -> bytes:
     parts = base()
     head = patched(95, b"\x40")(parts[0][1])
     return joined([("HEAD", head), parts[1], ("MODE", fields.raw(b"\0" * 600).bytes()), *parts[2:]])
+
+
+def coded_steps(jitter: list[int]) -> bytes:
+    """Level, size and code of the deviations of times from their base."""
+    values, encoder = np.array(jitter), RangeEncoder()
+    level = int(level_of(np.array((int(np.abs(values).sum()) << 16) // len(values))))
+    encode_values(encoder, values, np.full(len(values), level))
+    code = encoder.finish()
+    return Pack().fixed("B", level).varint(len(code)).raw(code).bytes()
+
+
+def with_pivot(fields: Pack) -> bytes:
+    parts = base()
+    head = patched(95, b"\x80")(parts[0][1])
+    return joined([("HEAD", head), parts[1], ("PIVT", fields.bytes()), *parts[2:]])
 
 
 def with_audio(fields: Pack) -> bytes:

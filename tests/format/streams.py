@@ -11,14 +11,15 @@ import numpy as np
 from fev.format import (
     AudioConfig,
     AudioPacket,
-    Background,
     DeltaTensor,
     FevError,
     Header,
     Limits,
     Modes,
+    Pivot,
     Reader,
     Segment,
+    Still,
     Writer,
 )
 from fev.format.wire import crc16
@@ -77,6 +78,7 @@ def make(
     background: bool = True,
     meta: bool = True,
     modes: bool = False,
+    pivot: bool = False,
     repeat: int = 0,
     index: bool = True,
     irregular: bool = False,
@@ -89,8 +91,9 @@ def make(
     given = dict(
         identity=rng.integers(-9, 10, 24).astype(np.int32),
         delta=[DeltaTensor(7, 1, 2, 3, rng.integers(-2, 3, 40).astype(np.int32))] if delta else None,
-        background=Background(1, 64, 48, 1, False, bytes(rng.integers(0, 256, 20, np.uint8))) if background else None,
+        background=Still(1, 64, 48, 1, False, bytes(rng.integers(0, 256, 20, np.uint8))) if background else None,
         modes=some_modes(rng) if modes else None,
+        pivot=Pivot((0, -3, 9000), Still(1, 256, 256, 1, False, b"still")) if pivot else None,
         audio=AudioConfig(bitrate=16000) if audio else None,
         meta={"writer": "test 1", "synthetic": False} if meta else None,
     )

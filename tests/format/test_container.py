@@ -21,6 +21,7 @@ KINDS = {
     "indexed": dict(segments=20, frames=2),
     "wide": dict(params=35, frames=12, fps=(30000, 1001), time_base=(1, 30000)),
     "modes": dict(modes=True),
+    "pivot": dict(modes=True, pivot=True),
     "crop": dict(placement=False, crop=True, synthetic=True),
     "fractional": dict(fps=(25, 1)),  # 30 ticks a second do not divide: every time is written
 }
@@ -40,6 +41,7 @@ def check(made: Made, reader: Reader, segments: list[Segment]) -> None:
     assert (reader.meta or None) == made.given["meta"]
     if made.given["delta"]:
         assert np.array_equal(reader.delta[0].values, made.given["delta"][0].values)
+    assert reader.pivot == made.given["pivot"]
     assert (reader.modes is None) == (made.given["modes"] is None)
     assert not reader.damage
 

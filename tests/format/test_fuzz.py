@@ -101,16 +101,16 @@ def test_random_payloads(payload, frames, params, placed):
     segments=st.integers(1, 6),
     frames=st.integers(1, 9),
     params=st.integers(1, 40),
-    flags=st.tuples(*[st.booleans()] * 8),
+    flags=st.tuples(*[st.booleans()] * 9),
     repeat=st.integers(0, 3),
     seed=st.integers(0, 1 << 30),
 )
 def test_random_legal_streams_come_back(segments, frames, params, flags, repeat, seed):
     """An encoder that decides at random, as in Opus' own tests."""
-    audio, delta, background, meta, placement, index, irregular, modes = flags
+    audio, delta, background, meta, placement, index, irregular, modes, pivot = flags
     made = make(
         segments, frames=frames, params=params, audio=audio, delta=delta, background=background, meta=meta,
-        placement=placement, index=index, irregular=irregular, modes=modes, repeat=repeat, seed=seed,
+        placement=placement, index=index, irregular=irregular, modes=modes, pivot=pivot, repeat=repeat, seed=seed,
     )  # fmt: skip
     for salvage in (False, True):
         reader, got = read(made.data, salvage=salvage)

@@ -1,7 +1,8 @@
 """The model card's figures: how well a model reproduces faces and clips that it was not trained on.
 
-Encoder alone; after 100 steps in the latent space; after tuning within 4, 16 and 64 KB.  PSNR over
-the aligned square and over its face region, at 256.
+Encoder alone; after 100 steps in the latent space; after tuning within 4, 16 and 64 KB, by a weight delta and by what
+the presets send (a pivot, and for clips modes).  PSNR over the aligned square and over its face
+region, and SSIM, at 256.
 
     python -m fev.tools.train.evaluate --data DIR --model base-256 [--faces 40] [--frames 24] [--out card.json]
 """
@@ -16,19 +17,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from ...codec.appearance import PIVOT_SHARE
 from ...codec.delta import step_size
+from ...codec.modefit import ModeFit, ModeSettings
 from ...codec.model import Model, load_model, to_numpy
+from ...codec.modes import ClipModes
 from ...codec.motion import MotionSettings, fit_motion
+from ...codec.pivot import code_pivot, middle_frame, pivot_picture
 from ...codec.render import Renderer
 from ...codec.tune import ClipFit, TuneSettings
 from ...codec.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
 from .export import as_pictures
 
 BUDGETS = (4_000, 16_000, 64_000)
+MODE_BUDGETS = (4_000, 8_000, 16_000, 32_000, 64_000)
 MOTION_STEP = step_size(motion_code(DEFAULT_QUALITY))
 STEPS = ((64, 100), (128, 100), (256, 40))
+MODE_STEPS = ((128, 400), (256, 100))
 
 
 def psnr(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> float:
@@ -78,23 +86,65 @@ def draw(model: Model, fit: ClipFit, crops: Tensor) -> np.ndarray:
         return np.concatenate([to_numpy(renderer.draw_values(motion[i : i + 8])) for i in range(0, len(motion), 8)])
 
 
-def measure(model: Model, crops: np.ndarray, shared: bool) -> tuple[dict[str, list[float]], list[np.ndarray]]:
-    """Rows of (PSNR, face PSNR) by stage for pictures of one clip (shared) or of many people."""
+def draw_modes(model: Model, crops: Tensor, budget: int) -> np.ndarray:
+    """A pivot and modes within `budget` bytes, as the encoder makes them; pictures of what was quantised."""
+    code = motion_code(DEFAULT_QUALITY)
+    middle = middle_frame(crops)
+    pivot = code_pivot(crops[middle], np.zeros(1, np.int32), round(budget * PIVOT_SHARE))
+    if pivot is None:
+        raise SystemExit(f"no pivot within {round(budget * PIVOT_SHARE)} bytes")
+    under = pivot_picture(pivot, model.size)
+    mix = np.zeros((len(model.latents.directions), 1), np.int32)
+    settings = ModeSettings(steps=MODE_STEPS)
+    fit = ModeFit(under, crops, torch.zeros(len(crops), 0), mix, settings, budget - len(pivot.pack()), step_size(code))
+    fit.run()
+    modes = fit.finish()
+    if modes is None:
+        return to_numpy(under.expand(len(crops), -1, -1, -1))
+    clip = ClipModes(modes, len(mix), torch.device("cpu"))
+    motion = (fit.fitted() / step_size(code)).round() * step_size(code)
+    return np.concatenate([to_numpy(clip.apply(under, motion[i : i + 8])) for i in range(0, len(motion), 8)])
+
+
+def draw_stills(crops: Tensor, budget: int) -> np.ndarray:
+    """Every picture as a pivot of its own."""
+    rows = []
+    for crop in crops:
+        pivot = code_pivot(crop, np.zeros(1, np.int32), budget)
+        rows.append(to_numpy(pivot_picture(pivot, crop.shape[-1]) if pivot else torch.zeros_like(crop)[None]))
+    return np.concatenate(rows)
+
+
+def similarity(a: np.ndarray, b: np.ndarray) -> float:
+    pairs = zip(a, b, strict=True)
+    return float(np.mean([structural_similarity(x, y, channel_axis=2) for x, y in pairs]))
+
+
+def measure(
+    model: Model, crops: np.ndarray, shared: bool, weights: bool
+) -> tuple[dict[str, list[float]], list[np.ndarray]]:
+    """Rows of (PSNR, face PSNR, SSIM) by stage for pictures of one clip (shared) or of many people."""
     x = as_pictures(crops)
     with torch.no_grad():
         identity, motion = model.inverter(x)
         w = model.latents(identity.mean(0, keepdim=True).expand(len(x), -1) if shared else identity, motion)
         plain = np.concatenate([to_numpy(model.generator(w[i : i + 8])) for i in range(0, len(w), 8)])
     pictures = {"encoder": plain, "latent_100": latent_steps(model, x, identity, motion, 100, shared)}
-    for budget in BUDGETS:
+    for budget in MODE_BUDGETS:
         if shared:
+            pictures[f"pivot_modes_{budget // 1000}k"] = draw_modes(model, x, budget)
+        else:
+            pictures[f"pivot_{budget // 1000}k"] = draw_stills(x, budget)
+    for budget in BUDGETS:
+        if shared and weights:
             rank = 2 if budget < 8_000 else 4 if budget < 32_000 else 8
             settings = TuneSettings(steps=STEPS, rank=rank)
             fit = ClipFit(model, x, identity.mean(0), motion, settings, budget, step_size(IDENTITY_CODE), MOTION_STEP)
             fit.run()
             pictures[f"delta_{budget // 1000}k"] = draw(model, fit, x)
     region = face_region()
-    return {k: [psnr(v, crops), psnr(v, crops, region)] for k, v in pictures.items()}, [crops, *pictures.values()]
+    table = {k: [psnr(v, crops), psnr(v, crops, region), similarity(v, crops)] for k, v in pictures.items()}
+    return table, [crops, *pictures.values()]
 
 
 def main() -> None:
@@ -103,6 +153,7 @@ def main() -> None:
     parser.add_argument("--model", default="base-256")
     parser.add_argument("--faces", type=int, default=24)
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--no-weights", dest="weights", action="store_false", help="leave the weight deltas out")
     parser.add_argument("--out", type=Path, default=Path("card.json"))
     args = parser.parse_args()
     model = load_model(args.model)
@@ -110,7 +161,7 @@ def main() -> None:
     held = [i for i, r in enumerate(rows) if r["held_out"]]
     faces = np.load(args.data / "faces.npy", mmap_mode="r")[held[:: max(1, len(held) // args.faces)][: args.faces]]
     table: dict[str, dict[str, list[float]]] = {}
-    table["held-out faces"], sheet = measure(model, faces, shared=False)
+    table["held-out faces"], sheet = measure(model, faces, False, args.weights)
     save_sheet(sheet, args.out.with_suffix(".faces.png"))
     frames = np.load(args.data / "frames.npy", mmap_mode="r")
     sheets: list[list[np.ndarray]] = []
@@ -118,7 +169,7 @@ def main() -> None:
         if r["held_out"]:
             started = time.time()
             index = r["first"] + np.linspace(0, r["count"] - 1, min(args.frames, r["count"])).astype(int)
-            table[r["name"]], pictures = measure(model, frames[index], shared=True)
+            table[r["name"]], pictures = measure(model, frames[index], True, args.weights)
             sheets.append([p[:: max(1, len(p) // 2)][:2] for p in pictures])
             print(
                 r["name"],

@@ -1,0 +1,162 @@
+"""A clip's appearance: identity, and what the clip adds to the model, within one budget of bytes.
+
+By default a pivot and the modes on top of it; without a pivot, for `slow`, a weight delta, then modes.  The parts are
+found by `pivot`, `tune` and `modefit`; here they share the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..format.delta import DeltaTensor, encode_delta
+from ..format.identity import encode_identity
+from ..format.modes import Modes
+from ..format.still import Pivot
+from .delta import step_size
+from .identity import best_identity, spread_out
+from .modefit import MIX_CODE, ModeFit, ModeSettings, ModeStart, principal_drive
+from .model import Model
+from .motion import corrected, linear_correction, quantise_motion
+from .options import SLOW, EncodeOptions
+from .pivot import code_pivot, middle_frame
+from .render import Renderer
+from .survey import CropStore
+from .tune import ClipFit, TuneSettings
+from .units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
+
+PIVOT_SHARE = 0.3  # of the budget: what the pivot may take
+FAST_PIVOT = 2_500  # bytes of a pivot that is not fitted to
+TUNE_STEPS = ((64, 100), (128, 200), (256, 90))  # picture size and optimiser steps, coarse to fine
+TUNE_SHARE = 0.25  # of the budget: what the weight delta may take
+TUNE_KEYS = 160
+MODE_STEPS = ((128, 1000), (256, 450))
+MODE_KEYS = 320  # frames that the modes are fitted on
+DRIVEN = 8  # combinations of the model's parameters that a file with modes but no pivot keeps
+LEAST_MODES = 600  # bytes; with less the modes are left out
+BATCH = 16
+
+
+@dataclass
+class Appearance:
+    """identity: (rank,) quantised.  motion: (N, 35) the model's parameters of all frames, not quantised.
+
+    start: how the parameters of any frame begin where there are modes.
+    """
+
+    identity: np.ndarray
+    motion: Tensor
+    delta: list[DeltaTensor] = field(default_factory=list)
+    pivot: Pivot | None = None
+    modes: Modes | None = None
+    start: ModeStart | None = None
+
+
+class Fitter:
+    """progress: called with stage, done, total.  stage: runs a piece of work under a name and keeps its time."""
+
+    def __init__(
+        self,
+        model: Model,
+        options: EncodeOptions,
+        device: torch.device,
+        progress: Callable[[str, int, int], None],
+        stage: Callable[[str, Callable[[], Any]], Any],
+    ):
+        self.model, self.options, self.device, self.progress, self.stage = model, options, device, progress, stage
+        self.motion_code = motion_code(options.quality)
+
+    def at_once(self, identity: Tensor, frames: Tensor, motion: Tensor) -> Appearance:
+        """From the first frames of a clip, nothing fitted.  identity, motion: what the inverter saw in them."""
+        quantised = self._quantised(identity.mean(0) / self.model.identity_scale)
+        room = min(FAST_PIVOT, self.options.budget - len(encode_identity(quantised)))
+        return Appearance(quantised, motion, pivot=self._pivot(frames, motion, room))
+
+    def fit(self, store: CropStore, identity: Tensor, motion: Tensor) -> Appearance:
+        """From all frames of a clip."""
+        budget = self.options.budget
+        chosen, delta = best_identity(identity, motion) / self.model.identity_scale, []
+        if self.options.preset == SLOW and budget and not self.options.pivot:
+            chosen, delta, motion = self._tune(store, chosen, motion, round(budget * TUNE_SHARE))
+        look = Appearance(self._quantised(chosen), motion, delta)
+        left = budget - len(encode_identity(look.identity)) - (len(encode_delta(delta)) if delta else 0)
+        keys = spread_out(motion, min(len(motion), MODE_KEYS))
+        frames = store.read(keys)
+        look.pivot = self._pivot(frames, motion[keys], round(left * PIVOT_SHARE))
+        left -= len(look.pivot.pack()) if look.pivot else 0
+        if left >= LEAST_MODES:
+            self._fit_modes(look, frames, keys, left)
+        return look
+
+    def _pivot(self, frames: Tensor, motion: Tensor, budget: int) -> Pivot | None:
+        if not self.options.pivot:
+            return None
+        which = middle_frame(frames)
+        return code_pivot(frames[which], quantise_motion(motion[which], self.motion_code), budget)
+
+    def _share(self, frames: int) -> float:
+        """The work grows with the clip up to a ceiling, so that a short clip is not kept waiting."""
+        return float(np.clip(frames / 300, 0.25, 1.0)) * (3 if self.options.preset == SLOW else 1)
+
+    def _price(self) -> float:
+        return 2e-7 * 2 ** ((DEFAULT_QUALITY - self.options.quality) / 10)
+
+    @staticmethod
+    def _quantised(identity: Tensor) -> np.ndarray:
+        return (identity / step_size(IDENTITY_CODE)).round().numpy().astype(np.int32)
+
+    def _tune(
+        self, store: CropStore, identity: Tensor, motion: Tensor, budget: int
+    ) -> tuple[Tensor, list[DeltaTensor], Tensor]:
+        """Identity, weight delta and the model's parameters of all frames, fitted to a few of them."""
+        share = self._share(len(motion))
+        settings = TuneSettings(
+            steps=tuple((size, max(8, round(count * share))) for size, count in TUNE_STEPS), price=self._price()
+        )
+        keys = spread_out(motion, min(len(motion), TUNE_KEYS))
+        fit = ClipFit(
+            self.model, store.read(keys), identity * self.model.identity_scale, motion[keys], settings, budget,
+            step_size(IDENTITY_CODE), step_size(self.motion_code),
+        )  # fmt: skip
+        total = sum(n for _, n in settings.steps)
+        ticks = iter(range(1, total + 1))
+        self.stage("tune", lambda: fit.run(lambda n: self.progress("tune", next(ticks), total)))
+        quantised, delta = fit.finish()
+        correction = linear_correction(motion[keys], fit.motion.detach())
+        tuned = torch.from_numpy(quantised).float() * step_size(IDENTITY_CODE)
+        return tuned, delta, corrected(motion, correction)
+
+    def _fit_modes(self, look: Appearance, frames: Tensor, keys: list[int], budget: int) -> None:
+        """Texture and flow modes within a budget, into `look`.  frames: (K, 3, S, S), those of `keys`.
+
+        With a pivot nothing drives the model: what its pictures add to the pivot's made every clip measured so far
+        worse at equal bytes (CONTRIBUTING.md).
+        """
+        count = 0 if look.pivot else DRIVEN
+        mix, driven = principal_drive(look.motion, count, step_size(self.motion_code))
+        pivot = replace(look.pivot, reference=()) if look.pivot else None
+        renderer = Renderer(
+            self.model, look.identity, look.delta, Modes.empty(mix, MIX_CODE), pivot,
+            identity_code=IDENTITY_CODE, motion_code=self.motion_code, device=self.device, dtype=torch.float32,
+        )  # fmt: skip
+        share = self._share(len(look.motion))
+        settings = ModeSettings(
+            steps=tuple((size, max(8, round(count * share))) for size, count in MODE_STEPS), price=self._price() / 10
+        )
+        here = F.pad(driven[keys], (0, look.motion.shape[1] - driven.shape[1]))
+        shown = here[:1] if pivot else here  # one picture for all frames
+        with torch.no_grad():
+            drawn = torch.cat([renderer.draw_model(part).cpu() for part in shown.split(BATCH)])
+        fit = ModeFit(drawn, frames, driven[keys], mix, settings, budget, step_size(self.motion_code))
+        total = sum(n for _, n in settings.steps)
+        ticks = iter(range(1, total + 1))
+        self.stage("modes", lambda: fit.run(lambda n: self.progress("modes", next(ticks), total)))
+        look.modes = fit.finish()
+        if look.modes is not None:
+            look.start, look.pivot = ModeStart(fit, driven), pivot

@@ -1,0 +1,58 @@
+"""What a caller of the encoder may choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..format.errors import UsageError
+from .media import check_part
+from .model import DEFAULT
+from .units import DEFAULT_QUALITY
+
+FAST, MEDIUM, SLOW = "fast", "medium", "slow"
+PRESETS = (FAST, MEDIUM, SLOW)
+DEFAULT_BUDGET = 27_000  # bytes of identity, pivot, delta and modes
+SEGMENT = 2.5  # seconds; framing costs 61 bit/s then, and damage or joining late costs up to so much of the clip
+SEGMENT_FAST = 1.0  # a segment can only be sent when it is complete
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What a caller may choose; see the README for the meaning of each."""
+
+    model: str = DEFAULT
+    preset: str = MEDIUM
+    quality: float = DEFAULT_QUALITY
+    identity_budget: int | None = None
+    face: int = 0
+    crop: bool = False
+    pivot: bool = True
+    audio: bool = True
+    audio_bitrate: int = 16_000
+    start: float | None = None
+    duration: float | None = None
+    segment: float | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise UsageError(f"preset {self.preset!r} is not one of {', '.join(PRESETS)}")
+        if not 0 <= self.quality <= 100:
+            raise UsageError(f"quality {self.quality} is not within 0 to 100")
+        if self.identity_budget is not None and not 0 <= self.identity_budget <= 1 << 22:
+            raise UsageError("identity budget is not within 0 to 4194304 bytes")
+        if self.face < 0:
+            raise UsageError("face numbers start at 0")
+        if self.segment is not None and not 0.1 <= self.segment <= 10:
+            raise UsageError("segments last 0.1 to 10 seconds")
+        check_part(self.start, self.duration)
+
+    @property
+    def budget(self) -> int:
+        """Bytes of identity, pivot, delta and modes together."""
+        return DEFAULT_BUDGET if self.identity_budget is None else self.identity_budget
+
+    @property
+    def segment_seconds(self) -> float:
+        preset = SEGMENT_FAST if self.preset == FAST else SEGMENT
+        return preset if self.segment is None else self.segment
