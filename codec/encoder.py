@@ -240,8 +240,9 @@ class _Encoder:
             drawn = self.renderer.draw_model(F.pad(driven, (0, self.header.params - driven.shape[1]))).cpu()
         guess = start.guess(drawn, crops, driven)
         guess = F.pad(guess, (0, self.header.params - guess.shape[1]))
-        settings = MotionSettings(size=128, steps=steps, rate=0.25)
-        return fit_motion(self.renderer, crops, guess, settings, before, drawn, driven.shape[1])
+        for settings in (MotionSettings(128, steps, 0.35, 0.0007), MotionSettings(256, steps // 2, 0.12, 0.0007)):
+            guess = fit_motion(self.renderer, crops, guess, settings, before, drawn, driven.shape[1])
+        return guess
 
     def _plate(self, survey: Survey, seen: list[Seen]) -> np.ndarray | None:
         if self.options.crop or survey.aligned:

@@ -25,7 +25,7 @@ from .tune import shrink_round, straight_through
 
 MIX_CODE = step_code(0.04)
 FOCUS = 1.6  # the face counts more than in the fit of a whole picture
-PARAMETER_UNIT = 0.02  # one unit of a parameter moves the picture by this, root mean square, of -1 to 1
+PARAMETER_UNIT = 0.014  # one unit of a parameter moves the picture by this, root mean square, of -1 to 1
 CODED_FROM = 0.4
 Progress = Callable[[int], None]
 
@@ -47,7 +47,7 @@ class ModeSettings:
     flow_step: float = 0.2
     dead: float = 0.6
     rate: float = 0.3
-    motion_rate: float = 0.35
+    motion_rate: float = 0.5
     price: float = 1e-7
     planes: int = 24
 
@@ -97,7 +97,7 @@ class ModeFit:
         planes = torch.linalg.solve(ones.t() @ ones + penalty + 1e-4 * torch.eye(len(penalty)), ones.t() @ flat)
         luma, chroma = decompose(planes.view(-1, *rest.shape[1:]) / TEXTURE_UNIT)
         # A plane that moves far is coded finely: every quantiser step is to cost the picture the same.
-        spread = torch.cat([torch.ones(1), codes.square().mean(0).sqrt().clamp_min(0.3)])
+        spread = torch.cat([torch.ones(1), codes.square().mean(0).sqrt().clamp_min(0.4)])
         self.texture_codes = np.array([step_code(s.texture_step / float(v)) for v in spread])
         self.flow_codes = np.array([step_code(s.flow_step / float(v)) for v in spread])
         self.texture_steps = torch.tensor([step_size(int(c)) for c in self.texture_codes]).view(-1, 1, 1)

@@ -12,7 +12,7 @@ from .units import DEFAULT_QUALITY
 FAST, MEDIUM, SLOW = "fast", "medium", "slow"
 PRESETS = (FAST, MEDIUM, SLOW)
 DEFAULT_BUDGET = 27_000  # bytes of identity, pivot, delta and modes
-SEGMENT = 2.5  # seconds; framing costs 61 bit/s then, and damage or joining late costs up to so much of the clip
+SEGMENT = 3.0  # seconds; framing costs 51 bit/s then, and damage or joining late costs up to so much of the clip
 SEGMENT_FAST = 1.0  # a segment can only be sent when it is complete
 
 

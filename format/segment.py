@@ -14,8 +14,8 @@ from .errors import FevError, LimitError, UsageError, check
 from .header import Header
 from .limits import Limits
 from .motion import decode_motion, encode_motion, split_block
-from .tables import LEVELS, MEAN_BITS
-from .values import MAX_MAGNITUDE, decode_values, encode_values, level_of
+from .tables import LEVELS
+from .values import MAX_MAGNITUDE, Meter, decode_values, encode_values
 from .wire import Pack, Take
 
 HAS_PLACE = 1  # first frame and frame count are written
@@ -24,6 +24,7 @@ HAS_HELD = 4  # some frames are held
 HAS_AUDIO = 8
 _KNOWN = HAS_PLACE | HAS_PTS | HAS_HELD | HAS_AUDIO
 MAX_PTS = 1 << 53
+MAX_PERIOD = 15  # steps after which the rounding of a clock may repeat
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,15 +174,32 @@ def _pack_pts(pack: Pack, pts: NDArray[np.int64]) -> None:
         for step in steps.tolist():
             pack.varint(step)
         return
+    costs = [float(np.log2(1 + np.abs(_unrepeated(jitter, period))).sum()) for period in range(MAX_PERIOD + 1)]
+    period = int(np.argmin(costs))
+    news = _unrepeated(jitter, period)
+    level = _cheapest_level(news)
     encoder = RangeEncoder()
-    level = _jitter_level(jitter)
-    encode_values(encoder, jitter, np.full(len(jitter), level))
+    encode_values(encoder, news, np.full(len(news), level))
     code = encoder.finish()
-    pack.varint(base).fixed("B", level).varint(len(code)).raw(code)
+    pack.varint(base).fixed("BB", period, level).varint(len(code)).raw(code)
 
 
-def _jitter_level(jitter: NDArray[np.int64]) -> int:
-    return int(level_of(np.array((int(np.abs(jitter).sum()) << MEAN_BITS) // len(jitter))))
+def _unrepeated(jitter: NDArray[np.int64], period: int) -> NDArray[np.int64]:
+    """What is new in each value against the one `period` before; a clock that rounds repeats itself."""
+    out: NDArray[np.int64] = jitter.copy()
+    if period:
+        out[period:] -= jitter[:-period]
+    return out
+
+
+def _cheapest_level(values: NDArray[np.int64]) -> int:
+    """A single long gap must not make the others dear, so it is not the level of the mean."""
+    costs = []
+    for level in range(LEVELS):
+        meter = Meter()
+        encode_values(meter, values, np.full(len(values), level))
+        costs.append(meter.spent)
+    return int(np.argmin(costs))
 
 
 def _take_pts(take: Take, count: int) -> NDArray[np.int64]:
@@ -207,14 +225,16 @@ def _take_steps(take: Take, count: int) -> list[int]:
         far = max(abs(step - middle) for step in steps) > MAX_MAGNITUDE
         check(far, "near presentation times are not written in their short form")
         return steps
-    level = take.u8()
-    check(level < LEVELS, "unknown level of the presentation times")
+    period, level = take.fixed("BB")
+    check(period <= MAX_PERIOD and level < LEVELS, "unknown period or level of the presentation times")
     decoder = RangeDecoder(take.raw(take.varint(name="size of the presentation times")))
-    jitter = decode_values(decoder, np.full(count, level))
+    news = decode_values(decoder, np.full(count, level))
     decoder.finish()
+    jitter = news.copy()
+    for i in range(period, count) if period else ():
+        jitter[i] += jitter[i - period]
     check(int(np.abs(jitter).max()) <= MAX_MAGNITUDE, "a presentation time is out of range")
     check(int(np.sort(jitter)[(count - 1) // 2]) == 0, "the base of the presentation times is not their middle step")
-    check(_jitter_level(jitter) == level, "the presentation times have another level")
     return [base + int(value) for value in jitter]
 
 

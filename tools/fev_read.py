@@ -388,14 +388,16 @@ def read_steps(take: Bytes, count: int, tables: Tables) -> list[int]:
         middle = sorted(steps)[(count - 1) // 2]
         need(any(abs(step - middle) > MAX_MAGNITUDE for step in steps), "times not in their short form")
         return steps
-    level = take.fixed("B")[0]
-    need(level < 100, "unknown level")
+    period, level = take.fixed("BB")
+    need(period < 16 and level < 100, "unknown period or level")
     decoder = RangeDecoder(take.raw(take.varint()))
-    jitter = decode_group(decoder, tables, [level] * count, 0)
+    news = decode_group(decoder, tables, [level] * count, 0)
     decoder.finish()
+    jitter: list[int] = []
+    for value in news:
+        jitter.append(value + (jitter[-period] if 0 < period <= len(jitter) else 0))
     need(all(abs(value) <= MAX_MAGNITUDE for value in jitter), "value out of range")
     need(sorted(jitter)[(count - 1) // 2] == 0, "base of the times")
-    need(tables.level((sum(map(abs, jitter)) << 16) // count) == level, "level of the times")
     return [base + value for value in jitter]
 
 

@@ -22,7 +22,7 @@ from ..format.entropy import RangeEncoder
 from ..format.index import End, pack_index
 from ..format.motion import encode_motion
 from ..format.segment import HAS_HELD, HAS_PLACE, HAS_PTS
-from ..format.values import encode_values, level_of
+from ..format.values import encode_values
 from ..format.wire import Pack
 
 FOLDER = Path(__file__).resolve().parent.parent / "spec" / "vectors"
@@ -585,12 +585,12 @@ def with_modes(fields: Pack) -> bytes:
 
 
 def coded_steps(jitter: list[int]) -> bytes:
-    """Level, size and code of the deviations of times from their base."""
+    """Period, level, size and code of the deviations of times from their base."""
     values, encoder = np.array(jitter), RangeEncoder()
-    level = int(level_of(np.array((int(np.abs(values).sum()) << 16) // len(values))))
+    level = 20
     encode_values(encoder, values, np.full(len(values), level))
     code = encoder.finish()
-    return Pack().fixed("B", level).varint(len(code)).raw(code).bytes()
+    return Pack().fixed("BB", 0, level).varint(len(code)).raw(code).bytes()
 
 
 def with_pivot(fields: Pack) -> bytes:

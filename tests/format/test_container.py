@@ -309,3 +309,26 @@ def test_one_symbol_hash():
     for segment in made.segments:
         given.update(segment.motion.astype("<i4").tobytes() + segment.placement.astype("<i4").tobytes())
     assert digest.hexdigest() == given.hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("pts", "most"),
+    [
+        (512 * np.arange(75) + np.arange(75) % 2, 12),  # a clock that rounds: 513 511 513 511
+        ((np.arange(75) * 100 + 1) // 3, 12),  # 30 Hz in milliseconds: 33 33 34
+        (3000 * np.arange(75) + np.array([0, 1, -1, 0, 2] * 15), 40),
+        (np.cumsum(np.where(np.arange(75) == 40, 1 << 45, 1)), 90),  # too far apart for the short way
+        (np.cumsum(np.where(np.arange(75) == 40, 1 << 29, 1)), 40),
+        (np.array([-(1 << 52), (1 << 52) - 5, 1 << 52]), 24),
+        (np.array([5, 7, 8]), 12),
+    ],
+    ids=["rounding", "milliseconds", "wandering", "gap", "near gap", "far", "three"],
+)
+def test_irregular_times_come_back_and_cost_little(pts, most):
+    head = header(segment_frames=len(pts), placement=False, time_base=(1, 90000))
+    still = np.zeros((len(pts), head.params), np.int32)
+    segment = Segment(0, 0, pts.astype(np.int64), still)
+    data = segment.pack(head)
+    assert np.array_equal(Segment.unpack(data, head).pts, pts)
+    regular = Segment(0, 0, np.arange(len(pts)) * head.pts_step, still)
+    assert len(data) - len(regular.pack(head)) <= most

@@ -92,7 +92,7 @@ def test_info_on_bad_input(tmp_path):
     assert run("-m", "fev.tools.info").returncode == 2
 
 
-@pytest.mark.parametrize(("seconds", "segment_frames"), [(10, 60), (60, 30), (600, 30)])
+@pytest.mark.parametrize(("seconds", "segment_frames"), [(10, 60), (10, 90), (60, 30), (600, 30)])
 def test_overhead(seconds, segment_frames):
     """Framing and bookkeeping: at most 150 bit/s, from 10 s on with segments of 2 s, from 60 s on with those of 1 s."""
     out = io.BytesIO()
