@@ -12,7 +12,6 @@ import hashlib
 import struct
 import sys
 import zlib
-from itertools import pairwise
 from pathlib import Path
 
 TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
@@ -168,8 +167,8 @@ def decode_tracks(data: bytes, tables: Tables, held: list[bool], params: int, gr
     """spec: Motion. One list of values per frame."""
     need(len(data) >= 2 and max(data[:2]) < 100, "levels to begin with")
     decoder = RangeDecoder(data[2:])
-    edges = [params * g // groups for g in range(groups + 1)]
-    spans = [(a, b) for a, b in pairwise(edges) if b > a]
+    spans = [(params * g // groups, params * (g + 1) // groups) for g in range(groups)]
+    spans = [(a, b) for a, b in spans if b > a]
     mean = [tables.thresholds[data[1] - 1] if data[1] else 0] * params
     frames: list[list[int]] = []
     coded = 0

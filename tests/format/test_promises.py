@@ -153,7 +153,7 @@ def test_memory_does_not_grow_with_length():
     assert peaks[1] < peaks[0] + (1 << 20)
 
 
-PYTHONS = [name for name in ("python3.10", "python3.11", "python3.12", "python3.13") if shutil.which(name)]
+PYTHONS = [name for name in ("python3.10", "python3.11", "python3.12", "python3.13", "pypy3") if shutil.which(name)]
 
 
 @pytest.mark.parametrize("python", PYTHONS)
