@@ -40,7 +40,7 @@ def encode(src: Any, dst: Any, **options: Any) -> EncodeReport:
             writable binary file object.
         options: fields of `fev.codec.options.EncodeOptions` (model, preset, quality,
             identity_budget, face, crop, pivot, audio, audio_bitrate, start,
-            duration, segment, device).
+            duration, segment, repeat, device).
 
     Raises FevError.
     """

@@ -275,7 +275,7 @@ class _Encoder:
         )  # fmt: skip
         self.writer = Writer(
             dst, self.header, identity=identity, delta=look.delta or None, modes=look.modes, pivot=look.pivot,
-            background=background, audio=self.sound.config,
+            background=background, audio=self.sound.config, repeat_header_every=self.options.repeat_segments,
         )  # fmt: skip
 
     def _segment_frames(self) -> int:

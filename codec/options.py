@@ -32,6 +32,7 @@ class EncodeOptions:
     start: float | None = None
     duration: float | None = None
     segment: float | None = None
+    repeat: float | None = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -45,12 +46,19 @@ class EncodeOptions:
             raise UsageError("face numbers start at 0")
         if self.segment is not None and not 0.1 <= self.segment <= 10:
             raise UsageError("segments last 0.1 to 10 seconds")
+        if self.repeat is not None and not 0 < self.repeat <= 3600:
+            raise UsageError("the set-up is repeated every 0 to 3600 seconds")
         check_part(self.start, self.duration)
 
     @property
     def budget(self) -> int:
         """Bytes of identity, pivot, delta and modes together."""
         return DEFAULT_BUDGET if self.identity_budget is None else self.identity_budget
+
+    @property
+    def repeat_segments(self) -> int:
+        """Segments after which the set-up comes again, 0 for never."""
+        return 0 if self.repeat is None else max(1, round(self.repeat / self.segment_seconds))
 
     @property
     def segment_seconds(self) -> float:

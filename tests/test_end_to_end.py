@@ -289,3 +289,20 @@ def test_medium_keeps_its_budget_and_beats_fast(tmp_path):
         fev.decode(tmp_path / f"{name}.fev", tmp_path / f"{name}.mp4")
         scores.append(compare(tmp_path / "source.mp4", tmp_path / f"{name}.mp4", tmp_path).psnr)
     assert scores[0] > scores[1]
+
+
+def test_a_receiver_can_join_where_the_setup_is_repeated():
+    out = io.BytesIO()
+    fev.encode(SAMPLE, out, preset="fast", crop=True, audio=False, duration=1.6, segment=0.4, repeat=0.8)
+    data = out.getvalue()
+    heads = [i for i in range(len(data)) if data[i : i + 6] == b"\xf5\xedHEAD"]
+    assert len(heads) == 2
+    late = io.BytesIO()
+    report = fev.decode(io.BytesIO(data[heads[1] :]), late, salvage=True, container="y4m")
+    assert report.frames == 20
+
+
+@pytest.mark.parametrize("wrong", [{"segment": 0.05}, {"segment": 11}, {"repeat": 0}, {"repeat": 1e9}])
+def test_impossible_lengths_are_refused(tmp_path, wrong):
+    with pytest.raises(fev.FevError):
+        fev.encode(SAMPLE, tmp_path / "no.fev", preset="fast", **wrong)

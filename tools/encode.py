@@ -45,6 +45,12 @@ def arguments() -> Any:
     options.add_argument(
         "--segment", type=seconds, metavar="S", help="seconds that decode alone, 0.1 to 10 (default 3; fast 1)"
     )
+    options.add_argument(
+        "--repeat",
+        type=seconds,
+        metavar="S",
+        help="send the set-up again every S seconds, for receivers that join late",
+    )
     add_device(options)
     add_output(options)
     return options.parse_args()
@@ -61,7 +67,7 @@ def work() -> int:
         model=args.model, preset=args.preset, quality=args.quality, identity_budget=args.identity_budget,
         face=args.face, crop=args.crop, pivot=not args.no_pivot,
         audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
-        start=args.start, duration=args.duration, segment=args.segment, device=str(device),
+        start=args.start, duration=args.duration, segment=args.segment, repeat=args.repeat, device=str(device),
     )  # fmt: skip
     with input_file(args.input) as src, output_file(args.output, args.force, (args.input,)) as dst, Stages() as stages:
         report = encode(src, dst, options, stages)
