@@ -119,13 +119,15 @@ class Reader(Setup):
         if self.salvage and self.missing() and self._source.seekable:
             self._look_ahead()
         missing = self.missing()
+        # What is missing was most likely where the first unreadable bytes are.
+        lost = self._chunks.regions[0].offset if self._chunks.regions else self._first_segment
         if "HEAD" in missing or (missing and not self.salvage):
             if chunk is None and self.salvage and not self.accepted:
                 raise NotFevError("not a .fev stream, or nothing of it is intact", offset=0)
             cause = TruncatedError if chunk is None else DamagedError
-            raise cause(f"the stream has no {missing[0]} chunk", offset=self._first_segment)
+            raise cause(f"the stream has no {missing[0]} chunk", offset=lost)
         for name in missing:
-            self._note(Damage(name, self._first_segment, None, None, f"the stream has no {name} chunk"))
+            self._note(Damage(name, lost, None, None, f"the stream has no {name} chunk"))
 
     def _look_ahead(self) -> None:
         """The set-up is damaged: its repetition further on will do, if there is one."""

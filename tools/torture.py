@@ -73,13 +73,14 @@ class Torture:
             for bit in range(8):
                 broken = bytearray(self.data)
                 broken[place] ^= 1 << bit
-                _, _, fault = self.read(bytes(broken), False)
+                _, _, strict = self.read(bytes(broken), False)
                 self.counts["flips"] += 1
-                self.counts["flips noticed"] += fault is not None
+                self.counts["flips noticed"] += strict is not None
                 reader, got, fault = self.read(bytes(broken), True)
-                damage = list(reader.damage) if reader is not None else []
-                first = damage[0].offset if damage else fault.offset if fault is not None else None
-                self.counts["flips located in their chunk"] += first is not None and at <= first <= place + FRAME_BYTES
+                found = reader.damage[0] if reader is not None and reader.damage else fault
+                near = [error is not None and at <= (error.offset or 0) <= place for error in (strict, found)]
+                self.counts["flips located in their chunk"] += near[0]
+                self.counts["flips located by salvaging"] += near[1]
                 expected = {k: v for k, v in self.whole.items() if k != own}
                 if name == "HEAD" and not got:
                     self.counts["flips that lose the only header"] += 1
