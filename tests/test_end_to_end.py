@@ -96,6 +96,8 @@ def test_sections_sum_to_the_file(coded):
     assert all(s.motion.shape[1] == 35 and s.placement.shape[1] == 4 for s in segments)
     assert sections["motion"] and sections["identity"] and sections["background"] and sections["audio"]
     assert not sections["delta"]
+    with fev.open(coded) as reader:
+        assert reader.pivot is not None and len(reader.pivot.pack()) <= 2500
 
 
 def test_decoding_twice_gives_the_same_pictures(coded):
@@ -289,6 +291,20 @@ def test_medium_keeps_its_budget_and_beats_fast(tmp_path):
         fev.decode(tmp_path / f"{name}.fev", tmp_path / f"{name}.mp4")
         scores.append(compare(tmp_path / "source.mp4", tmp_path / f"{name}.mp4", tmp_path).psnr)
     assert scores[0] > scores[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["fast", "slow"])
+def test_without_a_pivot_no_picture_is_sent(tmp_path, preset):
+    """All of the appearance is weights and modes then; `slow` fits both."""
+    path, budget = tmp_path / "c.fev", 6000
+    fev.encode(SAMPLE, path, preset=preset, pivot=False, crop=True, audio=False, duration=0.4, identity_budget=budget)
+    with fev.open(path) as reader:
+        assert len(list(reader.segments())) == 1 and reader.pivot is None
+        assert bool(reader.delta) == (reader.modes is not None) == (preset == "slow")
+        sections = reader.sections()
+    assert sections["identity"] + sections["delta"] + sections["basis"] <= budget
+    assert fev.decode(path, tmp_path / "c.mp4").frames == 10
 
 
 def test_a_receiver_can_join_where_the_setup_is_repeated():

@@ -158,6 +158,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="base-256")
     parser.add_argument("--faces", type=int, default=24)
+    parser.add_argument("--only", default="", metavar="NAME,...", help="clips whose names begin so")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--no-weights", dest="weights", action="store_false", help="leave the weight deltas out")
     parser.add_argument("--out", type=Path, default=Path("card.json"))
@@ -172,7 +173,7 @@ def main() -> None:
     frames = np.load(args.data / "frames.npy", mmap_mode="r")
     sheets: list[list[np.ndarray]] = []
     for r in json.loads((args.data / "frames.json").read_text()):
-        if r["held_out"]:
+        if r["held_out"] and r["name"].startswith(tuple(args.only.split(","))):
             started = time.time()
             index = r["first"] + np.linspace(0, r["count"] - 1, min(args.frames, r["count"])).astype(int)
             every = r["first"] + np.linspace(0, r["count"] - 1, min(MODE_FRAMES, r["count"])).astype(int)
