@@ -214,7 +214,7 @@ def principal_drive(motion: Tensor, count: int, motion_step: float) -> tuple[np.
     first parameters (N, driven) that move the model through it.
     """
     mean, axes = principal(motion, count)
-    spread = ((motion - mean) @ axes.t()).std(0, unbiased=False)
+    spread = ((motion - mean) @ axes.t()).square().mean(0).sqrt()
     axes = axes[spread > motion_step]
     step = step_size(MIX_CODE)
     mix = (torch.cat([mean[None], axes]) / step).round()

@@ -104,6 +104,15 @@ def test_principal_drive_keeps_what_moves():
     assert float((back.t() - motion).square().mean().sqrt()) < 0.2  # rounding of the codes and of the mix
 
 
+@pytest.mark.filterwarnings("error")
+def test_nothing_needs_to_drive_the_model():
+    motion = torch.randn(20, 35, generator=torch.Generator().manual_seed(1))
+    mix, driven = principal_drive(motion, 0, 0.5)
+    assert mix.shape == (35, 1) and driven.shape == (20, 0)
+    expected = (motion.mean(0) / step_size(MIX_CODE)).round().numpy()
+    assert np.array_equal(mix[:, 0], expected)
+
+
 def test_principal_directions_are_orthonormal_and_few():
     values = torch.randn(5, 40, generator=torch.Generator().manual_seed(2))
     mean, axes = principal(values, 9)
