@@ -43,6 +43,7 @@ class Reader(Setup):
         stream: anything with read(n) -> bytes; short reads are fine. seek() is used only where it is needed.
         limits: what to refuse before memory is taken for it.
         salvage: step over damage instead of raising.
+        shallow: leave the modes, by far the longest of the set-up to decode, as they came.
 
     Attributes:
         damage: list of Damage found so far, in salvage.
@@ -52,8 +53,10 @@ class Reader(Setup):
     stream, or when it was made for other tables or a newer reader.
     """
 
-    def __init__(self, stream: Any, *, limits: Limits | None = None, salvage: bool = False) -> None:
-        super().__init__(limits or Limits())
+    def __init__(
+        self, stream: Any, *, limits: Limits | None = None, salvage: bool = False, shallow: bool = False
+    ) -> None:
+        super().__init__(limits or Limits(), shallow)
         self.salvage = salvage
         self.damage: list[Damage] = []
         self.end: End | None = None

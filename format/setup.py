@@ -28,18 +28,21 @@ class Setup:
         header: Header; not there before one was accepted.
         identity: (n,) int32, None if it was lost.
         delta: list of DeltaTensor, or None.
-        modes: Modes, or None.
+        modes: Modes, or None; None also where a shallow reader left them as they came.
+        mode_planes: how many planes the MODE chunk states.
         pivot: Pivot, or None.
         background, audio, meta: what the Writer was given, or None.
     """
 
     header: Header
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, shallow: bool = False) -> None:
         self.limits = limits
+        self.shallow = shallow
         self.identity: NDArray[np.int32] | None = None
         self.delta: list[DeltaTensor] | None = None
         self.modes: Modes | None = None
+        self.mode_planes = 0
         self.pivot: Pivot | None = None
         self.background: Still | None = None
         self.audio: AudioConfig | None = None
@@ -86,7 +89,10 @@ class Setup:
         elif name == "DELT":
             self.delta = decode_delta(data, self.limits)
         elif name == "MODE":
-            self.modes = decode_modes(data, self.limits)
+            check(data, "modes: no content")
+            self.mode_planes = data[0]
+            if not self.shallow:
+                self.modes = decode_modes(data, self.limits)
         elif name == "PIVT":
             self.pivot = Pivot.unpack(data, self.limits)
         elif name == "BGND":

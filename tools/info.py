@@ -29,8 +29,8 @@ def model_name(sha256: str) -> str | None:
 
 
 def describe(stream: BinaryIO) -> dict[str, Any]:
-    """All facts about a stream, without decoding its motion. Raises FevError."""
-    reader = Reader(stream)
+    """All facts about a stream, without decoding its motion and modes. Raises FevError."""
+    reader = Reader(stream, shallow=True)
     header = reader.header
     segments = frames = held = packets = 0
     first_pts, last_pts = None, 0
@@ -76,7 +76,7 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
             "tensors": len(reader.delta or ()),
             "values": sum(len(tensor.values) for tensor in reader.delta or ()),
         },
-        "modes": 0 if reader.modes is None else reader.modes.planes,
+        "modes": reader.mode_planes,
         "background": None if background is None else {"width": background.width, "height": background.height},
         "audio": None
         if audio is None
