@@ -27,6 +27,8 @@ MIX_CODE = step_code(0.04)
 FOCUS = 1.6  # the face counts more than in the fit of a whole picture
 PARAMETER_UNIT = 0.014  # one unit of a parameter moves the picture by this, root mean square, of -1 to 1
 CODED_FROM = 0.4
+STEER = 8  # steps between two looks at the size
+RECOUNT = 5  # ... of which every so many counts the bits
 Progress = Callable[[int], None]
 
 
@@ -81,6 +83,8 @@ class ModeFit:
         self.driven, self.mix, self.motion_step = driven, mix, motion_step
         self.price = settings.price
         self._begin()
+        self._steered, self._bits, self._counted = 0, 0.0, 1.0
+        self._worth = [torch.ones_like(v) for v in (self.luma, self.chroma, self.flow)]
 
     def _begin(self) -> None:
         s = self.settings
@@ -148,7 +152,11 @@ class ModeFit:
 
     def rate_proxy(self) -> Tensor:
         """Differentiable stand-in for the bits of the planes."""
-        return sum((torch.log2(1 + 2 * v.abs()).sum() for v in (self.luma, self.chroma, self.flow)), torch.zeros(()))
+        return self._weigh([self.luma, self.chroma, self.flow])
+
+    def _weigh(self, values: list[Tensor]) -> Tensor:
+        rows = zip(values, self._worth, strict=True)
+        return sum(((worth * torch.log2(1 + v.abs())).sum() for v, worth in rows), torch.zeros(()))
 
     def run(self, progress: Progress = lambda n: None) -> None:
         s = self.settings
@@ -177,12 +185,20 @@ class ModeFit:
                 loss.backward()
                 optimiser.step()
                 done += 1
-                if done % 8 == 0:
+                if done % STEER == 0:
                     self._steer(done / total)
                 progress(1)
 
     def _steer(self, done: float) -> None:
-        bits = modes_bits(self.quantised())
+        """Move the price towards the budget.  Counting bits takes a while, so most times they are extrapolated."""
+        modes = self.quantised()
+        values = [torch.from_numpy(v) for v in (modes.luma, modes.chroma, modes.flow)]
+        if self._steered % RECOUNT == 0:
+            self._bits, worth = modes_bits(modes)
+            self._worth = [torch.from_numpy(v) for v in worth]
+            self._counted = max(1.0, float(self._weigh(values)))
+        self._steered += 1
+        bits = self._bits * float(self._weigh(values)) / self._counted
         aim = 8 * self.budget * (0.97 + max(0.0, CODED_FROM - done))
         self.price = float(np.clip(self.price * float(np.clip(bits / aim, 0.6, 1.6)), self.settings.price, 1e-3))
 

@@ -1,8 +1,7 @@
 """The DELT chunk: a small change to the model's weights, as quantised tensors. `codec/delta.py` makes and applies them.
 
-Most of a small file is here, and no fixed law fits every tensor, so the frequencies adapt: they start from a frozen
-row (the encoder names it), or go on from the tensor before, and every block of values moves them. Counting is in
-integers and the same for v and -v.
+No fixed law fits every tensor, so the frequencies adapt: they start from a frozen row (the encoder names it), or go on
+from the tensor before, and every block of values moves them.
 """
 
 from __future__ import annotations
@@ -14,20 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .counts import Counts, encode_escapes, symbols_of, values_of
 from .entropy import RangeDecoder, RangeEncoder
 from .errors import DamagedError, LimitError, UsageError, check
 from .limits import Limits
-from .tables import EDGE, ESCAPE, ROWS, SHAPES, SYMBOLS, TOTAL_BITS, load
-from .values import MAX_MAGNITUDE, decode_escape, encode_escape
+from .tables import EDGE, ROWS, SHAPES, SYMBOLS, TOTAL_BITS, load
+from .values import MAX_MAGNITUDE
 from .wire import Pack, Take, crc16
 
 FIRST_BLOCK = 16  # values coded between two updates of the frequencies ...
 LATER_BLOCK = 128  # ... and once this many values were seen since the starting row, when little changes any more:
 SETTLED = 512
 CARRY_ON = 255  # start byte: keep the counts of the tensor before
-TOTAL = 1 << TOTAL_BITS
-GAIN = 1024  # what one value adds to the counts; a starting row weighs as much as TOTAL / GAIN = 64 values
-MOST = TOTAL * 64  # counts are halved when they add up to more: about 4000 values are remembered
 
 Ints = NDArray[np.int64]
 
@@ -52,11 +49,11 @@ class DeltaTensor:
 
 
 class Adaptive:
-    """Counts of symbols that turn into a row of frequencies. Start: number of a frozen row, shape * ROWS + row."""
+    """The counts of one tensor after the other. Start: number of a frozen row, shape * ROWS + row."""
 
     def __init__(self, start: int) -> None:
         check(start < SHAPES * ROWS, "delta: unknown starting row")
-        self._counts: Ints = load().frequencies.reshape(-1, SYMBOLS)[start].copy()
+        self._counts = Counts(np.array([start]))
         self._seen = 0
 
     @property
@@ -65,19 +62,13 @@ class Adaptive:
         return FIRST_BLOCK if self._seen < SETTLED else LATER_BLOCK
 
     def frequencies(self) -> Ints:
-        """Row (32,) adding up to 2**16, none zero. What rounding leaves over goes to the value 0."""
-        row = 1 + self._counts * (TOTAL - SYMBOLS) // int(self._counts.sum())
-        row[EDGE] += TOTAL - int(row.sum())
+        """Row (32,) adding up to 2**16, none zero."""
+        row: Ints = self._counts.frequencies()[0]
         return row
 
     def learn(self, symbols: NDArray[np.int32]) -> None:
         """Takes note of a block of symbols."""
-        seen = np.bincount(symbols, minlength=SYMBOLS)
-        both = 2 * seen
-        both[:ESCAPE] = seen[:ESCAPE] + seen[:ESCAPE][::-1]  # a value counts half for its opposite
-        self._counts += both * (GAIN // 2)
-        if int(self._counts.sum()) > MOST:
-            self._counts >>= 1
+        self._counts.learn(symbols, np.zeros(len(symbols), np.int64))
         self._seen += len(symbols)
 
 
@@ -87,10 +78,6 @@ def _start(start: int, before: Adaptive | None) -> Adaptive:
     if before is None:
         raise DamagedError("the first delta tensor has nothing to carry on")
     return before
-
-
-def _symbols(values: Ints) -> NDArray[np.int32]:
-    return np.where(np.abs(values) <= EDGE, values + EDGE, ESCAPE).astype(np.int32)
 
 
 def _escape_bits(values: Ints) -> float:
@@ -121,7 +108,7 @@ def delta_bits(values: NDArray[np.int32]) -> float:
     wide = np.asarray(values).astype(np.int64).ravel()
     if not len(wide):
         return 0.0
-    symbols = _symbols(wide)
+    symbols = symbols_of(wide)
     seen = np.bincount(symbols, minlength=SYMBOLS)
     used = seen[seen > 0]
     entropy = float(-(used * np.log2(used / len(wide))).sum())
@@ -143,7 +130,7 @@ def encode_delta(tensors: Sequence[DeltaTensor]) -> bytes:
         wide = np.asarray(tensor.values).astype(np.int64)
         if wide.ndim != 1 or not len(wide) or int(np.abs(wide).max()) > MAX_MAGNITUDE:
             raise UsageError(f"delta tensor {tensor.key} is empty, not flat or out of range")
-        symbols = _symbols(wide)
+        symbols = symbols_of(wide)
         start = _best_row(symbols)[0]
         if model is not None and _spend(symbols, deepcopy(model)) <= _spend(symbols, Adaptive(start)):
             start = CARRY_ON
@@ -153,8 +140,7 @@ def encode_delta(tensors: Sequence[DeltaTensor]) -> bytes:
         while at < len(wide):
             block = symbols[at : at + model.block]
             encoder.table(block, model.frequencies())
-            for value in wide[at : at + len(block)][block == ESCAPE].tolist():
-                encode_escape(encoder, value)
+            encode_escapes(encoder, wide[at : at + len(block)])
             model.learn(block)
             at += len(block)
         seed = crc16(wide.astype("<i4").tobytes(), seed)
@@ -189,9 +175,7 @@ def decode_delta(data: bytes, limits: Limits | None = None) -> list[DeltaTensor]
         at = 0
         while at < count:
             symbols = decoder.table(model.frequencies(), min(model.block, count - at))
-            values[at : at + len(symbols)] = symbols - EDGE
-            for i in np.flatnonzero(symbols == ESCAPE).tolist():
-                values[at + i] = decode_escape(decoder)
+            values[at : at + len(symbols)] = values_of(symbols, decoder)
             model.learn(symbols)
             at += len(symbols)
         check(int(np.abs(values).max()) <= MAX_MAGNITUDE, f"a delta value is beyond {MAX_MAGNITUDE}")

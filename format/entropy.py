@@ -26,7 +26,7 @@ _WORD = 32
 MAX_BITS = 16  # plain bits coded in one go
 
 IntArray = NDArray[np.int64]
-Op = tuple[str, NDArray[np.int32], NDArray[Any]]
+Op = tuple[str, NDArray[np.int32], Any]
 
 
 def _weights(frequencies: IntArray) -> NDArray[np.float64]:
@@ -52,12 +52,15 @@ def _refuse(error: BaseException, cause: type[DamagedError] | type[UsageError]) 
     raise cause("the entropy code is not valid" if cause is DamagedError else f"cannot be coded: {error}") from None
 
 
-def _model(kind: str, parameter: NDArray[Any]) -> tuple[Any, ...]:
+def _model(kind: str, parameter: Any) -> tuple[Any, ...]:
     """What constriction wants to know: a family with one parameter a symbol, or one model for all."""
     if kind == "rows":
         return _CATEGORICAL, _row_weights()[parameter]
     if kind == "bits":
         return _UNIFORM, np.left_shift(1, parameter, dtype=np.int32)
+    if kind == "kinds":
+        rows, numbers = parameter
+        return _CATEGORICAL, _weights(rows)[numbers]
     return (_stream.model.Categorical(_weights(parameter), perfect=False),)
 
 
@@ -79,7 +82,11 @@ class RangeEncoder:
         """Symbols (n,) in 0..31, all under one row (32,) of frequencies adding up to 2**16, none zero."""
         self._run("table", symbols, frequencies)
 
-    def _run(self, kind: str, symbols: NDArray[Any], parameter: NDArray[Any]) -> None:
+    def kinds(self, symbols: NDArray[Any], frequencies: NDArray[Any], numbers: NDArray[Any]) -> None:
+        """Symbols (n,) in 0..31, each under the row numbers (n,) of frequencies (m, 32)."""
+        self._run("kinds", symbols, (frequencies, numbers))
+
+    def _run(self, kind: str, symbols: NDArray[Any], parameter: Any) -> None:
         if len(symbols) == 0:
             return
         symbols = np.ascontiguousarray(symbols, np.int32)
@@ -125,7 +132,10 @@ class RangeDecoder:
     def table(self, frequencies: NDArray[Any], count: int) -> NDArray[np.int32]:
         return self._run("table", frequencies, count)
 
-    def _run(self, kind: str, parameter: NDArray[Any], count: int) -> NDArray[np.int32]:
+    def kinds(self, frequencies: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.int32]:
+        return self._run("kinds", (frequencies, numbers), len(numbers))
+
+    def _run(self, kind: str, parameter: Any, count: int) -> NDArray[np.int32]:
         if count == 0:
             return np.zeros(0, np.int32)
         try:
@@ -146,7 +156,7 @@ class RangeDecoder:
         while at < len(self._done):
             kind, symbols, parameter = self._done[at]
             upto = at + 1
-            if kind != "table":
+            if kind in ("rows", "bits"):
                 while upto < len(self._done) and self._done[upto][0] == kind:
                     upto += 1
                 symbols = np.concatenate([op[1] for op in self._done[at:upto]])

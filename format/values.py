@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .entropy import MAX_BITS, RangeDecoder
 from .errors import DamagedError, UsageError
-from .tables import EDGE, ESCAPE, LEVELS, ROWS, load
+from .tables import EDGE, ESCAPE, LEVELS, ROWS, TOTAL_BITS, load
 
 MAX_MAGNITUDE = 1 << 30  # of any value in a stream; sums and differences of two still fit 32 bits
 GOLOMB_ORDER = 2
@@ -34,6 +34,8 @@ class Sink(Protocol):
 
     def bits(self, values: NDArray[Any], widths: NDArray[Any]) -> None: ...
 
+    def kinds(self, symbols: NDArray[Any], frequencies: NDArray[Any], numbers: NDArray[Any]) -> None: ...
+
 
 class Meter:
     """A Sink that counts bits. Estimates only; floats are welcome here."""
@@ -46,6 +48,9 @@ class Meter:
 
     def bits(self, values: NDArray[Any], widths: NDArray[Any]) -> None:
         self.spent += float(np.sum(widths))
+
+    def kinds(self, symbols: NDArray[Any], frequencies: NDArray[Any], numbers: NDArray[Any]) -> None:
+        self.spent += TOTAL_BITS * len(symbols) - float(np.log2(frequencies)[numbers, symbols].sum())
 
 
 def _bits(sink: Sink, value: int, width: int) -> None:

@@ -246,6 +246,26 @@ def read_identity(data: bytes, tables: Tables) -> list[int]:
     return values
 
 
+def row_of(counts: list[int]) -> list[int]:
+    """spec: DELT, the row that counts turn into."""
+    total = sum(counts)
+    row = [1 + count * 65504 // total for count in counts]
+    row[15] += 65536 - sum(row)
+    return row
+
+
+def count(counts: list[int], symbol: int) -> None:
+    """spec: DELT, a symbol moves the counts."""
+    counts[symbol] += 512
+    counts[30 - symbol if symbol < 31 else 31] += 512
+
+
+def halve(counts: list[int]) -> None:
+    """spec: DELT, counts that have become too large."""
+    if sum(counts) > 64 << 16:
+        counts[:] = [count >> 1 for count in counts]
+
+
 def read_delta(data: bytes, tables: Tables) -> list[tuple]:
     """spec: DELT. (key, variant, rank, step, values) of each tensor."""
     take = Bytes(data)
@@ -263,17 +283,13 @@ def read_delta(data: bytes, tables: Tables) -> list[tuple]:
         need(counts, "nothing to carry on")
         values: list[int] = []
         while len(values) < size:
-            total = sum(counts)
-            row = [1 + count * 65504 // total for count in counts]
-            row[15] += 65536 - sum(row)
+            row = row_of(counts)
             block = min(16 if known < 512 else 128, size - len(values))
             symbols = [decoder.symbol(row) for _ in range(block)]
             values += [symbol - 15 if symbol < 31 else decoder.escaped() for symbol in symbols]
             for symbol in symbols:
-                counts[symbol] += 512
-                counts[30 - symbol if symbol < 31 else 31] += 512
-            if sum(counts) > 64 << 16:
-                counts = [count >> 1 for count in counts]
+                count(counts, symbol)
+            halve(counts)
             known += block
         need(all(abs(v) <= MAX_MAGNITUDE for v in values), "value out of range")
         check = binascii.crc_hqx(words(values), check)
@@ -286,8 +302,8 @@ def read_delta(data: bytes, tables: Tables) -> list[tuple]:
 def read_modes(data: bytes, tables: Tables) -> dict[str, list]:
     """spec: MODE. The mix by columns, and five components: a list of planes, each a list of rows."""
     take = Bytes(data)
-    planes, params, columns, size, grid, mix_step, shape = take.fixed("BBBBBBB")
-    need(planes and params and 1 <= columns <= planes and 3 <= size <= 16 and 3 <= grid <= 16 and shape < 3, "modes")
+    planes, params, columns, size, grid, mix_step = take.fixed("BBBBBB")
+    need(planes and params and 1 <= columns <= planes and 3 <= size <= 16 and 3 <= grid <= 16, "modes")
     need(planes * (3 * 4**size // 2 + 2 * 4**grid) <= 1 << 21, "too many mode values")
     steps = list(take.raw(2 * planes))
     need(take.left() >= 2, "modes too short")
@@ -298,11 +314,13 @@ def read_modes(data: bytes, tables: Tables) -> dict[str, list]:
         need(level < 100, "unknown level")
         mix.append(decode_group(decoder, tables, [level] * params, 0))
         need(tables.level((sum(map(abs, mix[-1])) << 16) // params) == level, "level of a column")
-    luma = read_component(decoder, tables, planes, 1 << size, shape, None)
-    blue = read_component(decoder, tables, planes, 1 << size - 1, shape, luma)
-    red = read_component(decoder, tables, planes, 1 << size - 1, shape, blue)
-    across = read_component(decoder, tables, planes, 1 << grid, shape, None)
-    down = read_component(decoder, tables, planes, 1 << grid, shape, across)
+    begin = [72 + row for row in (0, 8, 11, 13, 15, 16, 18, 19, 21, 22, 24, 26, 27, 30, 32, 35, 35)] * 2
+    own, colour, flow = ([list(tables.rows[row]) for row in begin] for _ in range(3))
+    luma = read_component(decoder, planes, 1 << size, LUMA, own, None)
+    blue = read_component(decoder, planes, 1 << size - 1, COLOUR, colour, luma)
+    red = read_component(decoder, planes, 1 << size - 1, COLOUR, colour, blue)
+    across = read_component(decoder, planes, 1 << grid, FLOW, flow, None)
+    down = read_component(decoder, planes, 1 << grid, FLOW, flow, across)
     decoder.finish()
     check = binascii.crc_hqx(words([column[i] for i in range(params) for column in mix]), 0xFFFF)
     for parts in ((luma,), (blue, red), (across, down)):
@@ -313,47 +331,57 @@ def read_modes(data: bytes, tables: Tables) -> dict[str, list]:
     return {"mix": mix, "mix_step": [mix_step], "steps": steps, "components": [luma, blue, red, across, down]}
 
 
+# spec: MODE, the weights of its table, for odd = 0 and 1; and the bounds of the sum
+LUMA = ((21, 0, 0, 6, 0, 17, 3), (13, 0, 45, 1, 0, 5, 2))
+COLOUR = ((21, 12, 0, 5, 2, 12, 2), (11, 6, 41, 2, 0, 5, 2))
+FLOW = ((16, 32, 0, 14, 15, 12, 5), (10, 19, 42, 4, 4, 4, 3))
+BOUNDS = (10, 20, 31, 44, 59, 77, 102, 128, 166, 218, 282, 384, 538, 819, 1280, 2048)
+
+
 def read_component(
-    decoder: RangeDecoder, tables: Tables, planes: int, side: int, shape: int, guide: list | None
+    decoder: RangeDecoder, planes: int, side: int, weights: tuple, counts: list, guide: list | None
 ) -> list:
     """spec: MODE, a component. One list of rows a plane."""
     bands = side.bit_length() - 2
     present = [[decoder.bits(1) for _ in range(bands)] for _ in range(planes)]
     out = [[[0] * side for _ in range(side)] for _ in range(planes)]
 
-    def size(plane: list, y: int, x: int) -> int:
-        return min(abs(plane[y][x]), 31)
+    def size(plane: list | None, y: int, x: int) -> int:
+        return min(abs(plane[y][x]), 31) if plane else 0
 
     for band in range(bands):
         half = 4 << max(0, band - 1)
         corners = [(0, half), (half, 0), (half, half)] if band else [(0, 0)]
         places = [(top, left, y, x) for top, left in corners for y in range(half) for x in range(half)]
-        means = [1, 4, 8, 12, 20, 32, 56, 120] * 2
-        total, count = [32 * mean for mean in means], [32] * 16
+        history = dict.fromkeys(places, 0)
         for k in range(planes):
             if not present[k][band]:
                 continue
-            now = out[k]
+            now, before, beside = out[k], out[k - 1] if k else None, guide[k] if guide else None
             for odd in (0, 1):
+                a, b, c, d, e, f, g = weights[odd]
                 here = [place for place in places if (place[2] + place[3]) % 2 == odd]
-                classes = []
+                kinds = []
                 for top, left, y, x in here:
-                    near = size(now, top // 2 + y // 2, left // 2 + x // 2) if band > 1 else 0
-                    if k:
-                        near += size(out[0], top + y, left + x) + size(out[k - 1], top + y, left + x)
-                    if guide is not None:
-                        near += size(guide[k], top + y, left + x)
-                    if odd:
-                        for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
-                            if 0 <= v < half and 0 <= u < half:
-                                near += size(now, top + v, left + u)
-                    classes.append(sum(near >= bound for bound in (1, 2, 3, 4, 6, 9, 15)) + 8 * odd)
-                levels = [tables.level((total[c] << 11) // count[c]) for c in range(16)]
-                values = decode_group(decoder, tables, [levels[c] for c in classes], shape)
-                for (top, left, y, x), c, value in zip(here, classes, values):
-                    now[top + y][left + x] = value
-                    count[c] += 1
-                    total[c] += 32 * min(abs(value), 31)
+                    total = a * size(before, top + y, left + x) + b * size(beside, top + y, left + x)
+                    total += g * history[top, left, y, x]
+                    for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                        if 0 <= v < half and 0 <= u < half:
+                            total += d * size(before, top + v, left + u) + e * size(beside, top + v, left + u)
+                            if odd:
+                                total += c * size(now, top + v, left + u)
+                            if band > 1:
+                                total += f * size(now, top // 2 + v // 2, left // 2 + u // 2)
+                    kinds.append(sum(total >= bound for bound in BOUNDS) + 17 * odd)
+                rows = {kind: row_of(counts[kind]) for kind in set(kinds)}
+                symbols = [decoder.symbol(rows[kind]) for kind in kinds]
+                for (top, left, y, x), kind, symbol in zip(here, kinds, symbols):
+                    now[top + y][left + x] = symbol - 15 if symbol < 31 else decoder.escaped()
+                    count(counts[kind], symbol)
+                for kind in rows:
+                    halve(counts[kind])
+            for top, left, y, x in places:
+                history[top, left, y, x] = (3 * history[top, left, y, x] >> 2) + 4 * size(now, top + y, left + x)
             need(any(now[top + y][left + x] for top, left, y, x in places), "empty band")
     return out
 

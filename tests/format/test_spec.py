@@ -79,7 +79,27 @@ def test_limits_are_the_ones_in_force():
 
 
 def test_constants_of_the_pseudo_code():
-    from fev.format import delta, motion
+    from fev.format import counts, motion
 
     assert (motion.MOTION_GROUPS, motion.PLACEMENT_GROUPS) == (5, 2) and "G = 5 groups for motion and 2 for" in TEXT
-    assert delta.TOTAL - 32 == 65504 and delta.MOST == 4194304 and delta.GAIN == 2 * 512
+    assert counts.TOTAL - 32 == 65504 and counts.MOST == 4194304 and counts.GAIN == 2 * 512
+
+
+def test_contexts_of_the_modes():
+    """The tables of the text, of the Reader and of the second reader are the same."""
+    from fev.format import modes, tables
+    from fev.tools import fev_read
+
+    flat = " ".join(TEXT.split())
+    assert "number of " + ", ".join(map(str, modes.BOUNDS)) + " that are at most sum" in flat
+    own = (modes.START[: modes.CLASSES] - 2 * tables.ROWS).tolist()
+    assert 2 * tables.ROWS == 72 and "frozen rows 72 + (" + ", ".join(map(str, own)) + ")" in flat
+    for names, key, second in (
+        ("luma", "luma", fev_read.LUMA),
+        ("blue, red", "chroma", fev_read.COLOUR),
+        ("across, down", "flow", fev_read.FLOW),
+    ):
+        for odd, row in enumerate(modes.WEIGHTS[key].tolist()):
+            assert f"| {names} | {odd} | " + " | ".join(map(str, row)) + " |" in TEXT
+            assert list(second[odd]) == row
+    assert list(fev_read.BOUNDS) == modes.BOUNDS.tolist()
