@@ -24,7 +24,7 @@ from .identity import best_identity, spread_out
 from .modefit import MIX_CODE, ModeFit, ModeSettings, ModeStart, principal_drive
 from .model import Model
 from .motion import corrected, linear_correction, quantise_motion
-from .options import SLOW, EncodeOptions
+from .options import FAST, SLOW, EncodeOptions
 from .pivot import code_pivot, middle_frame
 from .render import Renderer
 from .survey import CropStore
@@ -36,7 +36,7 @@ FAST_PIVOT = 2_500  # bytes of a pivot that is not fitted to
 TUNE_STEPS = ((64, 100), (128, 200), (256, 90))  # picture size and optimiser steps, coarse to fine
 TUNE_SHARE = 0.25  # of the budget: what the weight delta may take
 TUNE_KEYS = 160
-MODE_STEPS = ((128, 1000), (256, 450))
+MODE_STEPS = ((128, 1500), (256, 900))
 MODE_KEYS = 320  # frames that the modes are fitted on
 DRIVEN = 8  # combinations of the model's parameters that a file with modes but no pivot keeps
 LEAST_MODES = 600  # bytes; with less the modes are left out
@@ -98,7 +98,8 @@ class Fitter:
         if not self.options.pivot:
             return None
         which = middle_frame(frames)
-        return code_pivot(frames[which], quantise_motion(motion[which], self.motion_code), budget)
+        reference = quantise_motion(motion[which], self.motion_code)
+        return code_pivot(frames[which], reference, budget, thorough=self.options.preset != FAST)
 
     def _share(self, frames: int) -> float:
         """The work grows with the clip up to a ceiling, so that a short clip is not kept waiting."""

@@ -18,13 +18,12 @@ from torch import Tensor
 
 from ..format.modes import Modes, encode_modes, modes_bits
 from .delta import step_code, step_size
-from .loss import fitting_loss, importance
+from .loss import attention, fitting_loss
 from .modes import CHROMA_STEP, FLOW_UNIT, TEXTURE_UNIT, analyse, apply_modes, colour, decompose, synthesise
 from .motion import corrected, linear_correction
 from .tune import shrink_round, straight_through
 
 MIX_CODE = step_code(0.04)
-FOCUS = 1.6  # the face counts more than in the fit of a whole picture
 PARAMETER_UNIT = 0.014  # one unit of a parameter moves the picture by this, root mean square, of -1 to 1
 CODED_FROM = 0.4
 STEER = 8  # steps between two looks at the size
@@ -41,8 +40,8 @@ class ModeSettings:
     rate: of the optimiser, in quantiser steps.  price: least price of a bit.
     """
 
-    steps: tuple[tuple[int, int], ...] = ((128, 400), (256, 150))
-    batch: int = 16
+    steps: tuple[tuple[int, int], ...] = ((128, 800), (256, 300))
+    batch: int = 8
     size: int = 128
     grid: int = 32
     texture_step: float = 5.0
@@ -112,7 +111,7 @@ class ModeFit:
 
     @staticmethod
     def _features(rest: Tensor) -> Tensor:
-        weight = importance(rest.shape[-1]).sqrt()
+        weight = attention(rest.shape[-1]) ** 0.3
         return F.interpolate(rest * weight, size=32, mode="area").flatten(1)
 
     def _project(self, features: Tensor) -> Tensor:
@@ -173,8 +172,7 @@ class ModeFit:
             small = [
                 v if v.shape[-1] == size else F.interpolate(v, size=size, mode="area") for v in (self.drawn, self.truth)
             ]
-            weight = importance(size) ** FOCUS
-            weight = weight / weight.mean()
+            weight = attention(size)
             for _ in range(steps):
                 for group, lr in zip(optimiser.param_groups, first, strict=True):
                     group["lr"] = lr * min(1, (done + 1) / 10) * (0.05 + 0.95 * math.cos(0.5 * math.pi * done / total))

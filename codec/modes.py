@@ -95,10 +95,20 @@ def _grid(size: int) -> Tensor:
     return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)[None]
 
 
+@lru_cache
+def _bicubic(coarse: int, fine: int) -> Tensor:
+    """(fine, coarse): bicubic interpolation of one axis.  Two products with it take a fifth of the time that
+    F.interpolate takes there and back."""
+    return F.interpolate(torch.eye(coarse)[None, :, None], size=(1, fine), mode="bicubic", align_corners=False)[
+        0, :, 0
+    ].t()
+
+
 def warp(pictures: Tensor, flow: Tensor) -> Tensor:
     """Fetch every pixel of (N, 3, S, S) from a place (N, 2, G, G) away, in units of half the picture's side."""
     size = pictures.shape[-1]
-    wide = F.interpolate(flow, size=size, mode="bicubic", align_corners=False)
+    matrix = _bicubic(flow.shape[-1], size).to(flow)
+    wide = matrix @ flow @ matrix.t()
     places = _grid(size).to(pictures) + wide.permute(0, 2, 3, 1)
     return F.grid_sample(pictures, places, mode="bilinear", padding_mode="border", align_corners=False)
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .delta import step_size
-from .loss import fitting_loss, importance
+from .loss import attention, fitting_loss
 from .render import Renderer
 
 MAX_STEPS = 1 << 14  # largest magnitude of a quantised parameter
@@ -71,7 +71,7 @@ def fit_motion(
     motion = start.to(device).clone().requires_grad_()
     truth = F.interpolate(crops.to(device), size=settings.size, mode="area")
     small = None if drawn is None else F.interpolate(drawn.to(device), size=settings.size, mode="area")
-    weight = importance(settings.size).to(device)
+    weight = attention(settings.size).to(device)
     moves = torch.ones(motion.shape[1], device=device)
     moves[:fixed] = 0
     optimiser = torch.optim.Adam([motion], lr=settings.rate, betas=(0.7, 0.95))

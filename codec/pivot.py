@@ -26,10 +26,10 @@ def middle_frame(frames: Tensor) -> int:
     return int(torch.cdist(small, small).median(1).values.argmin())
 
 
-def code_pivot(frame: Tensor, reference: np.ndarray, budget: int) -> Pivot | None:
+def code_pivot(frame: Tensor, reference: np.ndarray, budget: int, thorough: bool = True) -> Pivot | None:
     """The best still within `budget` bytes; None where not even the coarsest fits.
 
-    frame: (3, S, S), -1 to 1.  reference: quantised motion parameters of the frame.
+    frame: (3, S, S), -1 to 1.  reference: quantised motion parameters of the frame.  thorough: as in `encode_still`.
     """
     rgb = ((frame.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
     used = np.flatnonzero(reference)
@@ -39,7 +39,8 @@ def code_pivot(frame: Tensor, reference: np.ndarray, budget: int) -> Pivot | Non
     low, high = BEST_CRF, MAX_CRF
     while low <= high:  # the bytes fall as crf grows
         crf = (low + high) // 2
-        pivot = Pivot(values, Still(CODEC_AV1, side, side, 1, False, encode_still(rgb, 100 - 100 * crf / MAX_CRF)))
+        data = encode_still(rgb, 100 - 100 * crf / MAX_CRF, thorough)
+        pivot = Pivot(values, Still(CODEC_AV1, side, side, 1, False, data))
         if len(pivot.pack()) <= budget:
             best, high = pivot, crf - 1
         else:

@@ -24,13 +24,14 @@ MAX_SIDE = 8192
 MAX_CRF = 63
 
 
-def encode_still(rgb: np.ndarray, quality: float = 50) -> bytes:
+def encode_still(rgb: np.ndarray, quality: float = 50, thorough: bool = False) -> bytes:
     """Code one picture.
 
     Args:
         rgb: uint8 (height, width, 3), any size up to MAX_SIDE; padded to even sides by repeating
             the edge, so the decoder must be told the true size.
         quality: 0 (smallest) to 100 (best).
+        thorough: search for longer; 0.3 dB at 2 KB and 256x256, six times the time.
 
     Returns the AV1 temporal unit: sequence header and one key frame, 8-bit 4:2:0, tagged `COLOUR`.
     """
@@ -46,7 +47,8 @@ def encode_still(rgb: np.ndarray, quality: float = 50) -> bytes:
         encoder.width, encoder.height, encoder.pix_fmt = columns, rows, "yuv420p"
         encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
         crf = round((100 - quality) / 100 * MAX_CRF)
-        encoder.options = {"preset": "4", "crf": str(max(1, crf)), "svtav1-params": "avif=1:lp=1:enable-overlays=0"}
+        preset = "0" if thorough else "4"
+        encoder.options = {"preset": preset, "crf": str(max(1, crf)), "svtav1-params": "avif=1:lp=1:enable-overlays=0"}
         frame = from_rgb(padded, "yuv420p", COLOUR)
         frame.pts, frame.time_base = 0, Fraction(1, 25)
         encoder.colorspace, encoder.color_range = frame.colorspace, frame.color_range

@@ -182,3 +182,15 @@ def test_motion_fit_finds_what_moves_the_modes_and_leaves_the_driven_alone(tiny_
     fit = fit_motion(renderer, truth, start, MotionSettings(size=64, steps=60, smooth=0.0), None, drawn, 2)
     assert torch.equal(fit[:, :2], start[:, :2])
     assert float((fit[:, 2] - motion[:, 2]).abs().max()) < 0.1
+
+
+def test_flow_is_interpolated_bicubically():
+    """`warp` multiplies by a matrix; it is the interpolation that the spec's conformance distance was measured with."""
+    generator = torch.Generator().manual_seed(8)
+    flow = 0.05 * torch.randn(2, 2, 16, 16, generator=generator)
+    picture = torch.rand(2, 3, 64, 64, generator=generator)
+    wide = F.interpolate(flow, size=64, mode="bicubic", align_corners=False)
+    axis = (torch.arange(64) + 0.5) / 32 - 1
+    places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1) + wide.permute(0, 2, 3, 1)
+    expected = F.grid_sample(picture, places, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(warp(picture, flow), expected, rtol=0, atol=1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fev.format import Limits, Modes
 from fev.format.errors import DamagedError, FevError, LimitError, UsageError
-from fev.format.modes import bands, decode_modes, encode_modes, modes_bits
+from fev.format.modes import LONELY, bands, decode_modes, encode_modes, modes_bits
 from streams import some_modes
 
 FIELDS = ("mix", "luma", "chroma", "flow", "texture_steps", "flow_steps")
@@ -125,3 +125,19 @@ def test_bombs_take_neither_time_nor_memory(measure):
         assert peak < 128 << 20
     else:
         assert time.process_time() - start < 4.0
+
+
+def test_a_lonely_value_is_dear():
+    """What `modes_bits` tells an encoder: a 1 costs least among others, most where there is nothing."""
+    rng = np.random.default_rng(6)
+    luma = np.zeros((3, 32, 32), np.int32)
+    luma[:, 16:24, :8] = rng.integers(-3, 4, (3, 8, 8))  # a corner of one square of the finest band
+    rest = np.zeros((3, 2, 16, 16), np.int32)
+    steps = np.zeros(3, np.int64)
+    modes = Modes(np.zeros((2, 1), np.int32), 0, luma, rest, rest, steps, steps)
+    bits, (of_luma, of_chroma, of_flow) = modes_bits(modes)
+    assert bits / 8 == pytest.approx(len(encode_modes(modes)), rel=0.05)
+    among, apart = of_luma[2, 17:23, 1:7].mean(), of_luma[2, 26:, 10:16].mean()
+    assert among < 2.5 < 5 < apart
+    assert (of_luma[:, :16, :16] == LONELY).all() and (of_chroma == LONELY).all() and (of_flow == LONELY).all()
+    assert of_chroma.shape == of_flow.shape == (3, 2, 16, 16)
