@@ -1,6 +1,6 @@
 """The model card's figures: how well a model reproduces faces and clips that it was not trained on.
 
-Encoder alone; after 100 steps in the latent space; after tuning within 4, 16 and 64 KB, by a weight delta and by what
+Encoder alone; after 100 steps in the latent space; after tuning within 4, 8, 16 and 32 KB, by a weight delta and by what
 the presets send (a pivot, and for clips modes).  PSNR over the aligned square and over its face
 region, and SSIM, at 256.
 
@@ -32,11 +32,11 @@ from ...codec.tune import ClipFit, TuneSettings
 from ...codec.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
 from .export import as_pictures
 
-BUDGETS = (4_000, 16_000, 64_000)
+BUDGETS = (4_000, 8_000, 16_000, 32_000)
 
 MOTION_STEP = step_size(motion_code(DEFAULT_QUALITY))
 STEPS = ((64, 40), (128, 40), (256, 12))  # a fifth of what the encoder takes
-MODE_STEPS = ((128, 140), (256, 36))  # a tenth
+MODE_STEPS = ((128, 200), (256, 75))  # an eighth to a twelfth
 MODE_FRAMES = 160
 
 
