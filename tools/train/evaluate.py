@@ -1,8 +1,8 @@
 """The model card's figures: how well a model reproduces faces and clips that it was not trained on.
 
-Encoder alone; after 100 steps in the latent space; after tuning within 4, 8, 16 and 32 KB, by a weight delta and by what
-the presets send (a pivot, and for clips modes).  PSNR over the aligned square and over its face
-region, and SSIM, at 256.
+Encoder alone; after 100 steps in the latent space; after tuning within 4, 8, 16 and 32 KB, by a weight delta and by
+what the presets send (a pivot, and for clips modes).  PSNR over the aligned square and over its face region, and SSIM,
+at 256.
 
     python -m fev.tools.train.evaluate --data DIR --model base-256 [--faces 40] [--frames 24] [--out card.json]
 """
