@@ -41,7 +41,7 @@ class ModeSettings:
     """
 
     steps: tuple[tuple[int, int], ...] = ((128, 800), (256, 300))
-    batch: int = 8
+    batch: int = 16
     size: int = 128
     grid: int = 32
     texture_step: float = 5.0
