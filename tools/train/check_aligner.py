@@ -33,7 +33,7 @@ JPEG = 80
 def picture_of(faces: np.ndarray, which: int, place: np.ndarray) -> np.ndarray:
     """(CANVAS, CANVAS, 3) uint8: the face's square at (cx, cy, half, angle) over another face, blurred away."""
     other = Image.fromarray(faces[(which + 7) % len(faces)]).resize((CANVAS, CANVAS))
-    plate = np.asarray(other.filter(ImageFilter.GaussianBlur(60)))
+    plate = np.array(other.filter(ImageFilter.GaussianBlur(60)))
     return paste(plate, as_pictures(np.array(faces[which])[None])[0], place)
 
 
