@@ -26,6 +26,7 @@ _WORD = 32
 MAX_BITS = 16  # plain bits coded in one go
 
 IntArray = NDArray[np.int64]
+_BATCH = 4096  # symbols with a row each that are coded at once: the library wants 256 bytes for each
 Op = tuple[str, NDArray[np.int32], Any]
 
 
@@ -83,8 +84,9 @@ class RangeEncoder:
         self._run("table", symbols, frequencies)
 
     def kinds(self, symbols: NDArray[Any], frequencies: NDArray[Any], numbers: NDArray[Any]) -> None:
-        """Symbols (n,) in 0..31, each under the row numbers (n,) of frequencies (m, 32)."""
-        self._run("kinds", symbols, (frequencies, numbers))
+        """Symbols (n,) in 0..31, each under the row numbers (n,) of frequencies (m, 32), m up to 256."""
+        for at in range(0, len(numbers), _BATCH):
+            self._run("kinds", symbols[at : at + _BATCH], (frequencies, numbers[at : at + _BATCH]))
 
     def _run(self, kind: str, symbols: NDArray[Any], parameter: Any) -> None:
         if len(symbols) == 0:
@@ -133,7 +135,9 @@ class RangeDecoder:
         return self._run("table", frequencies, count)
 
     def kinds(self, frequencies: NDArray[Any], numbers: NDArray[Any]) -> NDArray[np.int32]:
-        return self._run("kinds", (frequencies, numbers), len(numbers))
+        narrow = numbers.astype(np.uint8)  # kept until `finish`
+        parts = [narrow[at : at + _BATCH] for at in range(0, len(narrow), _BATCH)]
+        return np.concatenate([self._run("kinds", (frequencies, part), len(part)) for part in parts])
 
     def _run(self, kind: str, parameter: Any, count: int) -> NDArray[np.int32]:
         if count == 0:

@@ -12,7 +12,7 @@ class Limits:
     Memory of a Reader, apart from the interpreter, is at most
 
         2 * max_chunk_bytes                                  the chunk at hand, and its payload
-      + 24 * (identity, delta and mode values, at most)      decoded integers with their working copies
+      + 28 * (identity, delta and mode values, at most)      decoded integers with their working copies
       + max_segment_frames * (40 * params + 64)              one decoded segment
       + max_segment_frames * params * 48                     the symbols kept to prove the code canonical
       + max_meta_bytes * 16                                  metadata as Python objects

@@ -103,15 +103,16 @@ def _put(plane: NDArray[Any], squares: NDArray[Any], side: int, detail: bool) ->
     plane[low, high], plane[high, low], plane[high, high] = squares
 
 
-def _magnitudes(values: Ints) -> Ints:
-    return np.minimum(np.abs(values), CLAMP)
+def _magnitudes(values: NDArray[Any]) -> NDArray[np.int32]:
+    clamped: NDArray[np.int32] = np.minimum(np.abs(values), CLAMP).astype(np.int32)
+    return clamped
 
 
 def _chequer(side: int) -> NDArray[np.bool_]:
     return (np.add.outer(np.arange(side), np.arange(side)) & 1).astype(bool)
 
 
-def _around(values: Ints) -> Ints:
+def _around(values: NDArray[np.int32]) -> NDArray[np.int32]:
     """Sum of the four neighbours' magnitudes (n, side, side)."""
     padded = np.pad(values, ((0, 0), (1, 1), (1, 1)))
     return padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1] + padded[:, 1:-1, :-2] + padded[:, 1:-1, 2:]
@@ -131,7 +132,7 @@ class Turn:
     now: Ints
     mask: NDArray[np.bool_]
     number: int
-    parts: tuple[Ints, ...]
+    parts: tuple[NDArray[np.int32], ...]
 
 
 def turns(component: list[Ints], flags: NDArray[np.int64], guide: list[Ints] | None) -> Iterator[Turn]:
@@ -143,7 +144,7 @@ def turns(component: list[Ints], flags: NDArray[np.int64], guide: list[Ints] | N
     size = component[0].shape[-1]
     for level, (side, detail) in enumerate(bands(size)):
         odd = np.broadcast_to(_chequer(side), (3 if detail else 1, side, side))
-        nothing = np.zeros(odd.shape, np.int64)
+        nothing = np.zeros(odd.shape, np.int32)
         before, around_before, history = nothing, nothing, nothing
         for k, plane in enumerate(component):
             if not flags[k, level]:
@@ -176,7 +177,7 @@ class _Coder(Protocol):
 
 def _kinds(turn: Turn, weights: Ints) -> Ints:
     """Which counts each value of a turn goes by."""
-    used = [(w, part) for w, part in zip(weights[turn.number], turn.parts, strict=True) if w]
+    used = [(w, part) for w, part in zip(weights[turn.number].tolist(), turn.parts, strict=True) if w]
     total = sum(w * part for w, part in used)[turn.mask]
     kinds: Ints = np.searchsorted(BOUNDS, total, side="right") + CLASSES * turn.number
     return kinds
@@ -338,10 +339,10 @@ def decode_modes(data: bytes, limits: Limits | None = None) -> Modes:
         check((present(part) == flags).all(), "modes: a band is announced and empty")
         parts.append(part)
     decoder.finish()
-    luma, blue, red, across, down = (np.stack(part) for part in parts)
-    wide = [mix.T, luma, np.stack([blue, red], 1), np.stack([across, down], 1)]
-    check(max(int(np.abs(part).max()) for part in wide) <= MAX_MAGNITUDE, f"modes: a value is beyond {MAX_MAGNITUDE}")
-    narrow = [np.ascontiguousarray(part, np.int32) for part in wide]
+    most = max(int(np.abs(plane).max()) for plane in (mix, *(plane for part in parts for plane in part)))
+    check(most <= MAX_MAGNITUDE, f"modes: a value is beyond {MAX_MAGNITUDE}")
+    luma, blue, red, across, down = (np.stack(part, dtype=np.int32, casting="unsafe") for part in parts)
+    narrow = [np.ascontiguousarray(mix.T, np.int32), luma, np.stack([blue, red], 1), np.stack([across, down], 1)]
     modes = Modes(narrow[0], mix_step, narrow[1], narrow[2], narrow[3], steps[:planes], steps[planes:])
     if _crc(modes) != stated:
         raise DamagedError("the modes' final check fails")
