@@ -6,8 +6,8 @@ found by `pivot`, `tune` and `modefit`; here they share the budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from .delta import step_size
 from .identity import best_identity, spread_out
 from .modefit import MIX_CODE, ModeFit, ModeSettings, ModeStart, principal_drive
 from .model import Model
-from .motion import corrected, linear_correction, quantise_motion
+from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from .options import FAST, SLOW, EncodeOptions
 from .pivot import code_pivot, middle_frame
 from .render import Renderer
@@ -41,6 +41,33 @@ MODE_KEYS = 320  # frames that the modes are fitted on
 DRIVEN = 8  # combinations of the model's parameters that a file with modes but no pivot keeps
 LEAST_MODES = 600  # bytes; with less the modes are left out
 BATCH = 16
+FIRST_MOVES = MotionSettings(64, 60, 0.4, 0.0)  # of the shared modes, where the clip's own begin
+
+
+@dataclass
+class Guess:
+    """What the inverter sees in N frames.
+
+    identity: (N, rank).  motion: (N, 35), for the generator.  moves: (N, 35), for the shared modes; the same as
+    `motion` where the model has none.
+    """
+
+    identity: Tensor
+    motion: Tensor
+    moves: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: Model, pictures: Tensor) -> Guess:
+        """pictures: (N, 3, S, S), -1 to 1."""
+        features = model.inverter.features(pictures)
+        motion = model.inverter.motion(features)
+        moves = motion if model.shared is None else model.shared.guess(features)
+        return cls(model.inverter.identity(features), motion, moves)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Guess]) -> Guess:
+        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
 @dataclass
@@ -58,6 +85,29 @@ class Appearance:
     start: ModeStart | None = None
 
 
+def first_moves(
+    model: Model, pivot: Pivot, frames: Tensor, motion: Tensor, code: int, device: torch.device | None = None
+) -> Tensor:
+    """How a pivot moves to become frames (N, 3, S, S), as the model's shared modes see it.
+
+    motion: (N, 35), a guess of their parameters.  code: of the motion's step.
+    Returns (N, 2, G, G), half picture sides.
+    """
+    nobody = np.zeros(1, np.int32)
+    renderer = Renderer(
+        model,
+        nobody,
+        [],
+        None,
+        pivot,
+        identity_code=IDENTITY_CODE,
+        motion_code=code,
+        device=device,
+        dtype=torch.float32,
+    )
+    return renderer.movement(fit_motion(renderer, frames, motion, FIRST_MOVES))
+
+
 class Fitter:
     """progress: called with stage, done, total.  stage: runs a piece of work under a name and keeps its time."""
 
@@ -72,24 +122,27 @@ class Fitter:
         self.model, self.options, self.device, self.progress, self.stage = model, options, device, progress, stage
         self.motion_code = motion_code(options.quality)
 
-    def at_once(self, identity: Tensor, frames: Tensor, motion: Tensor) -> Appearance:
-        """From the first frames of a clip, nothing fitted.  identity, motion: what the inverter saw in them."""
-        quantised = self._quantised(identity.mean(0) / self.model.identity_scale)
+    def at_once(self, frames: Tensor, guess: Guess) -> Appearance:
+        """From the first frames of a clip, nothing fitted."""
+        quantised = self._quantised(guess.identity.mean(0) / self.model.identity_scale)
         room = min(FAST_PIVOT, self.options.budget - len(encode_identity(quantised)))
-        return Appearance(quantised, motion, pivot=self._pivot(frames, motion, room))
+        pivot = self._pivot(frames, guess.moves, room)
+        return Appearance(quantised, guess.moves if pivot else guess.motion, pivot=pivot)
 
-    def fit(self, store: CropStore, identity: Tensor, motion: Tensor) -> Appearance:
+    def fit(self, store: CropStore, guess: Guess) -> Appearance:
         """From all frames of a clip."""
-        budget = self.options.budget
-        chosen, delta = best_identity(identity, motion) / self.model.identity_scale, []
+        budget, motion = self.options.budget, guess.motion
+        chosen, delta = best_identity(guess.identity, motion) / self.model.identity_scale, []
         if self.options.preset == SLOW and budget and not self.options.pivot:
             chosen, delta, motion = self._tune(store, chosen, motion, round(budget * TUNE_SHARE))
         look = Appearance(self._quantised(chosen), motion, delta)
         left = budget - len(encode_identity(look.identity)) - (len(encode_delta(delta)) if delta else 0)
         keys = spread_out(motion, min(len(motion), MODE_KEYS))
         frames = store.read(keys)
-        look.pivot = self._pivot(frames, motion[keys], round(left * PIVOT_SHARE))
-        left -= len(look.pivot.pack()) if look.pivot else 0
+        look.pivot = self._pivot(frames, guess.moves[keys], round(left * PIVOT_SHARE))
+        if look.pivot is not None:
+            look.motion = guess.moves
+            left -= len(look.pivot.pack())
         if left >= LEAST_MODES:
             self._fit_modes(look, frames, keys, left)
         return look
@@ -154,7 +207,11 @@ class Fitter:
         shown = here[:1] if pivot else here  # one picture for all frames
         with torch.no_grad():
             drawn = torch.cat([renderer.draw_model(part).cpu() for part in shown.split(BATCH)])
-        fit = ModeFit(drawn, frames, driven[keys], mix, settings, budget, step_size(self.motion_code))
+        moved = None
+        if look.pivot is not None and self.model.shared is not None:
+            started = look.pivot, frames, look.motion[keys], self.motion_code, self.device
+            moved = self.stage("movement", lambda: first_moves(self.model, *started))
+        fit = ModeFit(drawn, frames, driven[keys], mix, settings, budget, step_size(self.motion_code), moved)
         total = sum(n for _, n in settings.steps)
         ticks = iter(range(1, total + 1))
         self.stage("modes", lambda: fit.run(lambda n: self.progress("modes", next(ticks), total)))

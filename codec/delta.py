@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,8 +21,10 @@ from torch import Tensor
 from ..format.delta import DeltaTensor
 from ..format.errors import DamagedError
 from .inverter import LatentSpace
-from .model import Model
 from .stylegan2 import Generator
+
+if TYPE_CHECKING:  # a model holds modes, whose steps are those of this module
+    from .model import Model
 
 DENSE, FACTOR_U, FACTOR_V = 0, 1, 2
 MAX_RANK = 32

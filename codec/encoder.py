@@ -23,7 +23,7 @@ from ..format.container import Writer
 from ..format.header import Header
 from ..format.segment import Segment
 from ..format.still import CODEC_AV1, Still
-from .appearance import Appearance, Fitter
+from .appearance import Appearance, Fitter, Guess
 from .audio import Sound, open_audio
 from .background import encode_plate, make_plate
 from .media import open_video
@@ -37,6 +37,7 @@ from .units import IDENTITY_CODE, motion_code, quantise_placement
 
 MOST_FRAMES = 256  # of a segment, for every conforming reader
 BATCH = 16
+FAST_MOTION = MotionSettings(64, 12, 0.4, 0.0007, 0.006)  # of a pivot that shared modes move
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
@@ -68,8 +69,7 @@ class Clip:
     pts: list[int] = field(default_factory=list)
     placement: list[np.ndarray] = field(default_factory=list)
     crop_row: list[int] = field(default_factory=list)
-    identity: list[Tensor] = field(default_factory=list)
-    motion: list[Tensor] = field(default_factory=list)
+    guesses: list[Guess] = field(default_factory=list)
 
 
 def encode(
@@ -88,6 +88,7 @@ class _Encoder:
         self.fitter = Fitter(model, options, self.device, progress, self._stage)
         self.stages: dict[str, float] = {}
         self.pending: Segment | None = None
+        self.last: Tensor | None = None  # parameters of the frame before the block, unquantised
         self.frames_written = self.segments_written = 0
 
     def run(self, src: Source, dst: BinaryIO) -> EncodeReport:
@@ -155,29 +156,36 @@ class _Encoder:
 
     def _fast_start(self, survey: Survey, lead: list[Seen], dst: BinaryIO) -> None:
         crops = [s.crop for s in lead if s.crop is not None]
-        identity, motion = self._invert(crops)
-        look = self.fitter.at_once(identity, _pictures(crops), motion)
+        pictures = _pictures(crops)
+        look = self.fitter.at_once(pictures, Guess.of(self.model, pictures))
         self._start(survey, dst, look, self._plate(survey, lead))
+        self.pivoted = look.pivot is not None and self.model.shared is not None
 
     def _fast_segment(self, block: list[Seen], before: np.ndarray | None) -> np.ndarray:
         crops = [s.crop for s in block if s.crop is not None]
         motion = torch.zeros(len(block), self.header.params)
         if crops:
-            _, seen = self._invert(crops)
-            motion[[i for i, s in enumerate(block) if s.crop is not None]] = seen
+            motion[[i for i, s in enumerate(block) if s.crop is not None]] = self._fast_motion(_pictures(crops))
         held = np.array([s.crop is None for s in block])
         q = hold(quantise_motion(motion, self.header.motion_qp), held, before)
         self._write([s.pts for s in block], q, [s.placement for s in block], held)
         return q[-1]
 
+    def _fast_motion(self, pictures: Tensor) -> Tensor:
+        """Parameters (N, 35) of the frames of a block, by the inverter; where shared modes move a pivot, fitted."""
+        guess = Guess.of(self.model, pictures)
+        if not self.pivoted:
+            return guess.motion
+        motion = fit_motion(self.renderer, pictures, guess.moves, FAST_MOTION, self.last)
+        self.last = motion[-1]
+        return motion
+
     def _thorough(self, survey: Survey, dst: BinaryIO) -> int:
         store = CropStore(self.model.size)
         self.stack.callback(store.close)
         clip = self._stage("survey", lambda: self._read(survey, store))
-        identity = torch.cat(clip.identity)
-        motion = torch.cat(clip.motion)
         plate = self._plate(survey, [Seen(p, q, None) for p, q in zip(clip.pts, clip.placement, strict=True)])
-        look = self.fitter.fit(store, identity, motion)
+        look = self.fitter.fit(store, Guess.joined(clip.guesses))
         self._start(survey, dst, look, plate)
         self._stage("motion", lambda: self._fit_segments(clip, store, look))
         self._close()
@@ -195,21 +203,12 @@ class _Encoder:
                 store.append(seen.crop)
                 batch.append(seen.crop)
             if len(batch) == BATCH:
-                self._invert_into(clip, batch)
+                clip.guesses.append(Guess.of(self.model, _pictures(batch)))
+                batch.clear()
             self.progress("align", len(clip.pts), self.info.frames_hint or 0)
         if batch:
-            self._invert_into(clip, batch)
+            clip.guesses.append(Guess.of(self.model, _pictures(batch)))
         return clip
-
-    def _invert_into(self, clip: Clip, batch: list[np.ndarray]) -> None:
-        identity, motion = self._invert(batch)
-        clip.identity.append(identity)
-        clip.motion.append(motion)
-        batch.clear()
-
-    @torch.no_grad()
-    def _invert(self, crops: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-        return self.model.inverter(_pictures(crops))
 
     def _fit_segments(self, clip: Clip, store: CropStore, look: Appearance) -> None:
         need = self._segment_frames()

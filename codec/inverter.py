@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 PARAMS = 35
+FEATURES = 512
 
 
 class Residual(nn.Module):
@@ -45,16 +46,20 @@ class Inverter(nn.Module):
                 layers.append(Residual(width))
             previous = width
         self.body = nn.Sequential(*layers)
-        self.hidden = nn.Linear(previous * 16, 512)
-        self.identity = nn.Linear(512, rank)
-        self.motion = nn.Linear(512, params)
+        self.hidden = nn.Linear(previous * 16, FEATURES)
+        self.identity = nn.Linear(FEATURES, rank)
+        self.motion = nn.Linear(FEATURES, params)
         nn.init.normal_(self.identity.weight, std=0.02)
         nn.init.normal_(self.motion.weight, std=0.02)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def features(self, x: Tensor) -> Tensor:
+        """Pictures -> (N, FEATURES), what every guess about them is made from."""
         if x.shape[-1] != 256:
             x = F.interpolate(x, size=256, mode="bilinear", align_corners=False)
-        features = F.leaky_relu(self.hidden(self.body(x).flatten(1)), 0.2)
+        return F.leaky_relu(self.hidden(self.body(x).flatten(1)), 0.2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.features(x)
         return self.identity(features), self.motion(features)
 
 

@@ -44,6 +44,11 @@ def attention(size: int) -> Tensor:
     return _shrunk(weight, size)
 
 
+def head(size: int) -> Tensor:
+    """1 on the head in the FFHQ square, 0 away from it: (size, size)."""
+    return F.interpolate(_blob(0, 0.12, 0.6, 0.8, 2)[None, None], size=size, mode="area")[0, 0]
+
+
 def gradient_error(diff: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean absolute difference of neighbouring pixels' errors, both directions."""
     across = ((diff[..., 1:] - diff[..., :-1]).abs() * weight[..., 1:]).mean()

@@ -1,8 +1,9 @@
 """Find a clip's texture and flow modes, and the parameters that move them, under a byte budget.
 
 What the model draws is fixed by then (identity, weight delta and the driven parameters are quantised).  The modes
-begin as the principal components of what is left, and everything is then fitted together over key frames, quantised
-in the loop as in `tune`, with a price on every coefficient that is steered until the estimate meets the budget.
+begin as the principal components of what is left, the flow as what the model's shared modes see where it has them
+(`shared`), and everything is then fitted together over key frames, quantised in the loop as in `tune`, with a price on
+every coefficient that is steered until the estimate meets the budget.
 """
 
 from __future__ import annotations
@@ -19,7 +20,18 @@ from torch import Tensor
 from ..format.modes import Modes, encode_modes, modes_bits
 from .delta import step_code, step_size
 from .loss import attention, fitting_loss
-from .modes import CHROMA_STEP, FLOW_UNIT, TEXTURE_UNIT, analyse, apply_modes, colour, decompose, synthesise
+from .modes import (
+    CHROMA_STEP,
+    FLOW_UNIT,
+    TEXTURE_UNIT,
+    analyse,
+    apply_modes,
+    colour,
+    decompose,
+    mixed,
+    synthesise,
+    warp,
+)
 from .motion import corrected, linear_correction
 from .tune import shrink_round, straight_through
 
@@ -61,11 +73,20 @@ def principal(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return mean, directions[: min(count, int((size > 1e-4 * size[0]).sum()))]
 
 
+def least_squares(codes: Tensor, seen: Tensor) -> Tensor:
+    """Planes (K + 1, ...) whose mix by parameters (N, K) is nearest to what is seen, (N, ...); shrunk a little."""
+    ones = torch.cat([torch.ones(len(codes), 1), codes], 1)
+    penalty = 0.03 * len(codes) * torch.eye(ones.shape[1]) * torch.cat([torch.zeros(1), codes.square().mean(0)])
+    planes = torch.linalg.solve(ones.t() @ ones + penalty + 1e-4 * torch.eye(len(penalty)), ones.t() @ seen.flatten(1))
+    return planes.view(-1, *seen.shape[1:])
+
+
 class ModeFit:
     """Free: texture, flow and all parameters but the driven ones.
 
     drawn: (N, 3, S, S) what is drawn of the key frames without modes, or (1, 3, S, S) if that is one for all.
-    truth: (N, 3, S, S) the frames.  driven: (N, d), quantised.
+    truth: (N, 3, S, S) the frames.  driven: (N, d), quantised.  moved: (N, 2, G, G), a first guess of how what is
+    drawn moves to become the frames, in half picture sides; without it the flow begins with nothing.
     """
 
     def __init__(
@@ -77,15 +98,16 @@ class ModeFit:
         settings: ModeSettings,
         budget: int,
         motion_step: float,
+        moved: Tensor | None = None,
     ):
         self.drawn, self.truth, self.settings, self.budget = drawn, truth, settings, budget
         self.driven, self.mix, self.motion_step = driven, mix, motion_step
         self.price = settings.price
-        self._begin()
+        self._begin(moved)
         self._steered, self._bits, self._counted = 0, 0.0, 1.0
         self._worth = [torch.ones_like(v) for v in (self.luma, self.chroma, self.flow)]
 
-    def _begin(self) -> None:
+    def _begin(self, moved: Tensor | None) -> None:
         s = self.settings
         rest = F.interpolate(self.truth - self.drawn, size=s.size, mode="area")
         seen = self._features(rest)
@@ -93,12 +115,12 @@ class ModeFit:
         self.mean, self.axes = principal(seen, free)
         self.motion = self._project(seen).requires_grad_()
         codes = self._parameters(slice(None), False).detach()
-        # Least squares of what is left over the parameters, shrunk a little
-        ones = torch.cat([torch.ones(len(codes), 1), codes], 1)
-        penalty = 0.03 * len(codes) * torch.eye(ones.shape[1]) * torch.cat([torch.zeros(1), codes.square().mean(0)])
-        flat = rest.flatten(1)
-        planes = torch.linalg.solve(ones.t() @ ones + penalty + 1e-4 * torch.eye(len(penalty)), ones.t() @ flat)
-        luma, chroma = decompose(planes.view(-1, *rest.shape[1:]) / TEXTURE_UNIT)
+        flow = torch.zeros(codes.shape[1] + 1, 2, s.grid, s.grid)
+        if moved is not None:
+            flow = least_squares(codes, F.interpolate(moved, size=s.grid, mode="bilinear", align_corners=False))
+            rest = self._before(mixed(flow, codes))
+        planes = least_squares(codes, rest)
+        luma, chroma = decompose(planes / TEXTURE_UNIT)
         # A plane that moves far is coded finely: every quantiser step is to cost the picture the same.
         spread = torch.cat([torch.ones(1), codes.square().mean(0).sqrt().clamp_min(0.4)])
         self.texture_codes = np.array([step_code(s.texture_step / float(v)) for v in spread])
@@ -107,7 +129,13 @@ class ModeFit:
         self.flow_steps = torch.tensor([step_size(int(c)) for c in self.flow_codes]).view(-1, 1, 1, 1)
         self.luma = (analyse(luma) / self.texture_steps).requires_grad_()
         self.chroma = (analyse(chroma) / self.texture_steps[:, None] / CHROMA_STEP).requires_grad_()
-        self.flow = torch.zeros(len(planes), 2, s.grid, s.grid, requires_grad=True)
+        self.flow = (analyse(flow / FLOW_UNIT) / self.flow_steps).requires_grad_()
+
+    def _before(self, flow: Tensor) -> Tensor:
+        """What is left (N, 3, T, T), moved back to where the textures are; a small flow is undone by its negative."""
+        parts = zip(self.truth.split(32), flow.split(32), strict=True)
+        back = torch.cat([F.interpolate(warp(t, -f), size=self.settings.size, mode="area") for t, f in parts])
+        return back - F.interpolate(self.drawn, size=self.settings.size, mode="area")
 
     @staticmethod
     def _features(rest: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """A model file: one `.safetensors` with a JSON configuration in its metadata, named by its sha256.
 
-It holds the generator, the latent space, the inverter and the aligner.  Loading executes nothing
-from the file: tensors and JSON only, checked against the configuration.  `fev.tools.train.export`
-writes it; the header of a `.fev` file carries the sha256 of the model that decodes it.
+It holds the generator, the latent space, the inverter, the aligner and, where it has them, the shared modes.
+Loading executes nothing from the file: tensors and JSON only, checked against the configuration.
+`fev.tools.train.export` writes it; the header of a `.fev` file carries the sha256 of the model that decodes it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..format.errors import FevError, ModelMismatchError, UsageError
 from .aligner import Aligner
 from .inverter import Inverter, LatentSpace
+from .shared import SharedModes
 from .stylegan2 import Generator, GeneratorConfig
 
 BUILT_IN = Path(__file__).parent / "models"
@@ -30,6 +31,7 @@ DEFAULT = "base-256"
 FORMAT = "fev-model/1"
 MAX_FILE = 512 << 20
 MAX_CONFIG = 1 << 20
+MAX_PLANE = 256  # side of a shared mode
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Model:
 
     identity_scale: (rank,) standard deviation of the identity's coefficients over the training set.
     tuning_scale: name of a tunable tensor -> size of a change that moves the picture by one unit.
+    shared: how the pivot of any clip moves; without it the generator moves the pivot.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Model:
     aligner: Aligner
     identity_scale: Tensor
     tuning_scale: dict[str, float] = field(default_factory=dict)
+    shared: SharedModes | None = None
 
     @property
     def size(self) -> int:
@@ -117,6 +121,19 @@ def read_config(data: bytes) -> dict:
     return config
 
 
+def build_shared(config: dict, params: int) -> SharedModes | None:
+    """Empty shared modes of a configuration, or None where it has none."""
+    if "shared" not in config:
+        return None
+    try:
+        texture, grid = int(config["shared"]["texture"]), int(config["shared"]["grid"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelMismatchError(f"model configuration is not usable: {error}") from error
+    if not 2 <= texture <= MAX_PLANE or texture % 2 or not 2 <= grid <= MAX_PLANE:
+        raise ModelMismatchError("model configuration is out of range")
+    return SharedModes(params, texture, grid)
+
+
 def build(config: dict) -> tuple[Generator, LatentSpace, Inverter, Aligner]:
     """Empty networks of a configuration; every number is bounded before anything is allocated."""
     try:
@@ -155,7 +172,12 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
         tensors = dequantise(parse_tensors(data))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ModelMismatchError(f"model file is damaged: {error}") from error
-    parts = {"generator": generator, "latents": latents, "inverter": inverter, "aligner": aligner}
+    parts: dict[str, nn.Module] = {
+        "generator": generator, "latents": latents, "inverter": inverter, "aligner": aligner,
+    }  # fmt: skip
+    shared = build_shared(config, latents.directions.shape[0])
+    if shared is not None:
+        parts["shared"] = shared
     for prefix, module in parts.items():
         own = {k[len(prefix) + 1 :]: v for k, v in tensors.items() if k.startswith(prefix + ".")}
         for key, value in module.state_dict().items():
@@ -170,9 +192,8 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
     if scale is None or scale.shape != (latents.basis.shape[0],):
         raise ModelMismatchError("model file lacks identity_scale")
     tuning = {str(k): float(v) for k, v in config.get("tuning_scale", {}).items()}
-    return Model(
-        str(config.get("name", "?"))[:64], digest, config, generator, latents, inverter, aligner, scale, tuning
-    )
+    name = str(config.get("name", "?"))[:64]
+    return Model(name, digest, config, generator, latents, inverter, aligner, scale, tuning, shared)
 
 
 def find_model(name_or_path: str | os.PathLike[str]) -> tuple[Path, str | None]:

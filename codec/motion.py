@@ -23,12 +23,15 @@ MAX_STEPS = 1 << 14  # largest magnitude of a quantised parameter
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """size: picture size the fit looks at.  steps: number of optimiser steps.  smooth: price of change."""
+    """size: picture size the fit looks at.  steps: number of optimiser steps.  smooth: price of change.
+    stay: price of leaving the start (its square), for where planes know less than the guess does.
+    """
 
     size: int = 128
     steps: int = 8
     rate: float = 0.12
     smooth: float = 0.002
+    stay: float = 0.0
 
 
 def linear_correction(seen: Tensor, fitted: Tensor, strength: float = 3.0) -> tuple[Tensor, Tensor]:
@@ -68,7 +71,8 @@ def fit_motion(
     if not settings.steps:
         return start
     device = renderer.device
-    motion = start.to(device).clone().requires_grad_()
+    first = start.to(device)
+    motion = first.clone().requires_grad_()
     truth = F.interpolate(crops.to(device), size=settings.size, mode="area")
     small = None if drawn is None else F.interpolate(drawn.to(device), size=settings.size, mode="area")
     weight = attention(settings.size).to(device)
@@ -90,6 +94,8 @@ def fit_motion(
         line = motion if before is None else torch.cat([before[None].to(device), motion])
         if len(line) > 1:
             (settings.smooth * (line[1:] - line[:-1]).abs().mean()).backward()
+        if settings.stay:
+            (settings.stay * (motion - first).square().mean()).backward()
         assert motion.grad is not None
         motion.grad *= moves
         optimiser.step()

@@ -71,7 +71,7 @@ class VideoWriter:
         audio: AudioConfig | None = None,
         container: str = "mp4",
         *,
-        crf: float = 16,
+        crf: float = 12,
         preset: str = "veryfast",
         threads: int = 0,
         metadata: Mapping[str, str] | None = None,

@@ -1,11 +1,12 @@
 """From the integers of a file to aligned pictures: what the encoder fits against and the decoder shows.
 
 Two steps: the model draws (`draw_model`), and the clip's modes, if it has any, are put on top (`finish`).  A clip with
-a pivot takes its appearance from that picture, and from the model only how what it draws changes:
+a pivot takes its appearance from that picture and from the model only how it moves.  That is the model's shared modes
+(`shared`), or where a model has none how what it draws changes:
 
     picture(c) = G(w + A c) + pivot - G(w + A r)
 
-where r are the pivot's own parameters.  Where nothing drives the model the pivot stands as it is and G need not run.
+where r are the pivot's own parameters.  Where nothing drives the model the pivot stands as it is.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ..format.modes import Modes
 from ..format.still import Pivot
 from .delta import apply_delta, step_size
 from .model import Model, pick_dtype
-from .modes import ClipModes
+from .modes import ClipModes, mixed
 from .pivot import pivot_picture
 
 
@@ -74,6 +75,7 @@ class Renderer:
                 raise DamagedError(f"{len(pivot.reference)} parameters of the pivot, the model has {params}")
             self._pivot = pivot_picture(pivot, self.size).to(self.device)
             self._reference = torch.zeros(1, params, device=self.device)
+            self._shared = None if model.shared is None else copy.deepcopy(model.shared).to(self.device)
             self._reference[0, : len(pivot.reference)] = torch.tensor(pivot.reference) * self.motion_step
 
     @torch.no_grad()
@@ -97,22 +99,33 @@ class Renderer:
         under = self._lay_under(size or self.size)
         if not self._driven:
             return under.expand(len(motion), -1, -1, -1)
+        if self._shared is not None:
+            return self._shared.move(under, self._drive(motion) - self._drive(self._reference))
         return self._generate(motion, size).float() + under
+
+    @torch.no_grad()
+    def movement(self, motion: Tensor) -> Tensor:
+        """How far the shared modes move a pivot at unquantised parameters (N, 35): (N, 2, G, G), half picture sides."""
+        assert self._shared is not None
+        flow = self._shared.planes()[1]
+        return mixed(flow, self._drive(motion.to(self.device)) - self._drive(self._reference)).cpu()
 
     @torch.no_grad()
     def _lay_under(self, size: int) -> Tensor:
         if size not in self._under:
             assert self._pivot is not None
             picture = self._pivot if size == self.size else F.interpolate(self._pivot, size=size, mode="area")
-            if self._driven:
+            if self._driven and self._shared is None:
                 picture = picture - self._generate(self._reference, size).float()
             self._under[size] = picture
         return self._under[size]
 
+    def _drive(self, motion: Tensor) -> Tensor:
+        """The file's parameters (N, P) -> the model's."""
+        return motion if self.modes is None else self.modes.drive(motion)
+
     def _generate(self, motion: Tensor, size: int | None) -> Tensor:
-        if self.modes is not None:
-            motion = self.modes.drive(motion)
-        shift = torch.einsum("np,pkw->nkw", motion, self.directions)
+        shift = torch.einsum("np,pkw->nkw", self._drive(motion), self.directions)
         moving = shift.shape[1]
         ws = torch.cat([self.base[None, :moving] + shift, self.base[None, moving:].expand(len(motion), -1, -1)], 1)
         return self.generator(ws, moving=moving, size=size, dtype=self.dtype)

@@ -50,6 +50,16 @@ def test_frames_times_and_size_come_back(decoded):
     assert error < 20
 
 
+def test_a_file_without_modes_moves_as_its_clip_does(decoded):
+    """What changes from the mean frame, in squares of 8 pixels, source against decoded."""
+    changes = []
+    for path in (SAMPLE, decoded):
+        light = np.stack(frames_of(path, 55)[1]).mean(3)
+        small = light.reshape(len(light), light.shape[1] // 8, 8, light.shape[2] // 8, 8).mean((2, 4))
+        changes.append((small - small.mean(0)).ravel())
+    assert np.corrcoef(*changes)[0, 1] > 0.75
+
+
 def test_still_background_comes_back(tmp_path):
     y, x = np.mgrid[0:400, 0:560]
     wall = np.stack([90 + x / 8, 120 + y / 8, 150 - x / 16], 2).astype(np.uint8)

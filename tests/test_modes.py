@@ -166,6 +166,26 @@ def test_what_the_fit_returns_is_what_it_rendered(moving):
     torch.testing.assert_close(again, rendered, rtol=0, atol=1e-4)
 
 
+def test_a_first_guess_of_the_flow_is_where_the_fit_begins():
+    """One picture that slides: its true flow explains it before the first step, textures alone do not."""
+    generator = torch.Generator().manual_seed(4)
+    base = torch.nn.functional.interpolate(
+        torch.randn(1, 3, 16, 16, generator=generator) * 0.4, size=96, mode="bicubic"
+    )
+    shifts = [0, 3, -2, 5, -4, 1, 4, -1, 2, -3, -5, 0]
+    truth = torch.cat([base[..., 16:80, 16 + n : 80 + n] for n in shifts])
+    moved = torch.zeros(len(shifts), 2, 8, 8)
+    moved[:, 0] = torch.tensor(shifts).float().view(-1, 1, 1) / 32
+    errors = []
+    for guess in (None, moved):
+        settings = ModeSettings(size=32, grid=8, planes=2)
+        fit = ModeFit(truth[:1], truth, truth[:, :0, 0, 0], np.zeros((35, 1), np.int32), settings, 900, 0.5, guess)
+        with torch.no_grad():
+            out = fit.render(torch.arange(len(truth)), truth[:1], False)
+        errors.append(float((out - truth)[..., 8:-8, 8:-8].square().mean()))
+    assert errors[1] < 0.5 * errors[0]
+
+
 def test_no_room_means_no_modes(moving):
     assert fit_of(moving, 20).finish() is None
 

@@ -1,10 +1,12 @@
 """The model card's figures: how well a model reproduces faces and clips that it was not trained on.
 
 Encoder alone; after 100 steps in the latent space; after tuning within 4, 8, 16 and 32 KB, by a weight delta and by
-what the presets send (a pivot, and for clips modes).  PSNR over the aligned square and over its face region, and SSIM,
-at 256.
+what the presets send (a pivot, for clips moved by the shared modes or by modes of their own).  PSNR over the aligned
+square and over its face region, and SSIM, at 256.
 
     python -m fev.tools.train.evaluate --data DIR --model base-256 [--faces 40] [--frames 24] [--out card.json]
+
+--pictures DIR keeps what was drawn of the clips, as arrays (T, 256, 256, 3) of RGB bytes, for a scorer.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +23,13 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from ...codec.appearance import PIVOT_SHARE
+from ...codec.appearance import FAST_PIVOT, PIVOT_SHARE, Guess, first_moves
 from ...codec.delta import step_size
+from ...codec.encoder import FAST_MOTION
 from ...codec.modefit import ModeFit, ModeSettings
 from ...codec.model import Model, load_model, to_numpy
 from ...codec.modes import ClipModes
-from ...codec.motion import MotionSettings, fit_motion
+from ...codec.motion import MotionSettings, fit_motion, quantise_motion
 from ...codec.pivot import code_pivot, middle_frame, pivot_picture
 from ...codec.render import Renderer
 from ...codec.tune import ClipFit, TuneSettings
@@ -91,13 +95,17 @@ def draw_modes(model: Model, crops: Tensor, budget: int) -> np.ndarray:
     """A pivot and modes within `budget` bytes, as the encoder makes them; pictures of what was quantised."""
     code = motion_code(DEFAULT_QUALITY)
     middle = middle_frame(crops)
-    pivot = code_pivot(crops[middle], np.zeros(1, np.int32), round(budget * PIVOT_SHARE))
+    guess = Guess.of(model, crops).moves
+    pivot = code_pivot(crops[middle], quantise_motion(guess[middle], code), round(budget * PIVOT_SHARE))
     if pivot is None:
         raise SystemExit(f"no pivot within {round(budget * PIVOT_SHARE)} bytes")
+    moved = None if model.shared is None else first_moves(model, pivot, crops, guess, code)
+    pivot = replace(pivot, reference=())
     under = pivot_picture(pivot, model.size)
     mix = np.zeros((len(model.latents.directions), 1), np.int32)
     settings = ModeSettings(steps=MODE_STEPS)
-    fit = ModeFit(under, crops, torch.zeros(len(crops), 0), mix, settings, budget - len(pivot.pack()), step_size(code))
+    left = budget - len(pivot.pack())
+    fit = ModeFit(under, crops, torch.zeros(len(crops), 0), mix, settings, left, step_size(code), moved)
     fit.run()
     modes = fit.finish()
     if modes is None:
@@ -105,6 +113,26 @@ def draw_modes(model: Model, crops: Tensor, budget: int) -> np.ndarray:
     clip = ClipModes(modes, len(mix), torch.device("cpu"))
     motion = (fit.fitted() / step_size(code)).round() * step_size(code)
     return np.concatenate([to_numpy(clip.apply(under, motion[i : i + 8])) for i in range(0, len(motion), 8)])
+
+
+def draw_shared(model: Model, crops: Tensor) -> np.ndarray:
+    """A pivot moved by the shared modes, as the preset `fast` sends it; pictures of what was quantised."""
+    code = motion_code(DEFAULT_QUALITY)
+    guess = Guess.of(model, crops)
+    middle = middle_frame(crops)
+    pivot = code_pivot(crops[middle], quantise_motion(guess.moves[middle], code), FAST_PIVOT, thorough=False)
+    renderer = Renderer(
+        model,
+        np.zeros(1, np.int32),
+        [],
+        None,
+        pivot,
+        identity_code=IDENTITY_CODE,
+        motion_code=code,
+        dtype=torch.float32,
+    )
+    motion = quantise_motion(fit_motion(renderer, crops, guess.moves, FAST_MOTION), code)
+    return np.concatenate([to_numpy(renderer.draw(motion[i : i + 8])) for i in range(0, len(motion), 8)])
 
 
 def draw_stills(crops: Tensor, budget: int) -> np.ndarray:
@@ -122,11 +150,17 @@ def similarity(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def measure(
-    model: Model, crops: np.ndarray, shared: bool, weights: bool, many: np.ndarray | None = None
+    model: Model,
+    crops: np.ndarray,
+    shared: bool,
+    weights: bool,
+    many: np.ndarray | None = None,
+    keep: Path | None = None,
 ) -> tuple[dict[str, list[float]], list[np.ndarray]]:
     """Rows of (PSNR, face PSNR, SSIM) by stage for pictures of one clip (shared) or of many people.
 
     many: more frames of the clip, for the modes: a handful of frames they would learn by heart.
+    keep: a folder for what is drawn of them.
     """
     x = as_pictures(crops)
     with torch.no_grad():
@@ -135,6 +169,8 @@ def measure(
         plain = np.concatenate([to_numpy(model.generator(w[i : i + 8])) for i in range(0, len(w), 8)])
     pictures = {"encoder": plain, "latent_100": latent_steps(model, x, identity, motion, 100, shared)}
     modes: dict[str, np.ndarray] = {}
+    if many is not None:
+        modes["pivot_shared"] = draw_shared(model, as_pictures(many))
     for budget in BUDGETS:
         if many is not None:
             modes[f"pivot_modes_{budget // 1000}k"] = draw_modes(model, as_pictures(many), budget)
@@ -147,6 +183,10 @@ def measure(
             fit = ClipFit(model, x, identity.mean(0), motion, settings, budget, step_size(IDENTITY_CODE), MOTION_STEP)
             fit.run()
             pictures[f"delta_{budget // 1000}k"] = draw(model, fit, x)
+    if keep is not None and many is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        for name, drawn in {"source": many, **modes}.items():
+            np.save(keep / f"{name}.npy", drawn)
     region = face_region()
     rows = [(k, v, crops) for k, v in pictures.items()] + [(k, v, many) for k, v in modes.items()]
     table = {k: [psnr(v, true), psnr(v, true, region), similarity(v, true)] for k, v, true in rows}
@@ -162,6 +202,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--no-weights", dest="weights", action="store_false", help="leave the weight deltas out")
     parser.add_argument("--out", type=Path, default=Path("card.json"))
+    parser.add_argument("--pictures", type=Path, help="folder for what was drawn of the clips")
     args = parser.parse_args()
     model = load_model(args.model)
     rows = json.loads((args.data / "faces.json").read_text())
@@ -177,7 +218,9 @@ def main() -> None:
             started = time.time()
             index = r["first"] + np.linspace(0, r["count"] - 1, min(args.frames, r["count"])).astype(int)
             every = r["first"] + np.linspace(0, r["count"] - 1, min(MODE_FRAMES, r["count"])).astype(int)
-            table[r["name"]], pictures = measure(model, frames[index], True, args.weights, frames[every])
+            table[r["name"]], pictures = measure(
+                model, frames[index], True, args.weights, frames[every], args.pictures and args.pictures / r["name"]
+            )
             sheets.append([p[:: max(1, len(p) // 2)][:2] for p in pictures])
             print(
                 r["name"],

@@ -1,8 +1,9 @@
-"""A contact sheet of a model's 35 motion directions: each moved alone, minus and plus, on one face.
+"""A contact sheet of a model's 35 parameters: each moved alone, minus and plus, on one face.
 
-A direction is good if it moves one thing and leaves the person alone (supplement, Fig. 8).
+They move the face through the shared modes, or with --directions through the generator.  A parameter is good if it
+moves one thing and leaves the person alone (supplement, Fig. 8).
 
-    python -m fev.tools.train.sheet --model base-256 --out sheet.png [--data DIR --face 3] [--units 12]
+    python -m fev.tools.train.sheet --model base-256 --out sheet.png [--data DIR --face 3] [--units 12] [--directions]
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("sheet.png"))
     parser.add_argument("--data", type=Path, help="folder of training data; without it the model's mean face is moved")
     parser.add_argument("--face", type=int, default=0, help="which held-out face")
-    parser.add_argument("--units", type=float, default=12.0, help="how far: a unit moves the picture by 0.02 rms")
+    parser.add_argument("--units", type=float, default=8.0, help="how far: a unit is 0.01 to 0.02 rms of the picture")
+    parser.add_argument("--directions", action="store_true", help="the generator's directions, not the shared modes")
     args = parser.parse_args()
     model = load_model(args.model)
     params = len(model.latents.directions)
@@ -38,9 +40,13 @@ def main() -> None:
         face = np.array(np.load(args.data / "faces.npy", mmap_mode="r")[held[args.face]])
         with torch.no_grad():
             identity, motion = model.inverter(as_pictures(face[None]))
-    moved = motion + args.units * torch.stack([-torch.eye(params), torch.eye(params)], 1).flatten(0, 1)
+    change = args.units * torch.stack([-torch.eye(params), torch.eye(params)], 1).flatten(0, 1)
     with torch.no_grad():
-        drawn = [model.generator(model.latents(identity.expand(len(m), -1), m)) for m in moved.split(8)]
+        if model.shared is None or args.directions:
+            drawn = [model.generator(model.latents(identity.expand(len(m), -1), motion + m)) for m in change.split(8)]
+        else:
+            picture = as_pictures(face[None]) if args.data else model.generator(model.latents(identity, motion))
+            drawn = [model.shared.move(picture, m) for m in change.split(8)]
     pictures = to_numpy(torch.nn.functional.interpolate(torch.cat(drawn), size=SIDE, mode="area"))
     rows = -(-params // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * (2 * SIDE + 8), rows * (SIDE + 4)), "white")
