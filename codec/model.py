@@ -32,6 +32,7 @@ FORMAT = "fev-model/1"
 MAX_FILE = 512 << 20
 MAX_CONFIG = 1 << 20
 MAX_PLANE = 256  # side of a shared mode
+UNUSABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError)  # what JSON of a stranger can raise
 
 
 @dataclass
@@ -127,7 +128,7 @@ def build_shared(config: dict, params: int) -> SharedModes | None:
         return None
     try:
         texture, grid = int(config["shared"]["texture"]), int(config["shared"]["grid"])
-    except (KeyError, TypeError, ValueError) as error:
+    except UNUSABLE as error:
         raise ModelMismatchError(f"model configuration is not usable: {error}") from error
     if not 2 <= texture <= MAX_PLANE or texture % 2 or not 2 <= grid <= MAX_PLANE:
         raise ModelMismatchError("model configuration is out of range")
@@ -148,7 +149,7 @@ def build(config: dict) -> tuple[Generator, LatentSpace, Inverter, Aligner]:
         shape = GeneratorConfig(
             resolution, channels, w_dim, int(g["z_dim"]), int(g["mapping_layers"]), int(g["noise_size"])
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except UNUSABLE as error:
         raise ModelMismatchError(f"model configuration is not usable: {error}") from error
     bounds = ((w_dim, 1024), (shape.z_dim, 1024), (shape.mapping_layers, 16), (rank, 4096), (max(channels), 1024))
     if any(not 0 <= value <= limit for value, limit in bounds) or not 0 < motion_ws <= shape.num_ws:
@@ -191,7 +192,10 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
     scale = tensors.get("identity_scale")
     if scale is None or scale.shape != (latents.basis.shape[0],):
         raise ModelMismatchError("model file lacks identity_scale")
-    tuning = {str(k): float(v) for k, v in config.get("tuning_scale", {}).items()}
+    try:
+        tuning = {str(k): float(v) for k, v in config.get("tuning_scale", {}).items()}
+    except UNUSABLE as error:
+        raise ModelMismatchError(f"model configuration is not usable: {error}") from error
     name = str(config.get("name", "?"))[:64]
     return Model(name, digest, config, generator, latents, inverter, aligner, scale, tuning, shared)
 

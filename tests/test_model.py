@@ -66,6 +66,12 @@ def edited(data: bytes, change) -> bytes:
         lambda c: c.update(motion_ws=99),
         lambda c: c.pop("generator"),
         lambda c: c["generator"].update(w_dim=17),
+        lambda c: c["generator"].update(w_dim=float("inf")),
+        lambda c: c.update(rank=float("nan")),
+        lambda c: c.update(shared={"texture": float("inf"), "grid": 4}),
+        lambda c: c.update(tuning_scale=[1.0]),
+        lambda c: c.update(tuning_scale={"const": "far"}),
+        lambda c: c.update(tuning_scale={"const": 10**400}),
     ],
 )
 def test_hostile_configuration_is_refused_before_allocation(tiny_model_bytes, change):
