@@ -6,7 +6,7 @@ that lives during training only: the encoder fits the parameters too, and the pl
 Afterwards every parameter is scaled so that one unit moves a picture by the same amount, and the planes are put
 into the model file; nothing else in it changes but its sha256.
 
-    python -m fev.tools.train.shared --data DIR --model base-256 --out DIR [--steps 2000]
+    python -m fev.tools.train.shared --data DIR --model base-256 --out DIR [--steps 1600]
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Training(nn.Module):
         self.register_buffer("seen", (features - self.mean) / self.spread)
 
     def modes(self) -> SharedModes:
-        """Planes in picture values and the guess from plain features; differentiable in the planes."""
+        """The planes in picture values, differentiable; the guess stays here until `normalised`."""
         out = SharedModes(self.params, TEXTURE, GRID)
         for name, plane in (
             ("luma", 0.05 * synthesise(self.luma) * head(TEXTURE)),  # nobody else's background
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="base-256")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1600)  # those of the shipped model
     args = parser.parse_args()
     path, _ = find_model(args.model)
     data = path.read_bytes()
