@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,13 +19,13 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
 from torch import Tensor, nn
 
-from ..format.errors import FevError, ModelMismatchError, UsageError
+from ..format.errors import ModelMismatchError, UsageError
+from . import library
 from .aligner import Aligner
 from .inverter import Inverter, LatentSpace
 from .shared import SharedModes
 from .stylegan2 import Generator, GeneratorConfig
 
-BUILT_IN = Path(__file__).parent / "models"
 DEFAULT = "base-256"
 FORMAT = "fev-model/1"
 MAX_FILE = 512 << 20
@@ -200,24 +199,12 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
     return Model(name, digest, config, generator, latents, inverter, aligner, scale, tuning, shared)
 
 
-def find_model(name_or_path: str | os.PathLike[str]) -> tuple[Path, str | None]:
-    """Where a model lies, and the digest it must have (built-in models only)."""
-    built_in = BUILT_IN / f"{name_or_path}.safetensors"
-    if Path(name_or_path).name == str(name_or_path) and built_in.exists():
-        return built_in, (BUILT_IN / f"{name_or_path}.sha256").read_text().split()[0]
-    path = Path(name_or_path)
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in BUILT_IN.glob("*.safetensors")))
-        raise FevError(f"no model {str(name_or_path)!r}: neither a file nor one of {known}")
-    return path, None
-
-
 def load_model(name_or_path: str | os.PathLike[str] = DEFAULT) -> Model:
-    """Load a built-in model by name, or any model file by path.
+    """Load a built-in or imported model by name, or any model file by path.
 
     Raises FevError when there is none, ModelMismatchError when its digest or content is wrong.
     """
-    path, expected = find_model(name_or_path)
+    path, expected = library.find(name_or_path)
     if path.stat().st_size > MAX_FILE:
         raise ModelMismatchError(f"model file is larger than {MAX_FILE >> 20} MiB")
     return load_bytes(path.read_bytes(), expected)
@@ -230,9 +217,9 @@ def load_for(sha256: str, name_or_path: str | os.PathLike[str] | None = None) ->
         if model.sha256 != sha256:
             raise ModelMismatchError(f"the file needs model {sha256[:16]}..., {name_or_path} is {model.sha256[:16]}...")
         return model
-    for path in sorted(BUILT_IN.glob("*.sha256")):
-        if path.read_text().split()[0] == sha256:
-            return load_model(path.stem)
+    name = library.holding(sha256)
+    if name is not None:
+        return load_model(name)
     raise ModelMismatchError(
         f"the file needs model {sha256[:16]}..., which is not installed; name it with --model FILE"
     )

@@ -35,6 +35,7 @@ class GeneratorConfig:
     channels: feature channels at 4, 8, ..., resolution (one entry each).
     w_dim: width of W.  z_dim and mapping_layers describe the mapping network; 0 layers means none.
     noise_size: the largest layer that has a noise picture; official networks have them everywhere (0).
+    conv_clamp: limit of every layer's output, as NVlabs's half precision networks have; None for none.
     """
 
     resolution: int
@@ -43,6 +44,7 @@ class GeneratorConfig:
     z_dim: int = 512
     mapping_layers: int = 8
     noise_size: int = 0
+    conv_clamp: float | None = None
 
     def __post_init__(self) -> None:
         if self.resolution not in RESOLUTIONS:
@@ -112,9 +114,9 @@ class EqualLinear(nn.Module):
 class StyleLayer(nn.Module):
     """One style layer: affine from W, modulated convolution, and for non-RGB noise and activation."""
 
-    def __init__(self, spec: LayerSpec, w_dim: int, noise_size: int = 0):
+    def __init__(self, spec: LayerSpec, w_dim: int, noise_size: int = 0, clamp: float | None = None):
         super().__init__()
-        self.spec = spec
+        self.spec, self.clamp = spec, clamp
         self.has_noise = spec.kind != "rgb" and (not noise_size or spec.size <= noise_size)
         k = 1 if spec.kind == "rgb" else 3
         self.affine = EqualLinear(w_dim, spec.in_channels, bias_init=1.0)
@@ -128,8 +130,10 @@ class StyleLayer(nn.Module):
     def forward(self, x: Tensor, style: Tensor, impl: str = "fast") -> Tensor:
         """x: (N, C, h, w).  style: (N, C), or (1, C) when shared by the batch."""
         if self.spec.kind == "rgb":
-            return self._rgb(x, style)
-        return self._conv_ref(x, style) if impl == "ref" else self._conv_fast(x, style)
+            y = self._rgb(x, style)
+        else:
+            y = self._conv_ref(x, style) if impl == "ref" else self._conv_fast(x, style)
+        return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
     def _rgb(self, x: Tensor, style: Tensor) -> Tensor:
         weight = self.weight.float() * self.gain  # (3, C, 1, 1)
@@ -220,7 +224,9 @@ class Generator(nn.Module):
         self.mapping = Mapping(config) if config.mapping_layers else None
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
         self.const = nn.Parameter(torch.randn(1, config.channels[0], 4, 4))
-        self.layers = nn.ModuleList(StyleLayer(spec, config.w_dim, config.noise_size) for spec in self.table)
+        self.layers = nn.ModuleList(
+            StyleLayer(spec, config.w_dim, config.noise_size, config.conv_clamp) for spec in self.table
+        )
 
     def styles(self, ws: Tensor, moving: int | None = None) -> list[Tensor]:
         """W+ (N, num_ws, w_dim) -> one style (N, C_l) for each style layer l.

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_modules
-from fev.codec.model import dequantise, find_model, load_bytes, load_for, load_model, quantise
+from fev.codec.library import find
+from fev.codec.model import dequantise, load_bytes, load_for, load_model, quantise
 from fev.format.errors import FevError, ModelMismatchError
 
 
@@ -86,7 +87,7 @@ def test_oversized_header_is_refused():
 
 def test_unknown_model_names_what_is_there():
     with pytest.raises(FevError, match="no model 'nothing-like-this'"):
-        find_model("nothing-like-this")
+        find("nothing-like-this")
     with pytest.raises(ModelMismatchError, match="not installed"):
         load_for("ab" * 32)
 
@@ -97,7 +98,7 @@ def test_model_file_that_is_not_the_one_asked_for(tiny_model_file):
 
 
 def test_built_in_model_fits_its_digest_and_size():
-    path, digest = find_model("base-256")
+    path, digest = find("base-256")
     assert path.stat().st_size <= 12_000_000
     model = load_model("base-256")
     assert model.sha256 == digest

@@ -1,31 +1,21 @@
 """`fev-info`: what a .fev file holds and what each part costs; `--verify` decodes every symbol of it.
 
-Imports `format/` only: no picture is drawn, so no torch is needed and the answer comes at once.
+Imports `format/` and the list of models only: no picture is drawn, so no torch is needed and the answer comes at once.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..codec.library import holding
 from ..format.reader import Reader
 from ..format.verify import VerifyReport, verify
 from .common import input_file, parser, print_json, run, say
-
-_MODELS = Path(__file__).resolve().parent.parent / "codec" / "models"
 
 
 def printable(text: str) -> str:
     """Text from a file, safe for a terminal: control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def model_name(sha256: str) -> str | None:
-    """Name of a model that comes with the package, by its hash; None for any other."""
-    for path in sorted(_MODELS.glob("*.sha256")):
-        if path.read_text().split()[:1] == [sha256]:
-            return path.stem
-    return None
 
 
 def describe(stream: BinaryIO) -> dict[str, Any]:
@@ -50,7 +40,7 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
     return {
         "version": header.writer_version,
         "min_reader_version": header.min_reader_version,
-        "model": {"name": model_name(model), "sha256": model},
+        "model": {"name": holding(model), "sha256": model},
         "width": header.width,
         "height": header.height,
         "fps": list(header.fps),
@@ -102,7 +92,7 @@ def render(facts: dict[str, Any]) -> str:
     lines = [
         f".fev version {facts['version']}, {facts['width']}x{facts['height']} ({place}), {num / den:.6g} fps, "
         f"{frames} frames, {seconds:.3f} s, {facts['segments']} segments",
-        f"model {model['name'] or 'not in this package'} {model['sha256']}",
+        f"model {model['name'] or 'not installed'} {model['sha256']}",
     ]
     if facts["synthetic"]:
         lines.append("synthetic: the motion is not the recorded person's own")

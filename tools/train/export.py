@@ -21,7 +21,8 @@ from torch import Tensor
 
 from ...codec.aligner import Aligner
 from ...codec.delta import DENSE, FACTOR_U, FACTOR_V, expand, tunables
-from ...codec.model import BUILT_IN, load_bytes, pack
+from ...codec.library import BUILT_IN
+from ...codec.model import load_bytes, pack
 from .prior import RANK, Prior
 
 UNIT = 1e-3  # root mean square change of a picture (-1 to 1) that one unit of a tunable makes

@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from ...codec.library import find
 from ...codec.loss import attention, fitting_loss, head
 from ...codec.modefit import PARAMETER_UNIT
-from ...codec.model import Model, find_model, load_bytes, quantise, read_config
+from ...codec.model import Model, load_bytes, quantise, read_config
 from ...codec.modes import mixed, synthesise
 from ...codec.shared import SharedModes
 
@@ -157,7 +158,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=1600)  # those of the shipped model
     args = parser.parse_args()
-    path, _ = find_model(args.model)
+    path, _ = find(args.model)
     data = path.read_bytes()
     model = load_bytes(data)
     kept = [c for c in json.loads((args.data / "frames.json").read_text()) if not c["held_out"]]

@@ -1,0 +1,210 @@
+"""Official files to a model: recognised, exact, the same from whoever imports them; `fev-models` over all of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fev.codec import library
+from fev.codec.paper.imports import read_official
+from fev.codec.paper.networks import NetworkFile, Networks, generator_config
+from fev.format.errors import FevError, ModelMismatchError, UsageError
+from fev.tools import models
+from golden import synth
+from safetensors.torch import save_file
+from snapshots import network_state, nvlabs_pickle, saved
+
+GOLDEN = Path(__file__).parent / "golden"
+ROSINALITY = GOLDEN / "ros_tiny64.pt"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(library.VARIABLE, str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+def file(tmp_path: Path, name: str, data: bytes) -> str:
+    path = tmp_path / name
+    path.write_bytes(data)
+    return str(path)
+
+
+def test_a_real_checkpoint_draws_what_it_must(tmp_path):
+    assert models.work(["import", str(ROSINALITY), "--name", "tiny"]) == 0
+    arrays = np.load(GOLDEN / "ros_tiny64.npz")
+    manifest = synth.load_manifest(str(GOLDEN / "ros_tiny64.json"))
+    with torch.no_grad():
+        image = Networks("tiny").generator(torch.from_numpy(arrays["w_plus"]))
+    np.testing.assert_allclose(image, arrays["image"], rtol=0, atol=manifest["outputs"]["image"]["atol"])
+    np.testing.assert_array_equal(Networks("tiny").generator.w_avg, arrays["latent_avg"])
+
+
+@pytest.mark.parametrize("flavour", ["sg3", "ada"])
+def test_a_snapshot_draws_what_it_must(tmp_path, flavour):
+    models.work(["import", file(tmp_path, "network.pkl", nvlabs_pickle(4, flavour)), "--name", "tiny"])
+    arrays = np.load(GOLDEN / "nv_tiny64.npz")
+    manifest = synth.load_manifest(str(GOLDEN / "nv_tiny64.json"))
+    generator = Networks("tiny").generator
+    assert generator.config.conv_clamp == 256
+    with torch.no_grad():
+        image = generator(torch.from_numpy(arrays["w_plus"]))
+    np.testing.assert_allclose(image, arrays["image"], rtol=0, atol=manifest["outputs"]["image"]["atol"])
+
+
+@pytest.mark.parametrize("network", ["arcface", "bisenet", "styleflow"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_flat_state_dicts_are_recognised_and_exact(tmp_path, network, zipped):
+    state = network_state(network)
+    if not zipped:  # as old files are: without the counters of batch normalisation
+        state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    path = file(tmp_path, "weights.pth", saved(state, zipped))
+    models.work(["import", str(ROSINALITY), path, "--name", "tiny"])
+    networks = Networks("tiny")
+    assert networks.names == sorted(["generator", network])
+    held = getattr(networks, network).state_dict()
+    for key, value in state.items():
+        assert torch.equal(held[key], value), key
+
+
+def test_directions_are_recognised(tmp_path):
+    content = {"A_matrix": network_state("directions"), "learned_directions": 15, "shift_scale": 6, "w_plus": True}
+    found = read_official(file(tmp_path, "a.pt", saved(content)))
+    assert [f.network for f in found] == ["directions"] and found[0].extra == {"shift_scale": 6.0}
+
+
+@pytest.mark.slow
+def test_e4e_comes_with_its_generator_and_mean(tmp_path):
+    state = network_state("e4e") | {f"decoder.{k}": v for k, v in network_state("ros_tiny64").items()}
+    mean = torch.from_numpy(np.load(GOLDEN / "e4e.npz")["latent_avg"])
+    options = {"encoder_type": "Encoder4Editing", "start_from_latent_avg": True, "stylegan_size": 64}
+    path = file(tmp_path, "e4e.pt", saved({"state_dict": state, "latent_avg": mean, "opts": options}))
+    del state
+    models.work(["import", path, str(ROSINALITY), "--name", "tiny"])
+    networks = Networks("tiny")
+    assert networks.names == ["e4e", "generator"]
+    assert torch.equal(networks.e4e.latent_avg, mean)
+
+
+def test_the_model_does_not_depend_on_the_file_it_came_from(tmp_path, own_folder, capsys):
+    models.work(["import", str(ROSINALITY), "--name", "a"])
+    state, mean = network_state("ros_tiny64"), torch.load(ROSINALITY)["latent_avg"]
+    again = file(tmp_path, "again.pt", saved({"g_ema": state, "g": state, "latent_avg": mean}, False))
+    models.work(["import", file(tmp_path, "p.pth", saved(network_state("bisenet"))), again, "--name", "b"])
+    config = [NetworkFile(own_folder / f"{n}.safetensors").config for n in "ab"]
+    assert config[0] | {"name": ""} == config[1] | {"name": ""}
+    one, two = (NetworkFile(own_folder / f"{n}.safetensors").tensors("generator") for n in "ab")
+    assert one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+    # and byte for byte under one name
+    before = (own_folder / "a.safetensors").read_bytes()
+    models.work(["import", again, "--name", "a", "--force"])
+    assert (own_folder / "a.safetensors").read_bytes() == before
+
+
+def test_networks_are_added_one_after_another(tmp_path, own_folder):
+    models.work(["import", str(ROSINALITY), "--name", "tiny"])
+    before = library.find("tiny")
+    models.work(["import", file(tmp_path, "f.pth", saved(network_state("bisenet"))), "--name", "tiny"])
+    assert library.find("tiny") == before, "what an encoder adds does not change what decoders must hold"
+    assert Networks("tiny").names == ["bisenet", "generator"]
+    with pytest.raises(FevError, match="--force"):
+        models.work(["import", str(ROSINALITY), "--name", "tiny"])
+    models.work(["import", file(tmp_path, "s.pt", saved(network_state("styleflow"))), "--name", "tiny"])
+    assert Networks("tiny").names == ["bisenet", "generator", "styleflow"]
+    assert library.find("tiny")[1] != before[1]
+    sources = json.loads((own_folder / "tiny.sources.json").read_text())
+    assert sorted(sources) == ["bisenet", "generator", "styleflow"]
+    assert sources["generator"]["container"] == "rosinality checkpoint"
+    assert library.holding(library.find("tiny")[1]) == "tiny"
+
+
+def test_what_is_missing_is_named_with_its_file_and_licence(capsys):
+    models.work(["import", str(ROSINALITY), "--name", "tiny"])
+    with pytest.raises(FevError, match=r"modellarge10k\.pt.*RameenAbdal.*CC BY-NC-SA"):
+        _ = Networks("tiny").styleflow
+    capsys.readouterr()
+    models.work(["list"])
+    shown = capsys.readouterr().out
+    assert "base-256" in shown and "79999_iter.pth" in shown and "model_ir_se50.pth" in shown
+    models.work(["list", "--json"])
+    rows = {m["name"]: m for m in json.loads(capsys.readouterr().out)["models"]}
+    assert rows["tiny"]["networks"] == ["generator"] and "NVIDIA" in rows["tiny"]["licence"]["generator"]
+    assert rows["base-256"]["built_in"]
+
+
+def test_verify_finds_a_changed_file(own_folder, capsys):
+    models.work(["import", str(ROSINALITY), "--name", "tiny"])
+    assert models.work(["verify"]) == 0
+    path = own_folder / "tiny.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert models.work(["verify", "tiny"]) == 1
+    assert models.work(["verify", "base-256", "--json"]) == 0
+    with pytest.raises(FevError, match="nothing-like-this"):
+        models.work(["verify", "nothing-like-this"])
+
+
+def test_path_says_where(own_folder, capsys):
+    models.work(["path"])
+    models.work(["path", "base-256"])
+    folder, model = capsys.readouterr().out.split()
+    assert folder == str(own_folder) and model.endswith("base-256.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"a": torch.ones(3)}, "none of the networks"),
+        ([1, 2], "no networks"),
+        ({"g_ema": {"input.input": torch.ones(1, 4, 4, 4)}}, "lacks"),
+        ({"output_layer.3.weight": torch.ones(3)}, "arcface lacks"),
+        ({"state_dict": {"encoder.latlayer1.weight": torch.ones(1)}, "opts": {"encoder_type": "Other"}}, "Other"),
+    ],
+)
+def test_other_files_are_refused_by_name(tmp_path, content, words):
+    path = file(tmp_path, "other.pt", saved(content))
+    with pytest.raises(ModelMismatchError, match=f"other.pt: .*{words}"):
+        models.work(["import", path])
+    assert not library.imported()
+
+
+def test_an_encoder_alone_makes_no_model(tmp_path):
+    with pytest.raises(FevError, match="no generator"):
+        models.work(["import", file(tmp_path, "f.pth", saved(network_state("bisenet")))])
+
+
+@pytest.mark.parametrize("name", ["base-256", "../x", "A", "", "a" * 50, "x.encoder"])
+def test_names_that_cannot_be_are_wrong_usage(name):
+    with pytest.raises(UsageError):
+        models.work(["import", str(ROSINALITY), "--name", name])
+
+
+def test_a_file_that_is_not_there():
+    with pytest.raises(FevError, match="cannot be read"):
+        read_official("nowhere.pt")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"channels": [10**9] * 5}, {"resolution": 3}, {"w_dim": 1 << 40}, {"mapping_layers": 10**6}, {"z_dim": None}],
+)
+def test_sizes_in_a_model_file_are_bounded(change):
+    models.work(["import", str(ROSINALITY), "--name", "tiny"])
+    config = NetworkFile(library.find("tiny")[0]).config
+    with pytest.raises(ModelMismatchError):
+        generator_config(config | {"generator": config["generator"] | change})
+
+
+def test_a_file_that_is_none_of_networks(own_folder):
+    own_folder.mkdir()
+    save_file({"x": torch.ones(1)}, own_folder / "odd.safetensors")
+    (own_folder / "worse.safetensors").write_bytes(b"\xff" * 40)
+    for name in ("odd", "worse"):
+        with pytest.raises(ModelMismatchError):
+            Networks(name)
+    with pytest.raises(FevError, match="nothing was imported"):
+        Networks("absent")
