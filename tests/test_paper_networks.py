@@ -12,10 +12,12 @@ from fev.codec.paper.arcface import ArcFace
 from fev.codec.paper.bisenet import BiSeNet
 from fev.codec.paper.directions import DirectionMatrix
 from fev.codec.paper.e4e import E4E
+from fev.codec.paper.perceptual import BACKBONES, Perceptual
 from fev.codec.paper.styleflow import PITCH, YAW, StyleFlow
 from fev.codec.stylegan2 import Generator
-from fev.format.errors import ModelMismatchError
+from fev.format.errors import FevError, ModelMismatchError
 from golden import synth
+from snapshots import saved
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -214,3 +216,35 @@ def test_directions_equal_the_reference():
     change, ws = torch.from_numpy(arrays["delta_p"]), torch.from_numpy(arrays["w_plus"])
     near(net(change), arrays["shift"], manifest, "shift")
     near(net.shifted(ws, change), arrays["w_shifted"], manifest, "w_shifted")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("net", ["alex", pytest.param("vgg", marks=pytest.mark.slow), "squeeze"])
+def test_lpips_equals_the_reference(net, tmp_path, monkeypatch):
+    """From a file that is named, then from torch's cache."""
+    manifest, arrays, state = fixture("lpips", f"{net}/", fill=False)
+    state = {
+        k.split("/", 1)[1]: torch.from_numpy(synth.synth(k.split("/", 1)[1], v["shape"]))
+        for k, v in manifest["state_dict"].items()
+        if k.startswith(f"{net}/features")
+    }
+    file = tmp_path / "hub" / "checkpoints" / BACKBONES[net][1][0]
+    file.parent.mkdir(parents=True)
+    file.write_bytes(saved(state))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    x = [picture(arrays[f"image{i}_u8"]) for i in range(3)]
+    for metric in (Perceptual.load(net, file), Perceptual.load(net)):
+        for i, j in ((0, 1), (0, 2)):
+            name = f"{net}_distance_0{j}"
+            near(metric(x[i], x[j]), arrays[name], manifest, name)
+
+
+def test_lpips_without_its_backbone_is_missing_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(FevError, match="alexnet-owt-7be5be79.pth"):
+        Perceptual.load("alex")
+    (tmp_path / "other.pth").write_bytes(saved({"features.10.bias": torch.zeros(256)}))
+    with pytest.raises(ModelMismatchError, match="lpips-alex lacks"):
+        Perceptual.load("alex", tmp_path / "other.pth")
+    with pytest.raises(ModelMismatchError):
+        Perceptual.load("vgg", tmp_path / "other.pth")

@@ -21,6 +21,7 @@ from .common import output_file, parser, print_json, progress, run, say
 
 BLOCK = 1 << 22
 DEFAULT = "ffhq-1024"
+OPTIONAL = ("directions", "lpips-vgg", "lpips-squeeze")  # not missed where they are not there
 
 
 def digest(path: Path) -> str:
@@ -59,7 +60,7 @@ def show(as_json: bool) -> int:
         where = "in the package" if row["built_in"] else ", ".join(row["networks"])
         print(f"{row['name']:<16}{row['bytes'] / 1e6:>9.1f} MB  {(row['sha256'] or '?')[:16]}  {where}")
         for network in NETWORKS if not row["built_in"] else ():
-            if network not in row["networks"] and network != "directions":
+            if network not in row["networks"] and network not in OPTIONAL:
                 print(f"{'':<16}not there: {missing(network)}")
     return 0
 

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .arcface import ArcFace
 from .bisenet import BiSeNet
 from .directions import DirectionMatrix
 from .e4e import E4E
+from .perceptual import BACKBONES, Backbone
 from .styleflow import StyleFlow
 from .unpickle import MAX_FILE, Module, Stored, read_checkpoint
 
@@ -77,6 +79,10 @@ NETWORKS = {
         "moves pose and expression by one matrix", "a checkpoint with A_matrix",
         "github.com/StelaBou/stylegan_directions_face_reenactment", "none stated", False, DirectionMatrix,
     ),
+    **{f"lpips-{net}": Network(
+        f"sees differences as people do (LPIPS, {net})", files[0], "pytorch.org (torchvision's models)",
+        "BSD 3-Clause; trained on ImageNet, for non-commercial research", False, partial(Backbone, net),
+    ) for net, (_, files) in BACKBONES.items()},
 }  # fmt: skip
 
 
@@ -200,6 +206,9 @@ def _recognise(content: Any) -> Iterator[tuple[str, str, Tensors, GeneratorConfi
         ("arcface", "output_layer.3.weight"),
         ("bisenet", "cp.resnet.conv1.weight"),
         ("styleflow", "chain.1.sqrt_end_time"),
+        ("lpips-alex", "features.10.bias"),
+        ("lpips-vgg", "features.28.bias"),
+        ("lpips-squeeze", "features.12.squeeze.bias"),
     ):
         if key in flat_state:
             yield network, "state dict", _fitting(network, flat_state), None, None

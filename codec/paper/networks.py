@@ -22,6 +22,7 @@ from .arcface import ArcFace
 from .bisenet import BiSeNet
 from .e4e import E4E
 from .imports import FORMAT, NETWORKS, missing
+from .perceptual import Perceptual
 from .styleflow import StyleFlow
 
 N = TypeVar("N", bound=nn.Module)
@@ -130,6 +131,13 @@ class Networks:
     @cached_property
     def bisenet(self) -> BiSeNet:
         return self._file("bisenet").fill("bisenet", BiSeNet())
+
+    def perceptual(self, net: str = "alex") -> Perceptual:
+        """LPIPS on an imported backbone, or on the one in torch's cache."""
+        for file in self.files:
+            if f"lpips-{net}" in file.networks:
+                return Perceptual(net, file.tensors(f"lpips-{net}"))
+        return Perceptual.load(net)
 
     @cached_property
     def styleflow(self) -> StyleFlow:
