@@ -76,9 +76,9 @@ class FrameDecoder:
         self.reader, self.options = reader, options
         h = self.header = reader.header
         self.model = model or load_for(h.model_sha256.hex(), options.model)
-        if self.model.latents.directions.shape[0] != h.params:
+        if self.model.latents.params != h.params:
             raise FevError(
-                f"the file has {h.params} motion parameters, the model {self.model.latents.directions.shape[0]}"
+                f"the file has {h.params} motion parameters, the model {self.model.latents.params}"
             )
         self.renderer = Renderer(
             self.model, reader.identity, reader.delta or [], reader.modes, reader.pivot,

@@ -258,7 +258,7 @@ class _Encoder:
             width=width, height=height,
             time_base=(info.time_base.numerator, info.time_base.denominator),
             fps=(info.fps.numerator, info.fps.denominator),
-            model_sha256=bytes.fromhex(model.sha256), params=model.latents.directions.shape[0],
+            model_sha256=bytes.fromhex(model.sha256), params=model.latents.params,
             motion_qp=motion_code(self.options.quality), identity_qp=IDENTITY_CODE,
             crop=crop, placement=not crop, segment_frames=self._segment_frames(),
         )  # fmt: skip

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .stylegan2 import Generator
+
 PARAMS = 35
 FEATURES = 512
 
@@ -76,6 +78,25 @@ class LatentSpace(nn.Module):
         self.mean = nn.Parameter(torch.randn(num_ws, w_dim) * 0.3)
         self.basis = nn.Parameter(torch.randn(rank, num_ws, w_dim) * (0.5 / rank**0.5))
         self.directions = nn.Parameter(torch.randn(params, motion_ws, w_dim) * (0.3 / params**0.5))
+
+    @property
+    def params(self) -> int:
+        return self.directions.shape[0]
+
+    @property
+    def rank(self) -> int:
+        return self.basis.shape[0]
+
+    def base(self, identity: Tensor) -> Tensor:
+        """Coefficients (rank,) -> W+ of the face at rest, (num_ws, w_dim)."""
+        return self.mean + torch.einsum("r,rkw->kw", identity, self.basis)
+
+    def styles(self, generator: Generator, base: Tensor, motion: Tensor) -> list[Tensor]:
+        """Styles of a face (num_ws, w_dim) at parameters (N, params); those that none moves have batch 1."""
+        shift = torch.einsum("np,pkw->nkw", motion, self.directions)
+        moving = shift.shape[1]
+        ws = torch.cat([base[None, :moving] + shift, base[None, moving:].expand(len(motion), -1, -1)], 1)
+        return generator.styles(ws, moving)
 
     def forward(self, identity: Tensor, motion: Tensor) -> Tensor:
         """identity: (N or 1, rank).  motion: (N, 35).  Returns (N, num_ws, w_dim)."""

@@ -100,7 +100,7 @@ def pack(modules: dict[str, nn.Module], identity_scale: Tensor, config: dict) ->
     }  # fmt: skip
     full = {
         **config, "format": FORMAT, "generator": shape,
-        "rank": latents.basis.shape[0], "motion_ws": latents.directions.shape[1],
+        "rank": latents.rank, "motion_ws": latents.directions.shape[1],
     }  # fmt: skip
     return pack_tensors(tensors, {"config": json.dumps(full, sort_keys=True)})
 
@@ -175,7 +175,7 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
     parts: dict[str, nn.Module] = {
         "generator": generator, "latents": latents, "inverter": inverter, "aligner": aligner,
     }  # fmt: skip
-    shared = build_shared(config, latents.directions.shape[0])
+    shared = build_shared(config, latents.params)
     if shared is not None:
         parts["shared"] = shared
     for prefix, module in parts.items():
@@ -189,7 +189,7 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
             raise ModelMismatchError(f"model file does not fit its configuration ({prefix})") from error
         module.eval().requires_grad_(False)
     scale = tensors.get("identity_scale")
-    if scale is None or scale.shape != (latents.basis.shape[0],):
+    if scale is None or scale.shape != (latents.rank,):
         raise ModelMismatchError("model file lacks identity_scale")
     try:
         tuning = {str(k): float(v) for k, v in config.get("tuning_scale", {}).items()}

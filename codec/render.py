@@ -49,7 +49,7 @@ class Renderer:
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ):
-        rank = model.latents.basis.shape[0]
+        rank, params = model.latents.rank, model.latents.params
         if len(identity) > rank:
             raise DamagedError(f"{len(identity)} identity coefficients, the model has {rank}")
         self.device = device or torch.device("cpu")
@@ -61,11 +61,9 @@ class Renderer:
         self.generator = generator.to(self.device, memory_format=torch.channels_last)
         values = torch.zeros(rank)
         values[: len(identity)] = torch.from_numpy(np.asarray(identity, np.float32)) * step_size(identity_code)
-        latent = torch.einsum("r,rkw->kw", values * model.identity_scale, latents.basis)
-        self.base = (latents.mean + latent).to(self.device)
-        self.directions = latents.directions.to(self.device)
+        self.base = latents.base(values * model.identity_scale).to(self.device)
+        self.latents = latents if self.device.type == "cpu" else copy.deepcopy(latents).to(self.device)
         self.size = model.size
-        params = latents.directions.shape[0]
         self.modes = None if modes is None else ClipModes(modes, params, self.device)
         self._driven = self.modes is None or self.modes.mix.shape[1] > 1
         self._pivot: Tensor | None = None
@@ -125,7 +123,5 @@ class Renderer:
         return motion if self.modes is None else self.modes.drive(motion)
 
     def _generate(self, motion: Tensor, size: int | None) -> Tensor:
-        shift = torch.einsum("np,pkw->nkw", self._drive(motion), self.directions)
-        moving = shift.shape[1]
-        ws = torch.cat([self.base[None, :moving] + shift, self.base[None, moving:].expand(len(motion), -1, -1)], 1)
-        return self.generator(ws, moving=moving, size=size, dtype=self.dtype)
+        styles = self.latents.styles(self.generator, self.base, self._drive(motion))
+        return self.generator.synthesis(styles, size=size, dtype=self.dtype)

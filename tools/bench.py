@@ -55,7 +55,7 @@ from fev.codec.render import Renderer
 model = load_model()
 batch, frames, dtype = int(sys.argv[1]), int(sys.argv[2]), getattr(torch, sys.argv[3])
 renderer = Renderer(model, np.zeros(1, np.int32), [], identity_code=36, motion_code=36, dtype=dtype)
-motion = np.random.default_rng(0).integers(-2, 3, (frames, model.latents.directions.shape[0]))
+motion = np.random.default_rng(0).integers(-2, 3, (frames, model.latents.params))
 renderer.draw(motion[:batch])
 start = time.perf_counter()
 for i in range(0, frames, batch):

@@ -166,7 +166,7 @@ def main() -> None:
     ends = np.cumsum([c["count"] for c in kept])
     clips = [np.arange(end - c["count"], end) for c, end in zip(kept, ends, strict=True)]
     pictures, features = look(model, np.load(args.data / "frames.npy", mmap_mode="r")[rows])
-    training = train(pictures, features, clips, args.steps, model.latents.directions.shape[0])
+    training = train(pictures, features, clips, args.steps, model.latents.params)
     data = put_into(data, normalised(training, pictures))
     load_bytes(data)
     args.out.mkdir(parents=True, exist_ok=True)
