@@ -77,9 +77,7 @@ class FrameDecoder:
         h = self.header = reader.header
         self.model = model or load_for(h.model_sha256.hex(), options.model)
         if self.model.latents.params != h.params:
-            raise FevError(
-                f"the file has {h.params} motion parameters, the model {self.model.latents.params}"
-            )
+            raise FevError(f"the file has {h.params} motion parameters, the model {self.model.latents.params}")
         self.renderer = Renderer(
             self.model, reader.identity, reader.delta or [], reader.modes, reader.pivot,
             identity_code=h.identity_qp, motion_code=h.motion_qp, device=pick_device(options.device),

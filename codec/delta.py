@@ -21,6 +21,7 @@ from torch import Tensor
 from ..format.delta import DeltaTensor
 from ..format.errors import DamagedError
 from .inverter import LatentSpace
+from .paper.stylespace import StyleSpace
 from .stylegan2 import Generator
 
 if TYPE_CHECKING:  # a model holds modes, whose steps are those of this module
@@ -60,7 +61,7 @@ class Tunable:
         return (self.shape[0], 1), (1, int(np.prod(self.shape[1:])))
 
 
-def tunables(generator: Generator, latents: LatentSpace) -> list[Tunable]:
+def tunables(generator: Generator, latents: LatentSpace | StyleSpace) -> list[Tunable]:
     """All tunable tensors in key order, which the architecture fixes."""
     out: list[Tunable] = []
 
@@ -74,7 +75,8 @@ def tunables(generator: Generator, latents: LatentSpace) -> list[Tunable]:
         add(f"layers.{i}.affine.bias", layer.affine.bias.shape)
         if layer.has_noise:
             add(f"layers.{i}.noise", layer.noise.shape)
-    add("directions", latents.directions.shape)
+    if isinstance(latents, LatentSpace):
+        add("directions", latents.directions.shape)
     return out
 
 
@@ -115,13 +117,15 @@ def read_parts(model: Model, tensors: Sequence[DeltaTensor]) -> dict[int, dict[i
     return out
 
 
-def apply_delta(model: Model, tensors: Sequence[DeltaTensor]) -> tuple[Generator, LatentSpace]:
+def apply_delta(model: Model, tensors: Sequence[DeltaTensor]) -> tuple[Generator, LatentSpace | StyleSpace]:
     """The generator and latent space of a clip; the model itself is left as it is."""
     if not tensors:
         return model.generator, model.latents
     generator, latents = copy.deepcopy(model.generator), copy.deepcopy(model.latents)
     known = tunables(generator, latents)
-    state = {**generator.state_dict(), "directions": latents.directions.data}
+    state = dict(generator.state_dict())
+    if isinstance(latents, LatentSpace):
+        state["directions"] = latents.directions.data
     for key, parts in read_parts(model, tensors).items():
         tunable = known[key]
         state[tunable.name].add_(expand(tunable, parts, model.tuning_scale.get(tunable.name, 1.0)))

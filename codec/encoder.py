@@ -103,7 +103,7 @@ class _Encoder:
         audio = open_audio(file, info, bitrate=self.options.audio_bitrate) if self.options.audio else None
         if audio is not None:
             self.stack.enter_context(audio)
-        survey = Survey(video, self.model.aligner, self.model.size, self.options.face)
+        survey = Survey(video, self.model.aligner or load_model().aligner, self.model.size, self.options.face)
         self.sound = Sound(audio)
         self.info, self.name = info, name_of(src)
         if self.options.preset == FAST:

@@ -23,6 +23,9 @@ from ..format.errors import ModelMismatchError, UsageError
 from . import library
 from .aligner import Aligner
 from .inverter import Inverter, LatentSpace
+from .paper.styleflow import WIDTH as STYLEFLOW_WIDTH
+from .paper.styleflow import StyleFlow
+from .paper.stylespace import FlowPose, StyleSpace
 from .shared import SharedModes
 from .stylegan2 import Generator, GeneratorConfig
 
@@ -30,6 +33,8 @@ DEFAULT = "base-256"
 FORMAT = "fev-model/1"
 MAX_FILE = 512 << 20
 MAX_CONFIG = 1 << 20
+STYLESPACE = "stylespace"  # the basis of imported networks
+MAX_CHANNELS = 200
 MAX_PLANE = 256  # side of a shared mode
 UNUSABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError)  # what JSON of a stranger can raise
 
@@ -38,6 +43,8 @@ UNUSABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError)  # w
 class Model:
     """Everything both ends hold before a file is sent.
 
+    latents: the basis, how identity and parameters become styles.
+    inverter, aligner: None in a model of imported networks, which has its own ways (`fev.codec.paper`).
     identity_scale: (rank,) standard deviation of the identity's coefficients over the training set.
     tuning_scale: name of a tunable tensor -> size of a change that moves the picture by one unit.
     shared: how the pivot of any clip moves; without it the generator moves the pivot.
@@ -47,9 +54,9 @@ class Model:
     sha256: str
     config: dict
     generator: Generator
-    latents: LatentSpace
-    inverter: Inverter
-    aligner: Aligner
+    latents: LatentSpace | StyleSpace
+    inverter: Inverter | None
+    aligner: Aligner | None
     identity_scale: Tensor
     tuning_scale: dict[str, float] = field(default_factory=dict)
     shared: SharedModes | None = None
@@ -134,31 +141,55 @@ def build_shared(config: dict, params: int) -> SharedModes | None:
     return SharedModes(params, texture, grid)
 
 
-def build(config: dict) -> tuple[Generator, LatentSpace, Inverter, Aligner]:
-    """Empty networks of a configuration; every number is bounded before anything is allocated."""
+def build_generator(config: dict) -> Generator:
+    """An empty generator of a configuration; every number is bounded before anything is allocated."""
     try:
         g = config["generator"]
-        resolution, w_dim, rank, motion_ws = (
-            int(g["resolution"]),
-            int(g["w_dim"]),
-            int(config["rank"]),
-            int(config["motion_ws"]),
-        )
-        channels = tuple(int(c) for c in g["channels"])
+        clamp = g.get("conv_clamp")
         shape = GeneratorConfig(
-            resolution, channels, w_dim, int(g["z_dim"]), int(g["mapping_layers"]), int(g["noise_size"])
+            int(g["resolution"]),
+            tuple(int(c) for c in g["channels"]),
+            int(g["w_dim"]),
+            int(g["z_dim"]),
+            int(g["mapping_layers"]),
+            int(g["noise_size"]),
+            None if clamp is None else float(clamp),
         )
     except UNUSABLE as error:
         raise ModelMismatchError(f"model configuration is not usable: {error}") from error
-    bounds = ((w_dim, 1024), (shape.z_dim, 1024), (shape.mapping_layers, 16), (rank, 4096), (max(channels), 1024))
-    if any(not 0 <= value <= limit for value, limit in bounds) or not 0 < motion_ws <= shape.num_ws:
+    bounds = ((shape.w_dim, 1024), (shape.z_dim, 1024), (shape.mapping_layers, 16), (max(shape.channels), 1024))
+    if any(not 0 <= value <= limit for value, limit in bounds):
         raise ModelMismatchError("model configuration is out of range")
-    return (
-        Generator(shape),
-        LatentSpace(shape.num_ws, w_dim, rank, motion_ws),
-        Inverter(rank),
-        Aligner(),
-    )
+    return Generator(shape)
+
+
+def build(config: dict) -> tuple[Generator, LatentSpace, Inverter, Aligner]:
+    """Empty networks of a configuration of the basis `directions`."""
+    generator = build_generator(config)
+    shape = generator.config
+    try:
+        rank, motion_ws = int(config["rank"]), int(config["motion_ws"])
+    except UNUSABLE as error:
+        raise ModelMismatchError(f"model configuration is not usable: {error}") from error
+    if not 0 <= rank <= 4096 or not 0 < motion_ws <= shape.num_ws:
+        raise ModelMismatchError("model configuration is out of range")
+    return generator, LatentSpace(shape.num_ws, shape.w_dim, rank, motion_ws), Inverter(rank), Aligner()
+
+
+def build_stylespace(config: dict) -> tuple[Generator, StyleSpace]:
+    """Empty networks of a configuration of the basis `stylespace`."""
+    generator = build_generator(config)
+    try:
+        channels = [(int(layer), int(channel)) for layer, channel in config["channels"]]
+        networks = [str(n) for n in config["networks"]]
+        if not 1 <= len(channels) <= MAX_CHANNELS:
+            raise ValueError("no channels of StyleSpace are known for this generator")
+        if "styleflow" in networks and generator.config.w_dim != STYLEFLOW_WIDTH:
+            raise ValueError(f"StyleFlow is for a W of {STYLEFLOW_WIDTH}, the generator's has {generator.config.w_dim}")
+        pose = FlowPose(StyleFlow()) if "styleflow" in networks else None
+        return generator, StyleSpace(generator.config, channels, pose)
+    except UNUSABLE as error:
+        raise ModelMismatchError(f"model configuration is not usable: {error}") from error
 
 
 def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
@@ -167,17 +198,37 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
     if expected_sha256 is not None and digest != expected_sha256:
         raise ModelMismatchError(f"model file has sha256 {digest[:16]}..., expected {expected_sha256[:16]}...")
     config = read_config(data)
-    generator, latents, inverter, aligner = build(config)
     try:
         tensors = dequantise(parse_tensors(data))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ModelMismatchError(f"model file is damaged: {error}") from error
-    parts: dict[str, nn.Module] = {
-        "generator": generator, "latents": latents, "inverter": inverter, "aligner": aligner,
-    }  # fmt: skip
+    name = str(config.get("name", "?"))[:64]
+    if config.get("basis") == STYLESPACE:
+        generator, space = build_stylespace(config)
+        parts: dict[str, nn.Module] = {"generator": generator}
+        if isinstance(space.pose, FlowPose):
+            parts["styleflow"] = space.pose.flow
+        _fill(parts, tensors)
+        space.w_avg.copy_(generator.w_avg)
+        return Model(name, digest, config, generator, space.eval(), None, None, torch.ones(space.rank))
+    generator, latents, inverter, aligner = build(config)
+    parts = {"generator": generator, "latents": latents, "inverter": inverter, "aligner": aligner}
     shared = build_shared(config, latents.params)
     if shared is not None:
         parts["shared"] = shared
+    _fill(parts, tensors)
+    scale = tensors.get("identity_scale")
+    if scale is None or scale.shape != (latents.rank,):
+        raise ModelMismatchError("model file lacks identity_scale")
+    try:
+        tuning = {str(k): float(v) for k, v in config.get("tuning_scale", {}).items()}
+    except UNUSABLE as error:
+        raise ModelMismatchError(f"model configuration is not usable: {error}") from error
+    return Model(name, digest, config, generator, latents, inverter, aligner, scale, tuning, shared)
+
+
+def _fill(parts: dict[str, nn.Module], tensors: dict[str, Tensor]) -> None:
+    """Weights by their prefixes into the networks, which are for use only from then on."""
     for prefix, module in parts.items():
         own = {k[len(prefix) + 1 :]: v for k, v in tensors.items() if k.startswith(prefix + ".")}
         for key, value in module.state_dict().items():
@@ -188,15 +239,6 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
         except RuntimeError as error:
             raise ModelMismatchError(f"model file does not fit its configuration ({prefix})") from error
         module.eval().requires_grad_(False)
-    scale = tensors.get("identity_scale")
-    if scale is None or scale.shape != (latents.rank,):
-        raise ModelMismatchError("model file lacks identity_scale")
-    try:
-        tuning = {str(k): float(v) for k, v in config.get("tuning_scale", {}).items()}
-    except UNUSABLE as error:
-        raise ModelMismatchError(f"model configuration is not usable: {error}") from error
-    name = str(config.get("name", "?"))[:64]
-    return Model(name, digest, config, generator, latents, inverter, aligner, scale, tuning, shared)
 
 
 def load_model(name_or_path: str | os.PathLike[str] = DEFAULT) -> Model:

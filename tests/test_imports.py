@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 from fev.codec import library
+from fev.codec.model import build_generator, load_model
 from fev.codec.paper.imports import read_official
-from fev.codec.paper.networks import NetworkFile, Networks, generator_config
+from fev.codec.paper.networks import NetworkFile, Networks
+from fev.codec.paper.stylespace import CONFIG_F, StyleSpace, is_config_f
+from fev.codec.stylegan2 import GeneratorConfig
 from fev.format.errors import FevError, ModelMismatchError, UsageError
 from fev.tools import models
 from golden import synth
@@ -102,6 +105,71 @@ def test_the_model_does_not_depend_on_the_file_it_came_from(tmp_path, own_folder
     before = (own_folder / "a.safetensors").read_bytes()
     models.work(["import", again, "--name", "a", "--force"])
     assert (own_folder / "a.safetensors").read_bytes() == before
+
+
+def basis_file(tmp_path: Path, channels) -> str:
+    return file(tmp_path, "basis.json", json.dumps({"channels": channels}).encode())
+
+
+def test_an_imported_model_is_loaded_and_moves_the_channels_of_its_basis(tmp_path):
+    arrays, manifest = np.load(GOLDEN / "ros_tiny64.npz"), synth.load_manifest(str(GOLDEN / "ros_tiny64.json"))
+    offsets = manifest["offsets"]["image_offset"]
+    basis = basis_file(tmp_path, [row[:2] for row in offsets])
+    models.work(["import", str(ROSINALITY), "--name", "tiny", "--basis", basis])
+    model = load_model("tiny")
+    assert model.latents.params == len(offsets) + 3 and model.latents.rank == 10 * 64 and model.size == 64
+    ws = torch.from_numpy(arrays["w_plus"])
+    motion = torch.tensor([[row[2] for row in offsets] + [0.0, 0.0, 0.0], [0.0] * (len(offsets) + 3)])
+    for row, w in enumerate(ws):
+        again = model.latents.base(model.latents.coefficients(w))
+        torch.testing.assert_close(again, w, rtol=0, atol=1e-6)
+        with torch.no_grad():
+            drawn = model.generator.synthesis(model.latents.styles(model.generator, again, motion))
+        for picture, name in zip(drawn, ("image_offset", "image"), strict=True):
+            atol = 2 * manifest["outputs"][name]["atol"]  # activations modulated, and W+ rounded once more
+            np.testing.assert_allclose(picture, arrays[name][row], rtol=0, atol=atol)
+    models.work(["import", file(tmp_path, "f.pth", saved(network_state("bisenet"))), "--name", "tiny"])
+    assert load_model("tiny").latents.channels == model.latents.channels, "the basis stays when networks are added"
+
+
+def test_pose_comes_from_styleflow_and_moves_the_first_vectors_only(tmp_path):
+    checkpoint = saved({"g_ema": network_state("ros_32"), "latent_avg": torch.zeros(512)})
+    files = [file(tmp_path, "g.pt", checkpoint), file(tmp_path, "s.pt", saved(network_state("styleflow")))]
+    models.work(["import", *files, "--name", "small", "--basis", basis_file(tmp_path, [[9, 409]])])
+    space, generator = load_model("small").latents, load_model("small").generator
+    arrays = np.load(GOLDEN / "ros_32.npz")
+    w = torch.from_numpy(arrays["w_plus"])[0]
+    motion = torch.tensor([[0.0, 0, 0, 0], [0, 10, 0, 0], [0, 0, -5, 0], [3, 10, -5, 7]])
+    with torch.no_grad():
+        styles = space.styles(generator, w, motion)
+        ws = Networks("small").styleflow.turned(w[None], torch.zeros(1, 17), motion[:, 1:3])
+        assert torch.equal(ws[:, 4:], w[None, 4:].expand(4, -1, -1))
+        torch.testing.assert_close(ws[0], w, rtol=0, atol=1e-4)  # there and back through the flow
+        expected = [v.clone() for v in generator.styles(ws)]
+    expected[9][:, 409] += motion[:, 0]
+    for found, right in zip(styles, expected, strict=True):
+        torch.testing.assert_close(found.expand_as(right), right, rtol=0, atol=1e-4)
+    models.work(["import", str(ROSINALITY), files[1], "--name", "narrow", "--basis", basis_file(tmp_path, [[0, 0]])])
+    with pytest.raises(ModelMismatchError, match="512"):
+        load_model("narrow")
+
+
+def test_the_paper_s_channels_are_those_of_config_f():
+    channels = [c for group in CONFIG_F.values() for c in group]
+    assert len(channels) == len(set(channels)) == 32
+    assert {layer for layer, _ in channels} == {5, 6, 8, 9, 11, 12, 14, 15, 17}
+    config = GeneratorConfig(1024, (512,) * 5 + (256, 128, 64, 32))
+    assert is_config_f(config) and StyleSpace(config, channels).params == 35
+    assert not is_config_f(GeneratorConfig(1024, (512,) * 4 + (256, 128, 64, 32, 16)))
+
+
+@pytest.mark.parametrize(
+    "channels", [[[0, 16]], [[14, 0]], [[-1, 0]], [[0]], "x", [[0, 0]] * 300, [], [["a", 1]]], ids=str
+)
+def test_a_basis_that_the_generator_does_not_have_is_refused(tmp_path, channels):
+    with pytest.raises(FevError):
+        models.work(["import", str(ROSINALITY), "--name", "tiny", "--basis", basis_file(tmp_path, channels)])
+        load_model("tiny")
 
 
 def test_networks_are_added_one_after_another(tmp_path, own_folder):
@@ -196,7 +264,7 @@ def test_sizes_in_a_model_file_are_bounded(change):
     models.work(["import", str(ROSINALITY), "--name", "tiny"])
     config = NetworkFile(library.find("tiny")[0]).config
     with pytest.raises(ModelMismatchError):
-        generator_config(config | {"generator": config["generator"] | change})
+        build_generator(config | {"generator": config["generator"] | change})
 
 
 def test_a_file_that_is_none_of_networks(own_folder):

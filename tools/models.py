@@ -65,10 +65,11 @@ def show(as_json: bool) -> int:
     return 0
 
 
-def bring(files: list[str], name: str, force: bool, as_json: bool) -> int:
+def bring(files: list[str], name: str, force: bool, as_json: bool, basis: str | None = None) -> int:
     """Official files into the user's folder, beside what was imported under the name before."""
+    from ..codec.model import build_generator
     from ..codec.paper.imports import NETWORKS, Found, pack_networks, read_official
-    from ..codec.paper.networks import NetworkFile, files_of, generator_config
+    from ..codec.paper.networks import NetworkFile, files_of
 
     library.check_name(name)
     if name in library.built_in():
@@ -87,18 +88,22 @@ def bring(files: list[str], name: str, force: bool, as_json: bool) -> int:
             if network in found and not force:
                 raise FevError(f"{name} has {network} already; --force replaces it")
             if network not in found:
-                config = generator_config(held.config) if network == "generator" else None
+                config = build_generator(held.config).config if network == "generator" else None
                 extra = held.config.get("extra", {}).get(network)
                 found[network] = Found(network, "", "", 0, held.tensors(network), config, extra)
     if "generator" not in found:
         raise FevError("no generator is among the files, and none was imported before")
+    channels = read_basis(basis) if basis else None
+    if channels is None:
+        for path in files_of(name)[:1]:
+            channels = NetworkFile(path).config.get("channels") or None
     folder = library.folder()
     folder.mkdir(parents=True, exist_ok=True)
     stem = str(folder / name)
     sha256 = ""
     for both, ending in ((True, ""), (False, library.ENCODER)):
         if any(NETWORKS[n].both == both for n in found):
-            data = pack_networks(found, name, both)
+            data = pack_networks(found, name, both, channels)
             with output_file(f"{stem}{ending}{library.ENDING}", True) as out:
                 out.write(data)
             if both:
@@ -117,6 +122,17 @@ def bring(files: list[str], name: str, force: bool, as_json: bool) -> int:
         print(f"{network}: {NETWORKS[network].purpose}; licence: {NETWORKS[network].licence}")
     print(f"{name} {sha256}")
     return 0
+
+
+def read_basis(path: str) -> list[tuple[int, int]]:
+    """Style layer and channel of each facial parameter, out of the JSON that `fev.tools.discover` writes."""
+    try:
+        rows = json.loads(Path(path).read_text())["channels"]
+        return [(int(layer), int(channel)) for layer, channel in rows]
+    except OSError as error:
+        raise FevError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FevError(f"{path}: is no basis: {error}") from error
 
 
 def _sources(name: str) -> dict[str, Any]:
@@ -157,6 +173,7 @@ def work(arguments: list[str] | None = None) -> int:
     bringing = commands.add_parser("import", help="make a model of official files; nothing in them is executed")
     bringing.add_argument("files", nargs="+", metavar="FILE", help=".pt, .pth or .pkl as published")
     bringing.add_argument("--name", default=DEFAULT, help=f"what to call the model (default: {DEFAULT})")
+    bringing.add_argument("--basis", metavar="FILE", help="JSON with the channels of another generator than config-f")
     bringing.add_argument("--force", "-f", action="store_true", help="replace networks imported before")
     checking = commands.add_parser("verify", help="compare files with their digests; exit 1 where one differs")
     checking.add_argument("names", nargs="*", metavar="NAME", help="models (default: all)")
@@ -168,7 +185,7 @@ def work(arguments: list[str] | None = None) -> int:
     if chosen.command == "list":
         return show(chosen.json)
     if chosen.command == "import":
-        return bring(chosen.files, chosen.name, chosen.force, chosen.json)
+        return bring(chosen.files, chosen.name, chosen.force, chosen.json, chosen.basis)
     if chosen.command == "verify":
         return verify(chosen.names, chosen.json)
     print(library.find(chosen.name)[0] if chosen.name else library.folder())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from .directions import DirectionMatrix
 from .e4e import E4E
 from .perceptual import BACKBONES, Backbone
 from .styleflow import StyleFlow
+from .stylespace import CONFIG_F, is_config_f
 from .unpickle import MAX_FILE, Module, Stored, read_checkpoint
 
 FORMAT = "fev-model/1"
@@ -247,8 +248,14 @@ def shape_of(config: GeneratorConfig) -> dict[str, Any]:
     return out
 
 
-def pack_networks(found: Mapping[str, Found], name: str, both: bool) -> bytes:
-    """A safetensors file of those networks that both ends need, or of those that only encoders do."""
+def pack_networks(
+    found: Mapping[str, Found], name: str, both: bool, channels: Sequence[tuple[int, int]] | None = None
+) -> bytes:
+    """A safetensors file of those networks that both ends need, or of those that only encoders do.
+
+    channels: the basis, a style layer and channel for each facial parameter; by default the paper's, where the
+    generator has the sizes that those were found for.
+    """
     chosen = {n: f for n, f in sorted(found.items()) if NETWORKS[n].both == both}
     tensors = {f"{n}.{key}": value.contiguous() for n, f in chosen.items() for key, value in f.tensors.items()}
     config: dict[str, Any] = {
@@ -262,4 +269,7 @@ def pack_networks(found: Mapping[str, Found], name: str, both: bool) -> bytes:
     generator = chosen.get("generator")
     if generator is not None and generator.generator is not None:
         config["generator"] = shape_of(generator.generator)
+        if channels is None and is_config_f(generator.generator):
+            channels = [c for group in CONFIG_F.values() for c in group]
+        config["channels"] = [list(c) for c in channels or ()]
     return pack_tensors(tensors, {"config": json.dumps(config, sort_keys=True)})

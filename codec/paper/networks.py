@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ...format.errors import FevError, ModelMismatchError
 from .. import library
-from ..model import UNUSABLE
-from ..stylegan2 import Generator, GeneratorConfig
+from ..model import build_generator
+from ..stylegan2 import Generator
 from .arcface import ArcFace
 from .bisenet import BiSeNet
 from .e4e import E4E
@@ -26,29 +26,6 @@ from .perceptual import Perceptual
 from .styleflow import StyleFlow
 
 N = TypeVar("N", bound=nn.Module)
-MAX_WIDTH = 1024
-
-
-def generator_config(config: dict[str, Any]) -> GeneratorConfig:
-    """The sizes in a model's configuration, bounded before anything is allocated.  Raises ModelMismatchError."""
-    try:
-        g = config["generator"]
-        clamp = g.get("conv_clamp")
-        shape = GeneratorConfig(
-            int(g["resolution"]),
-            tuple(int(c) for c in g["channels"]),
-            int(g["w_dim"]),
-            int(g["z_dim"]),
-            int(g["mapping_layers"]),
-            int(g.get("noise_size", 0)),
-            None if clamp is None else float(clamp),
-        )
-    except UNUSABLE as error:
-        raise ModelMismatchError(f"model configuration is not usable: {error}") from error
-    bounds = ((shape.w_dim, MAX_WIDTH), (shape.z_dim, MAX_WIDTH), (shape.mapping_layers, 16))
-    if any(not 0 <= value <= limit for value, limit in (*bounds, (max(shape.channels), MAX_WIDTH))):
-        raise ModelMismatchError("model configuration is out of range")
-    return shape
 
 
 class NetworkFile:
@@ -114,7 +91,7 @@ class Networks:
     @cached_property
     def generator(self) -> Generator:
         file = self._file("generator")
-        return file.fill("generator", Generator(generator_config(file.config)))
+        return file.fill("generator", build_generator(file.config))
 
     @cached_property
     def e4e(self) -> E4E:
