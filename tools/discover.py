@@ -1,0 +1,168 @@
+"""Find the channels of a generator that move a face's attributes, as the paper does: by index sensitivity.
+
+    python -m fev.tools.discover [--model NAME|FILE] [--out basis.json] [--sheet sheet.png] [--faces 4] [--size 128]
+
+Masks come from face parsing where `fev-models import` has it for the model, else from the geometry of the alignment.
+A channel belongs to the attribute on whose mask it has the highest score: response per standard deviation, times the
+square of the share of its whole change that falls inside.  The strongest channels of each attribute make the basis, as
+many as the supplement's Tab. 1 has.  The JSON goes to `fev-models import --basis`; the sheet shows every channel moved
+alone, minus and plus, as the supplement's Fig. 8 does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..codec.model import Model, load_model, to_numpy
+from ..codec.paper.attributes import COUNTS, changes, geometric_masks, parsed_masks
+from .common import progress, run
+
+SPREAD = 64  # faces from which the standard deviation of a channel is taken
+REACH = 3.0  # standard deviations that the sheet moves a channel by
+DETAIL = 256  # style layers of finer pictures move no attribute
+
+
+def faces(model: Model, count: int) -> Tensor:
+    """W+ (count, num_ws, w_dim) of faces that the model makes up."""
+    random = torch.Generator().manual_seed(7)
+    generator = model.generator
+    with torch.no_grad():
+        if generator.mapping is not None:
+            w = generator.mapping(torch.randn(count, generator.config.z_dim, generator=random))
+            return (generator.w_avg + 0.7 * (w - generator.w_avg))[:, None].expand(-1, generator.config.num_ws, -1)
+        identity = torch.randn(count, model.latents.rank, generator=random) * model.identity_scale * 0.7
+        return torch.stack([model.latents.base(row) for row in identity])
+
+
+def masks_of(model: Model, pictures: Tensor) -> dict[str, Tensor]:
+    from ..codec.paper.networks import Networks, files_of
+
+    if files_of(model.name) and "bisenet" in Networks(model.name).names:
+        return parsed_masks(Networks(model.name).bisenet, pictures)
+    return {k: v.expand(len(pictures), -1, -1, -1) for k, v in geometric_masks(pictures.shape[-1]).items()}
+
+
+def measure(model: Model, count: int, size: int) -> dict[str, Any]:
+    """Response, locality and score of every channel for every attribute.
+
+    Returns `channels` (N, 2), `deviation` (N,), `gamma` and `score` (N, attributes).
+    """
+    generator = model.generator
+    ws = faces(model, SPREAD)
+    with torch.no_grad():
+        deviation = [s.std(0) for s in generator.styles(ws)]
+        shown = [generator.styles(w[None]) for w in ws[:count]]
+        masks = masks_of(model, torch.cat([generator.synthesis(s, size=size) for s in shown]))
+    layers = [i for i, spec in enumerate(generator.table) if spec.kind != "rgb" and spec.size <= min(DETAIL, size)]
+    total = sum(len(deviation[i]) for i in layers)
+    rows = {(i, c): np.zeros((2, len(COUNTS))) for i in layers for c in range(len(deviation[i]))}
+    with progress(total * count, "channels", "channel") as bar:
+        for face, styles in enumerate(shown):
+            for layer in layers:
+                for channels, change in changes(generator, styles, layer, deviation[layer], size):
+                    whole = change.sum((1, 2, 3)).clamp_min(1e-9)
+                    for k, name in enumerate(COUNTS):
+                        mask = masks[name][face]
+                        inside = (change * mask).sum((1, 2, 3))
+                        for channel, i, w in zip(channels.tolist(), inside.tolist(), whole.tolist(), strict=True):
+                            rows[layer, channel][:, k] += (i / max(1.0, float(mask.sum())) / 2, i / w)
+                    bar.update(len(channels))
+    table = np.array(list(rows.values())) / count
+    spread = np.array([float(deviation[i][c]) for i, c in rows])
+    response, share = table[:, 0], table[:, 1]
+    return {
+        "channels": np.array(list(rows)), "deviation": spread, "share": share,
+        "gamma": response / np.maximum(spread, 1e-9)[:, None], "score": response * share**2,
+    }  # fmt: skip
+
+
+def choose(found: dict[str, Any]) -> dict[str, list[int]]:
+    """Rows of the chosen channels for each attribute, the strongest first; no channel twice."""
+    score = found["score"]
+    relative = score / np.maximum(score.max(0), 1e-12)  # attributes are not equally bright
+    best, names = relative.argmax(1), list(COUNTS)
+    out = {}
+    for k, name in enumerate(names):
+        mine = np.flatnonzero(best == k)
+        out[name] = [int(i) for i in mine[np.argsort(-score[mine, k])][: COUNTS[name]]]
+    return out
+
+
+def basis(model: Model, found: dict[str, Any], chosen: dict[str, list[int]]) -> dict[str, Any]:
+    """What the JSON file holds."""
+    rows = [(name, i) for name, members in chosen.items() for i in members]
+    names = list(COUNTS)
+    return {
+        "model": model.sha256,
+        "channels": [[int(v) for v in found["channels"][i]] for _, i in rows],
+        "attributes": [name for name, _ in rows],
+        "deviation": [round(float(found["deviation"][i]), 5) for _, i in rows],
+        "gamma": [round(float(found["gamma"][i, names.index(name)]), 6) for name, i in rows],
+        "share": [round(float(found["share"][i, names.index(name)]), 4) for name, i in rows],
+    }
+
+
+def table(described: dict[str, Any]) -> str:
+    lines = ["| attribute | layer: channel (Gamma x 1000, share of the change inside) |", "| --- | --- |"]
+    for name in COUNTS:
+        cells = [
+            f"{layer}: {channel} ({1000 * gamma:.1f}, {share:.0%})"
+            for attribute, (layer, channel), gamma, share in zip(
+                described["attributes"], described["channels"], described["gamma"], described["share"], strict=True
+            )
+            if attribute == name
+        ]
+        lines.append(f"| {name} | {', '.join(cells)} |")
+    return "\n".join(lines)
+
+
+@torch.no_grad()
+def sheet(model: Model, described: dict[str, Any], size: int) -> np.ndarray:
+    """Every channel moved alone, minus above plus, eight channels a row; the face at rest first."""
+    ws = faces(model, 1)
+    pictures = [to_numpy(model.generator(ws, size=size))[0]] * 2
+    for (layer, channel), deviation in zip(described["channels"], described["deviation"], strict=True):
+        for sign in (-REACH, REACH):
+            styles = model.generator.styles(ws)
+            styles[layer] = styles[layer].clone()
+            styles[layer][:, channel] += sign * deviation
+            pictures.append(to_numpy(model.generator.synthesis(styles, size=size))[0])
+    pairs = [np.concatenate(pictures[i : i + 2]) for i in range(0, len(pictures), 2)]
+    pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % 8)
+    return np.concatenate([np.concatenate(pairs[i : i + 8], 1) for i in range(0, len(pairs), 8)])
+
+
+def work(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="base-256")
+    parser.add_argument("--out", type=Path, default=Path("basis.json"))
+    parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--faces", type=int, default=4)
+    parser.add_argument("--size", type=int, default=128)
+    args = parser.parse_args(arguments)
+    model = load_model(args.model)
+    size = min(args.size, model.size)
+    found = measure(model, args.faces, size)
+    described = basis(model, found, choose(found))
+    args.out.write_text(json.dumps(described, indent=1))
+    print(table(described))
+    if args.sheet:
+        from PIL import Image
+
+        Image.fromarray(sheet(model, described, size)).save(args.sheet)
+    return 0
+
+
+def main() -> None:
+    run(work)
+
+
+if __name__ == "__main__":
+    main()
