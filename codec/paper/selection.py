@@ -1,0 +1,43 @@
+"""Stage 3: the one frame whose latent is the clip's identity (supplement section D, research/paper.md section 2.3).
+
+The frame whose inversion is most like it to ArcFace, among those that look nearly straight ahead with open eyes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FRONTAL = 10.0  # degrees of yaw and pitch that are nearly frontal
+OPEN = 0.75  # of the clip's median eye opening, below which a frame blinks
+
+
+def blinking(opening: Tensor) -> Tensor:
+    """Which frames blink: (N,) eye openings -> (N,) of bool."""
+    return opening < OPEN * opening[opening.isfinite()].median() if opening.isfinite().any() else opening < 0
+
+
+def opening(pictures: Tensor) -> Tensor:
+    """How open the eyes are, (N, 3, S, S) -> (N,), in units of the clip itself: an open eye has dark and bright one
+    above the other (lash, iris, white), a closed lid is smooth."""
+    size = pictures.shape[-1]
+    rows = slice(round(size * 0.41), round(size * 0.53))
+    light = pictures.mean(1)
+    sides = [light[:, rows, round(size * a) : round(size * b)] for a, b in ((0.3, 0.45), (0.55, 0.7))]
+    return torch.stack([(v[:, 1:] - v[:, :-1]).abs().mean((1, 2)) for v in sides]).mean(0)
+
+
+def choose(likeness: Tensor, pose: Tensor | None, blinks: Tensor) -> int:
+    """Index of the identity frame.
+
+    likeness: (N,), cosine of frame and inversion.  pose: (N, 2) in degrees, None where nothing estimates it.
+    A condition that no frame meets is dropped, blinking last.
+    """
+    good = ~blinks
+    if pose is not None:
+        frontal = (pose.abs() < FRONTAL).all(1)
+        if (good & frontal).any():
+            good = good & frontal
+    if not good.any():
+        good = torch.ones_like(good)
+    return int(torch.where(good, likeness, -torch.inf).argmax())
