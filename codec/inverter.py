@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .stylegan2 import Generator
+from .stylegan2 import Drive
 
 PARAMS = 35
 FEATURES = 512
@@ -91,12 +91,12 @@ class LatentSpace(nn.Module):
         """Coefficients (rank,) -> W+ of the face at rest, (num_ws, w_dim)."""
         return self.mean + torch.einsum("r,rkw->kw", identity, self.basis)
 
-    def styles(self, generator: Generator, base: Tensor, motion: Tensor) -> list[Tensor]:
-        """Styles of a face (num_ws, w_dim) at parameters (N, params); those that none moves have batch 1."""
-        shift = torch.einsum("np,pkw->nkw", motion, self.directions)
+    def drive(self, base: Tensor, motion: Tensor, directions: Tensor | None = None) -> Drive:
+        """What a generator draws a face (num_ws, w_dim) at parameters (N, params) from.  directions: other ones."""
+        shift = torch.einsum("np,pkw->nkw", motion, self.directions if directions is None else directions)
         moving = shift.shape[1]
         ws = torch.cat([base[None, :moving] + shift, base[None, moving:].expand(len(motion), -1, -1)], 1)
-        return generator.styles(ws, moving)
+        return Drive(ws, moving)
 
     def forward(self, identity: Tensor, motion: Tensor) -> Tensor:
         """identity: (N or 1, rank).  motion: (N, 35).  Returns (N, num_ws, w_dim)."""

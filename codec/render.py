@@ -123,5 +123,5 @@ class Renderer:
         return motion if self.modes is None else self.modes.drive(motion)
 
     def _generate(self, motion: Tensor, size: int | None) -> Tensor:
-        styles = self.latents.styles(self.generator, self.base, self._drive(motion))
-        return self.generator.synthesis(styles, size=size, dtype=self.dtype)
+        drive = self.latents.drive(self.base, self._drive(motion))
+        return self.generator(drive.ws, drive.moving, drive.added, size=size, dtype=self.dtype)

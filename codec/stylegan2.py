@@ -15,7 +15,8 @@ serve the whole batch.  Where all samples share one style, the fast path folds i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import abc
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -95,6 +96,19 @@ def blur_kernel(gain: float, device: torch.device | None = None) -> Tensor:
     k = torch.tensor(BLUR, device=device)
     k = k[:, None] * k[None, :]
     return k / k.sum() * gain
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What moves a generator: the arguments of its `forward`.
+
+    ws: W+ (N or 1, num_ws, w_dim).  moving: W+ vectors from this index on are those of the first sample for all.
+    added: style layer -> change of its styles (N, C_l).
+    """
+
+    ws: Tensor
+    moving: int
+    added: abc.Mapping[int, Tensor] = field(default_factory=dict)
 
 
 class EqualLinear(nn.Module):
@@ -272,6 +286,14 @@ class Generator(nn.Module):
             raise ValueError(f"size {size} is not a resolution of this generator")
         return rgb
 
-    def forward(self, ws: Tensor, moving: int | None = None, **options) -> Tensor:
-        """W+ -> picture; the options are those of `styles` and `synthesis`."""
-        return self.synthesis(self.styles(ws, moving), **options)
+    def forward(
+        self, ws: Tensor, moving: int | None = None, added: abc.Mapping[int, Tensor] | None = None, **options
+    ) -> Tensor:
+        """W+ -> picture; the options are those of `styles` and `synthesis`.
+
+        added: style layer -> what its styles change by, (N, C_l): moves in StyleSpace.
+        """
+        styles = self.styles(ws, moving)
+        for layer, change in (added or {}).items():
+            styles[layer] = styles[layer] + change
+        return self.synthesis(styles, **options)

@@ -86,10 +86,10 @@ class ClipFit:
     def scale(self, t: Tunable) -> float:
         return self.model.tuning_scale.get(t.name, 1.0)
 
-    def effective(self, coded: bool = False) -> tuple[dict[str, Tensor], Tensor]:
-        """Changed tensors of the generator, and the changed directions; `coded` quantises them on the way."""
+    def effective(self, coded: bool = False) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Changed tensors of the generator, and changed directions; `coded` quantises them on the way."""
         changed: dict[str, Tensor] = {}
-        directions = self.model.latents.directions
+        directions: Tensor | None = None
         step = step_size(step_code(self.settings.step))
         for t in self.known:
             parts = self.parts[t.key]
@@ -100,7 +100,7 @@ class ClipFit:
                 }
             delta = expand(t, parts, self.scale(t))
             if t.name == "directions":
-                directions = directions + delta
+                directions = self.model.latents.directions + delta
             else:
                 changed[t.name] = self.base[t.name] + delta
         return changed, directions
@@ -108,17 +108,15 @@ class ClipFit:
     def render(self, index: Tensor, size: int, coded: bool) -> Tensor:
         """Pictures (N, 3, size, size) of the chosen frames; `coded` quantises everything as the file will."""
         changed, directions = self.effective(coded)
-        latents = self.model.latents
         identity, motion = self.identity, self.motion[index]
         if coded:
             identity = straight_through(identity, self.identity_step, 0.5)
             motion = straight_through(motion, self.motion_step, 0.5)
-        identity = identity * self.model.identity_scale
-        w = latents.mean + torch.einsum("r,rkw->kw", identity, latents.basis)
-        shift = torch.einsum("np,pkw->nkw", motion, directions)
-        ws = w[None] + F.pad(shift, (0, 0, 0, w.shape[0] - shift.shape[1]))
-        options = {"moving": shift.shape[1], "size": size}
-        return functional_call(self.model.generator, changed, (ws,), options)
+        latents = self.model.latents
+        base = latents.base(identity * self.model.identity_scale)
+        drive = latents.drive(base, motion) if directions is None else latents.drive(base, motion, directions)
+        options = {"moving": drive.moving, "added": drive.added, "size": size}
+        return functional_call(self.model.generator, changed, (drive.ws,), options)
 
     def rate_proxy(self) -> Tensor:
         """Differentiable stand-in for the delta's bits: about 1.5 log2(1 + |q|) a coefficient, and

@@ -124,7 +124,8 @@ def test_an_imported_model_is_loaded_and_moves_the_channels_of_its_basis(tmp_pat
         again = model.latents.base(model.latents.coefficients(w))
         torch.testing.assert_close(again, w, rtol=0, atol=1e-6)
         with torch.no_grad():
-            drawn = model.generator.synthesis(model.latents.styles(model.generator, again, motion))
+            drive = model.latents.drive(again, motion)
+            drawn = model.generator(drive.ws, drive.moving, drive.added)
         for picture, name in zip(drawn, ("image_offset", "image"), strict=True):
             atol = 2 * manifest["outputs"][name]["atol"]  # activations modulated, and W+ rounded once more
             np.testing.assert_allclose(picture, arrays[name][row], rtol=0, atol=atol)
@@ -136,19 +137,19 @@ def test_pose_comes_from_styleflow_and_moves_the_first_vectors_only(tmp_path):
     checkpoint = saved({"g_ema": network_state("ros_32"), "latent_avg": torch.zeros(512)})
     files = [file(tmp_path, "g.pt", checkpoint), file(tmp_path, "s.pt", saved(network_state("styleflow")))]
     models.work(["import", *files, "--name", "small", "--basis", basis_file(tmp_path, [[9, 409]])])
-    space, generator = load_model("small").latents, load_model("small").generator
+    space = load_model("small").latents
     arrays = np.load(GOLDEN / "ros_32.npz")
     w = torch.from_numpy(arrays["w_plus"])[0]
     motion = torch.tensor([[0.0, 0, 0, 0], [0, 10, 0, 0], [0, 0, -5, 0], [3, 10, -5, 7]])
     with torch.no_grad():
-        styles = space.styles(generator, w, motion)
+        drive = space.drive(w, motion)
         ws = Networks("small").styleflow.turned(w[None], torch.zeros(1, 17), motion[:, 1:3])
-        assert torch.equal(ws[:, 4:], w[None, 4:].expand(4, -1, -1))
-        torch.testing.assert_close(ws[0], w, rtol=0, atol=1e-4)  # there and back through the flow
-        expected = [v.clone() for v in generator.styles(ws)]
-    expected[9][:, 409] += motion[:, 0]
-    for found, right in zip(styles, expected, strict=True):
-        torch.testing.assert_close(found.expand_as(right), right, rtol=0, atol=1e-4)
+    assert torch.equal(drive.ws[:, :4], ws[:, :4]) and drive.moving == 4
+    assert torch.equal(drive.ws[:, 4:], w[None, 4:].expand(4, -1, -1))
+    torch.testing.assert_close(ws[0], w, rtol=0, atol=1e-4)  # there and back through the flow
+    assert list(drive.added) == [9] and torch.equal(drive.added[9][:, 409], motion[:, 0])
+    assert drive.added[9].count_nonzero() == 1
+    assert space.drive(w, torch.zeros(2, 4)).moving == 0  # nothing moves W+, so that its styles are folded once
     models.work(["import", str(ROSINALITY), files[1], "--name", "narrow", "--basis", basis_file(tmp_path, [[0, 0]])])
     with pytest.raises(ModelMismatchError, match="512"):
         load_model("narrow")

@@ -35,7 +35,8 @@ def face(tiny_model):
 def drawn(face, motion: torch.Tensor) -> torch.Tensor:
     generator, space, base, _ = face
     with torch.no_grad():
-        return generator.synthesis(space.styles(generator, base, motion))
+        drive = space.drive(base, motion)
+        return generator(drive.ws, drive.moving, drive.added)
 
 
 def test_rates_fall_with_sensitivity_so_that_steps_move_the_picture_alike():

@@ -105,7 +105,8 @@ def search(
     chain = None if before is None else _sized(before, size)
     for _ in range(steps):
         motion = torch.cat([beta * step, pose], 1)
-        drawn = generator.synthesis(space.styles(generator, base, motion), size=size)
+        drive = space.drive(base, motion)
+        drawn = generator(drive.ws, drive.moving, drive.added, size=size)
         loss = drawn.new_zeros(len(drawn))
         for name in ("lower", "upper", "gaze"):
             loss = loss + w.squared * similarity.squared(drawn, small, masks[name])

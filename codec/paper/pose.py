@@ -81,7 +81,8 @@ def search(
     count = len(space.channels)
     for _ in range(steps):
         motion = torch.cat([pose.new_zeros(len(pose), count), pose, pose.new_zeros(len(pose), len(POSE) - 2)], 1)
-        drawn = generator.synthesis(space.styles(generator, base, motion), size=size)
+        drive = space.drive(base, motion)
+        drawn = generator(drive.ws, drive.moving, drive.added, size=size)
         w = similarity.weights
         distance = w.squared * similarity.squared(drawn, small, mask) + w.perceptual * similarity.looks(
             drawn, small, mask

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..stylegan2 import Generator, GeneratorConfig, layer_table
+from ..stylegan2 import Drive, GeneratorConfig, layer_table
 from .styleflow import CONDITIONS, POSE_WS, StyleFlow
 
 # Supplement, Tab. 1: channels of stylegan2-ffhq-config-f by what they move.
@@ -93,6 +93,7 @@ class StyleSpace(nn.Module):
         self.num_ws, self.w_dim = config.num_ws, config.w_dim
         self.pose = pose
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
+        self._widths = [spec.in_channels for spec in table]
         self._layers = {
             layer: [(k, c) for k, (at, c) in enumerate(self.channels) if at == layer] for layer, _ in self.channels
         }
@@ -113,18 +114,16 @@ class StyleSpace(nn.Module):
         """W+ (num_ws, w_dim) -> coefficients (rank,)."""
         return ((ws - self.w_avg) / IDENTITY_UNIT).flatten()
 
-    def styles(self, generator: Generator, base: Tensor, motion: Tensor) -> list[Tensor]:
-        """Styles of a face (num_ws, w_dim) at parameters (N, params); those that none moves have batch 1."""
+    def drive(self, base: Tensor, motion: Tensor) -> Drive:
+        """What a generator draws a face (num_ws, w_dim) at parameters (N, params) from."""
         count = len(self.channels)
         pose = motion[:, count : count + 2]
-        moves = self.pose is not None and (pose.requires_grad or bool((pose != 0).any()))
         ws, moving = base[None], 0
-        if moves and self.pose is not None:
+        if self.pose is not None and (pose.requires_grad or bool((pose != 0).any())):
             ws, moving = self.pose.turned(ws, pose), self.pose.rows
-        styles = generator.styles(ws, moving)
+        added = {}
         for layer, entries in self._layers.items():
-            columns = [k for k, _ in entries]
-            added = motion.new_zeros(len(motion), styles[layer].shape[1])
             place = torch.tensor([c for _, c in entries], device=motion.device)
-            styles[layer] = styles[layer] + added.index_copy(1, place, motion[:, columns])
-        return styles
+            still = motion.new_zeros(len(motion), self._widths[layer])
+            added[layer] = still.index_copy(1, place, motion[:, [k for k, _ in entries]])
+        return Drive(ws, moving, added)
