@@ -209,7 +209,7 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
         if isinstance(space.pose, FlowPose):
             parts["styleflow"] = space.pose.flow
         _fill(parts, tensors)
-        space.w_avg.copy_(generator.w_avg)
+        space.mean.copy_(generator.w_avg)
         return Model(name, digest, config, generator, space.eval(), None, None, torch.ones(space.rank))
     generator, latents, inverter, aligner = build(config)
     parts = {"generator": generator, "latents": latents, "inverter": inverter, "aligner": aligner}

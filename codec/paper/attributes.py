@@ -88,7 +88,7 @@ def changes(
         offset[rows, channels] = steps[channels]
         here = styles[layer]
         moved = [*styles[:layer], torch.cat([here + offset, here - offset]), *styles[layer + 1 :]]
-        with torch.no_grad():
+        with torch.no_grad():  # and not around the yield, where it would reach the caller
             up, down = generator.synthesis(moved, size=size).clamp(-1, 1).chunk(2)
         yield channels, (up - down).abs().mean(1, keepdim=True)
 

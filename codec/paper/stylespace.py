@@ -78,9 +78,10 @@ class FlowPose(nn.Module):
 
 
 class StyleSpace(nn.Module):
-    """w_avg: (w_dim,).  channels: one style layer and channel for each facial parameter, in order.
+    """channels: one style layer and channel for each facial parameter, in order.
 
-    Raises ValueError where the generator has no such channel.
+    mean: (num_ws, w_dim), where identities are counted from.  Raises ValueError where the generator has no such
+    channel.
     """
 
     def __init__(self, config: GeneratorConfig, channels: Sequence[Channel], pose: LinearPose | FlowPose | None = None):
@@ -92,7 +93,7 @@ class StyleSpace(nn.Module):
         self.channels = tuple((int(a), int(b)) for a, b in channels)
         self.num_ws, self.w_dim = config.num_ws, config.w_dim
         self.pose = pose
-        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+        self.register_buffer("mean", torch.zeros(config.num_ws, config.w_dim))
         self._widths = [spec.in_channels for spec in table]
         self._layers = {
             layer: [(k, c) for k, (at, c) in enumerate(self.channels) if at == layer] for layer, _ in self.channels
@@ -108,11 +109,11 @@ class StyleSpace(nn.Module):
 
     def base(self, identity: Tensor) -> Tensor:
         """Coefficients (rank,) -> W+ (num_ws, w_dim)."""
-        return self.w_avg + identity.view(self.num_ws, self.w_dim) * IDENTITY_UNIT
+        return self.mean + identity.view(self.num_ws, self.w_dim) * IDENTITY_UNIT
 
     def coefficients(self, ws: Tensor) -> Tensor:
         """W+ (num_ws, w_dim) -> coefficients (rank,)."""
-        return ((ws - self.w_avg) / IDENTITY_UNIT).flatten()
+        return ((ws - self.mean) / IDENTITY_UNIT).flatten()
 
     def drive(self, base: Tensor, motion: Tensor) -> Drive:
         """What a generator draws a face (num_ws, w_dim) at parameters (N, params) from."""

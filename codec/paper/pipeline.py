@@ -1,0 +1,216 @@
+"""The paper's pipeline over a clip of aligned squares: inversion, identity, pose, attributes, fine-tuning.
+
+Each stage is a module of its own and can be used alone; this one says in which order, and what each is given
+(research/paper.md section 1).  Closed loop: the identity is quantised before pose and attributes are searched against
+it, and what they find is quantised before the weights are tuned to it.
+
+    frames I_t -> W+ L_t (invert) -> S_t = G(L_t) -> identity L_ID (selection) -> yaw, pitch (pose)
+    -> alpha (facial) -> weight delta, pivots held, targets I_t (fev.codec.tune)
+
+The searches' targets are the rendered inversions S_t, not the frames: the paper's figure says so, and what the
+generator cannot draw would only pull the parameters about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..delta import step_size
+from ..stylegan2 import Generator
+from ..units import IDENTITY_CODE
+from . import facial, pose, selection
+from .attributes import geometric_masks, parsed_masks, sensitivities
+from .facial import Before, Channels
+from .similarity import Similarity
+from .stylespace import POSE, StyleSpace
+
+BLOCK = 8  # frames that are searched side by side
+IDENTITIES = 64  # frames at most that are asked whether they are the identity
+
+
+@dataclass
+class Face:
+    """What the pipeline works with.
+
+    invert: pictures (N, 3, S, S), -1 to 1 -> W+ (N, num_ws, w_dim).  attributes: name of each facial channel's
+    attribute.  deviation: (K,), of each facial channel over faces.
+    """
+
+    generator: Generator
+    space: StyleSpace
+    invert: Callable[[Tensor], Tensor]
+    attributes: list[str]
+    deviation: Tensor
+    similarity: Similarity = field(default_factory=Similarity)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of it is done.
+
+    size: of the pictures that are compared.  specific: rates by index sensitivity; off for the ablation.
+    """
+
+    size: int = 256
+    pose_steps: int = pose.STEPS
+    facial_steps: int = facial.STEPS
+    specific: bool = True
+
+
+PLANS = {
+    "slow": Plan(),
+    "medium": Plan(pose_steps=20, facial_steps=40),
+    "fast": Plan(size=128, pose_steps=6, facial_steps=12),
+}
+
+
+@dataclass
+class Encoded:
+    """What the stages found.
+
+    codes: (N, num_ws, w_dim), the frames' inversions.  identity_frame: its index.  identity: (rank,) integers.
+    motion: (N, K + 3): alpha, yaw, pitch, roll.  channels: of the identity.
+    """
+
+    codes: Tensor
+    identity_frame: int
+    identity: Tensor
+    motion: Tensor
+    channels: Channels
+
+
+def inverted(face: Face, frames: Iterable[Tensor], progress: Callable[[int], None] = lambda n: None) -> Tensor:
+    """Stage 2: W+ of every frame.  frames: batches (B, 3, S, S)."""
+    out = []
+    for batch in frames:
+        with torch.no_grad():
+            out.append(face.invert(batch).cpu())
+        progress(len(batch))
+    return torch.cat(out)
+
+
+def drawn(face: Face, ws: Tensor, size: int) -> Iterator[Tensor]:
+    """S_t of W+ (N, num_ws, w_dim), batch by batch."""
+    for part in ws.split(BLOCK):
+        with torch.no_grad():
+            pictures = face.generator(part, size=size).clamp(-1, 1)
+        yield pictures
+
+
+def identity_of(face: Face, codes: Tensor, read: Callable[[list[int]], Tensor], size: int) -> int:
+    """Stage 3: which frame is the identity."""
+    rows = torch.linspace(0, len(codes) - 1, min(len(codes), IDENTITIES)).round().long().unique().tolist()
+    likeness, openings, angles = [], [], []
+    for part in (rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)):
+        with torch.no_grad():
+            true = F.interpolate(read(part), size=size, mode="area")
+            made = face.generator(codes[part], size=size).clamp(-1, 1)
+            who, whom = face.similarity.person(true), face.similarity.person(made)
+            if who is None or whom is None:  # without ArcFace the likest picture
+                likeness.append(-(true - made).square().mean((1, 2, 3)))
+            else:
+                likeness.append((who * whom).sum(1))
+            openings.append(selection.opening(true))
+            scores = face.similarity.scores(true)
+            if scores is not None:
+                angles.append(pose.estimate(scores))
+    seen = torch.cat(angles).nan_to_num(90.0) if angles else None
+    return rows[selection.choose(torch.cat(likeness), seen, selection.blinking(torch.cat(openings)))]
+
+
+def channels_of(face: Face, base: Tensor, size: int) -> Channels:
+    """Index sensitivity of the facial channels on this identity, each on its own attribute's mask."""
+    with torch.no_grad():
+        styles = face.generator.styles(base[None])
+        if face.similarity.parsing is None:
+            masks = geometric_masks(size)
+        else:
+            picture = face.generator.synthesis(styles, size=size).clamp(-1, 1)
+            masks = parsed_masks(face.similarity.parsing, picture)
+    gamma = sensitivities(
+        face.generator, styles, face.space.channels, face.deviation.tolist(),
+        [masks[name] for name in face.attributes], size,
+    )  # fmt: skip
+    return Channels(gamma, face.deviation)
+
+
+def quantised_identity(face: Face, code: Tensor) -> Tensor:
+    """W+ (num_ws, w_dim) -> integers (rank,)."""
+    return (face.space.coefficients(code) / step_size(IDENTITY_CODE)).round().to(torch.int32)
+
+
+def base_of(face: Face, identity: Tensor) -> Tensor:
+    return face.space.base(identity.float() * step_size(IDENTITY_CODE))
+
+
+def search(
+    face: Face,
+    codes: Tensor,
+    base: Tensor,
+    channels: Channels,
+    plan: Plan,
+    *,
+    turn: bool = True,
+    shape: bool = True,
+    progress: Callable[[int], None] = lambda n: None,
+) -> Tensor:
+    """Stages 4 and 5, block by block, each beginning where the one before ended: motion (N, K + 3).
+
+    turn, shape: whether pose and attributes are searched at all.
+    """
+    size = min(plan.size, face.generator.config.resolution)
+    count = len(face.space.channels)
+    out: list[Tensor] = []
+    angles, alpha = torch.zeros(1, 2), torch.zeros(1, count)
+    before: Before | None = None
+    first: Tensor | None = None
+    for targets in drawn(face, codes, size):
+        n = len(targets)
+        turned = torch.zeros(n, 2)
+        if turn:
+            turned = pose.search(
+                face.generator, face.space, base, targets, face.similarity, angles.expand(n, -1).clone(),
+                size=size, steps=plan.pose_steps,
+            )  # fmt: skip
+        full = torch.cat([turned, torch.zeros(n, len(POSE) - 2)], 1)
+        found = torch.zeros(n, count)
+        if shape:
+            found = facial.search(
+                face.generator, face.space, base, full, targets, channels, face.similarity,
+                alpha.expand(n, -1).clone(), before=before, first=first, size=size, steps=plan.facial_steps,
+                specific=plan.specific,
+            )  # fmt: skip
+        motion = torch.cat([found, full], 1)
+        angles, alpha = turned[-1:], found[-1:]
+        with torch.no_grad():
+            last = face.space.drive(base, motion[-1:])
+            before = Before(face.generator(last.ws, last.moving, last.added, size=size), targets[-1:])
+            if first is None:
+                start = face.space.drive(base, motion[:1])
+                first = face.similarity.person(face.generator(start.ws, start.moving, start.added, size=size))
+        out.append(motion)
+        progress(n)
+    return torch.cat(out)
+
+
+def encode(
+    face: Face,
+    batches: Iterable[Tensor],
+    read: Callable[[list[int]], Tensor],
+    plan: Plan,
+    progress: Callable[[str, int], None] = lambda stage, n: None,
+) -> Encoded:
+    """Stages 2 to 5.  batches: all frames in order, (B, 3, S, S), -1 to 1.  read: some of them again, by index."""
+    size = min(plan.size, face.generator.config.resolution)
+    codes = inverted(face, batches, lambda n: progress("invert", n))
+    chosen = identity_of(face, codes, read, size)
+    identity = quantised_identity(face, codes[chosen])
+    base = base_of(face, identity)
+    channels = channels_of(face, base, size)
+    motion = search(face, codes, base, channels, plan, progress=lambda n: progress("search", n))
+    return Encoded(codes, chosen, identity, motion, channels)
