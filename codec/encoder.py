@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..format.container import Writer
+from ..format.errors import UsageError
 from ..format.header import Header
 from ..format.segment import Segment
 from ..format.still import CODEC_AV1, Still
@@ -78,6 +79,8 @@ def encode(
     """Encode `src` into the open stream `dst`.  Raises FevError."""
     with ExitStack() as stack:
         model = load_model(options.model)
+        if model.inverter is None:
+            raise UsageError(f"model {model.name} is of imported networks, with which this version cannot encode yet")
         return _Encoder(model, options, progress, stack).run(src, dst)
 
 
@@ -103,7 +106,7 @@ class _Encoder:
         audio = open_audio(file, info, bitrate=self.options.audio_bitrate) if self.options.audio else None
         if audio is not None:
             self.stack.enter_context(audio)
-        survey = Survey(video, self.model.aligner or load_model().aligner, self.model.size, self.options.face)
+        survey = Survey(video, self.model.aligner, self.model.size, self.options.face)
         self.sound = Sound(audio)
         self.info, self.name = info, name_of(src)
         if self.options.preset == FAST:
