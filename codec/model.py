@@ -25,7 +25,7 @@ from .aligner import Aligner
 from .inverter import Inverter, LatentSpace
 from .paper.styleflow import WIDTH as STYLEFLOW_WIDTH
 from .paper.styleflow import StyleFlow
-from .paper.stylespace import FlowPose, StyleSpace
+from .paper.stylespace import MAX_CHANNELS, FlowPose, LinearPose, StyleSpace
 from .shared import SharedModes
 from .stylegan2 import Generator, GeneratorConfig
 
@@ -34,7 +34,6 @@ FORMAT = "fev-model/1"
 MAX_FILE = 512 << 20
 MAX_CONFIG = 1 << 20
 STYLESPACE = "stylespace"  # the basis of imported networks
-MAX_CHANNELS = 200
 MAX_PLANE = 256  # side of a shared mode
 UNUSABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError)  # what JSON of a stranger can raise
 
@@ -179,15 +178,23 @@ def build(config: dict) -> tuple[Generator, LatentSpace, Inverter, Aligner]:
 def build_stylespace(config: dict) -> tuple[Generator, StyleSpace]:
     """Empty networks of a configuration of the basis `stylespace`."""
     generator = build_generator(config)
+    shape = generator.config
     try:
         channels = [(int(layer), int(channel)) for layer, channel in config["channels"]]
         networks = [str(n) for n in config["networks"]]
-        if not 1 <= len(channels) <= MAX_CHANNELS:
-            raise ValueError("no channels of StyleSpace are known for this generator")
-        if "styleflow" in networks and generator.config.w_dim != STYLEFLOW_WIDTH:
-            raise ValueError(f"StyleFlow is for a W of {STYLEFLOW_WIDTH}, the generator's has {generator.config.w_dim}")
-        pose = FlowPose(StyleFlow()) if "styleflow" in networks else None
-        return generator, StyleSpace(generator.config, channels, pose)
+        rows = int(config.get("pose_rows", 0))
+        if not 1 <= len(channels) <= MAX_CHANNELS or not 0 <= rows <= shape.num_ws:
+            raise ValueError("the basis is out of range")
+        if "styleflow" in networks and shape.w_dim != STYLEFLOW_WIDTH:
+            raise ValueError(f"StyleFlow is for a W of {STYLEFLOW_WIDTH}, the generator's has {shape.w_dim}")
+        pose: FlowPose | LinearPose | None = LinearPose(rows, shape.w_dim) if rows else None
+        if "styleflow" in networks:
+            pose = FlowPose(StyleFlow())
+        return generator, StyleSpace(shape, channels, pose)
+    except KeyError as error:
+        raise ModelMismatchError(
+            "no channels of StyleSpace are known for this generator; import it with --basis"
+        ) from error
     except UNUSABLE as error:
         raise ModelMismatchError(f"model configuration is not usable: {error}") from error
 
@@ -208,6 +215,8 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
         parts: dict[str, nn.Module] = {"generator": generator}
         if isinstance(space.pose, FlowPose):
             parts["styleflow"] = space.pose.flow
+        elif space.pose is not None:
+            parts["pose"] = space.pose
         _fill(parts, tensors)
         space.mean.copy_(generator.w_avg)
         return Model(name, digest, config, generator, space.eval(), None, None, torch.ones(space.rank))

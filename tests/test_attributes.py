@@ -9,7 +9,8 @@ import pytest
 import torch
 from fev.codec.paper.attributes import COUNTS, PARTS, changes, geometric_masks, parsed_masks, sensitivities
 from fev.codec.paper.bisenet import LABELS
-from fev.tools import discover, models
+from fev.codec.paper.stylespace import Basis
+from fev.tools import discover
 
 
 def test_masks_lie_where_the_alignment_puts_the_parts():
@@ -104,5 +105,6 @@ def test_discovery_writes_a_basis_that_import_takes(tmp_path, monkeypatch, capsy
     assert len(basis["channels"]) == len(basis["attributes"]) == len(basis["gamma"]) <= sum(COUNTS.values())
     assert len({tuple(c) for c in basis["channels"]}) == len(basis["channels"])
     assert all(0 < g and 0 < s <= 1 for g, s in zip(basis["gamma"], basis["share"], strict=True))
-    assert models.read_basis(str(out)) == [tuple(c) for c in basis["channels"]]
+    read = Basis.read(out.read_text())
+    assert [list(c) for c in read.channels] == basis["channels"] and list(read.attributes) == basis["attributes"]
     assert "| mouth |" in capsys.readouterr().out and sheet.stat().st_size > 1000

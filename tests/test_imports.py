@@ -108,8 +108,9 @@ def test_the_model_does_not_depend_on_the_file_it_came_from(tmp_path, own_folder
     assert (own_folder / "a.safetensors").read_bytes() == before
 
 
-def basis_file(tmp_path: Path, channels) -> str:
-    return file(tmp_path, "basis.json", json.dumps({"channels": channels}).encode())
+def basis_file(tmp_path: Path, channels, pose=None) -> str:
+    content = {"channels": channels, "attributes": ["mouth"] * len(channels), "pose": pose}
+    return file(tmp_path, "basis.json", json.dumps(content).encode())
 
 
 def test_an_imported_model_is_loaded_and_moves_the_channels_of_its_basis(tmp_path):
@@ -160,6 +161,17 @@ def test_pose_comes_from_styleflow_and_moves_the_first_vectors_only(tmp_path):
     models.work(["import", str(ROSINALITY), files[1], "--name", "narrow", "--basis", basis_file(tmp_path, [[0, 0]])])
     with pytest.raises(ModelMismatchError, match="512"):
         load_model("narrow")
+
+
+def test_without_styleflow_the_basis_may_turn_the_head_by_directions(tmp_path):
+    pose = torch.arange(2 * 3 * 64).view(2, 3, 64).div(1000).tolist()
+    models.work(["import", str(ROSINALITY), "--name", "tiny", "--basis", basis_file(tmp_path, [[0, 0]], pose)])
+    models.work(["import", file(tmp_path, "f.pth", saved(network_state("bisenet"))), "--name", "tiny"])
+    space = load_model("tiny").latents
+    ws = space.drive(torch.zeros(10, 64), torch.tensor([[0.0, 2, -1, 5]])).ws
+    expected = 2 * torch.tensor(pose[0]) - torch.tensor(pose[1])
+    torch.testing.assert_close(ws[0, :3], expected)
+    assert (ws[0, 3:] == 0).all()
 
 
 def test_the_paper_s_channels_are_those_of_config_f():

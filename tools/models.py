@@ -13,11 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..codec import library
 from ..format.errors import FevError, UsageError
 from .common import output_file, parser, print_json, progress, run, say
+
+if TYPE_CHECKING:
+    from ..codec.paper.stylespace import Basis
 
 BLOCK = 1 << 22
 DEFAULT = "ffhq-1024"
@@ -93,17 +96,14 @@ def bring(files: list[str], name: str, force: bool, as_json: bool, basis: str | 
                 found[network] = Found(network, "", "", 0, held.tensors(network), config, extra)
     if "generator" not in found:
         raise FevError("no generator is among the files, and none was imported before")
-    channels = read_basis(basis) if basis else None
-    if channels is None:
-        for path in files_of(name)[:1]:
-            channels = NetworkFile(path).config.get("channels") or None
+    known = basis_of(basis, name)
     folder = library.folder()
     folder.mkdir(parents=True, exist_ok=True)
     stem = str(folder / name)
     sha256 = ""
     for both, ending in ((True, ""), (False, library.ENCODER)):
         if any(NETWORKS[n].both == both for n in found):
-            data = pack_networks(found, name, both, channels)
+            data = pack_networks(found, name, both, known)
             with output_file(f"{stem}{ending}{library.ENDING}", True) as out:
                 out.write(data)
             if both:
@@ -124,15 +124,22 @@ def bring(files: list[str], name: str, force: bool, as_json: bool, basis: str | 
     return 0
 
 
-def read_basis(path: str) -> list[tuple[int, int]]:
-    """Style layer and channel of each facial parameter, out of the JSON that `fev.tools.discover` writes."""
-    try:
-        rows = json.loads(Path(path).read_text())["channels"]
-        return [(int(layer), int(channel)) for layer, channel in rows]
-    except OSError as error:
-        raise FevError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FevError(f"{path}: is no basis: {error}") from error
+def basis_of(path: str | None, name: str) -> Basis | None:
+    """The basis that the user names, or the one that the model has already."""
+    from ..codec.paper.networks import NetworkFile, files_of
+    from ..codec.paper.stylespace import Basis
+
+    if path:
+        try:
+            return Basis.read(Path(path).read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            raise FevError(f"{path}: cannot be read: {error}") from error
+    for held in map(NetworkFile, files_of(name)[:1]):
+        if held.config.get("channels"):
+            pose = held.tensors("pose").get("directions")
+            basis = Basis.read(json.dumps({k: held.config.get(k) for k in ("channels", "attributes")}))
+            return Basis(basis.channels, basis.attributes, pose)
+    return None
 
 
 def _sources(name: str) -> dict[str, Any]:

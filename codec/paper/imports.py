@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from .directions import DirectionMatrix
 from .e4e import E4E
 from .perceptual import BACKBONES, Backbone
 from .styleflow import StyleFlow
-from .stylespace import CONFIG_F, is_config_f
+from .stylespace import Basis, is_config_f
 from .unpickle import MAX_FILE, Module, Stored, read_checkpoint
 
 FORMAT = "fev-model/1"
@@ -248,13 +248,10 @@ def shape_of(config: GeneratorConfig) -> dict[str, Any]:
     return out
 
 
-def pack_networks(
-    found: Mapping[str, Found], name: str, both: bool, channels: Sequence[tuple[int, int]] | None = None
-) -> bytes:
+def pack_networks(found: Mapping[str, Found], name: str, both: bool, basis: Basis | None = None) -> bytes:
     """A safetensors file of those networks that both ends need, or of those that only encoders do.
 
-    channels: the basis, a style layer and channel for each facial parameter; by default the paper's, where the
-    generator has the sizes that those were found for.
+    basis: by default the paper's, where the generator has the sizes that it was found for.
     """
     chosen = {n: f for n, f in sorted(found.items()) if NETWORKS[n].both == both}
     tensors = {f"{n}.{key}": value.contiguous() for n, f in chosen.items() for key, value in f.tensors.items()}
@@ -269,7 +266,12 @@ def pack_networks(
     generator = chosen.get("generator")
     if generator is not None and generator.generator is not None:
         config["generator"] = shape_of(generator.generator)
-        if channels is None and is_config_f(generator.generator):
-            channels = [c for group in CONFIG_F.values() for c in group]
-        config["channels"] = [list(c) for c in channels or ()]
+        if basis is None and is_config_f(generator.generator):
+            basis = Basis.of_config_f()
+        if basis is not None:
+            config["channels"] = [list(c) for c in basis.channels]
+            config["attributes"] = list(basis.attributes)
+            if basis.pose is not None and "styleflow" not in chosen:
+                tensors["pose.directions"] = basis.pose.contiguous()
+                config["pose_rows"] = basis.pose.shape[1]
     return pack_tensors(tensors, {"config": json.dumps(config, sort_keys=True)})

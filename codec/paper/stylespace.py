@@ -11,11 +11,14 @@ A face is its W+ code, written as what it adds to the mean of W.  `fev.codec.inv
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ...format.errors import ModelMismatchError
 from ..stylegan2 import Drive, GeneratorConfig, layer_table
 from .styleflow import CONDITIONS, POSE_WS, StyleFlow
 
@@ -31,8 +34,43 @@ CONFIG_F = {
     "gaze": ((9, 409),),
 }  # fmt: skip
 POSE = ("yaw", "pitch", "roll")
+MAX_CHANNELS = 200
 IDENTITY_UNIT = 0.25  # of W, for one unit of an identity coefficient
 Channel = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a StyleSpace model's parameters are.
+
+    channels: style layer and channel of each facial parameter.  attributes: the name of each one's attribute.
+    pose: (2, rows, w_dim), W+ for one degree of yaw and of pitch; None where StyleFlow turns the head, or nothing.
+    """
+
+    channels: tuple[Channel, ...]
+    attributes: tuple[str, ...]
+    pose: Tensor | None = None
+
+    @classmethod
+    def of_config_f(cls) -> Basis:
+        rows = [(name, channel) for name, group in CONFIG_F.items() for channel in group]
+        return cls(tuple(c for _, c in rows), tuple(name for name, _ in rows))
+
+    @classmethod
+    def read(cls, text: str) -> Basis:
+        """From the JSON that `fev.tools.discover` writes.  Raises ModelMismatchError where it is none."""
+        try:
+            value = json.loads(text)
+            channels = tuple((int(layer), int(channel)) for layer, channel in value["channels"])
+            attributes = tuple(str(name) for name in value["attributes"])
+            pose = torch.tensor(value["pose"], dtype=torch.float32) if value.get("pose") is not None else None
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
+            raise ModelMismatchError(f"the basis is not usable: {error}") from error
+        if not 1 <= len(channels) <= MAX_CHANNELS or len(channels) != len(attributes):
+            raise ModelMismatchError(f"a basis of {len(channels)} channels and {len(attributes)} attributes")
+        if not set(attributes) <= CONFIG_F.keys() or (pose is not None and (pose.ndim != 3 or len(pose) != 2)):
+            raise ModelMismatchError("the basis is not usable")
+        return cls(channels, attributes, pose)
 
 
 def is_config_f(config: GeneratorConfig) -> bool:
