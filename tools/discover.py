@@ -1,12 +1,14 @@
 """Find the channels of a generator that move a face's attributes, as the paper does: by index sensitivity.
 
     python -m fev.tools.discover [--model NAME|FILE] [--out basis.json] [--sheet sheet.png] [--faces 4] [--size 128]
+                                 [--data DIR]
 
 Masks come from face parsing where `fev-models import` has it for the model, else from the geometry of the alignment.
 A channel belongs to the attribute on whose mask it has the highest score: response per standard deviation, times the
 square of the share of its whole change that falls inside.  The strongest channels of each attribute make the basis, as
-many as the supplement's Tab. 1 has.  The JSON goes to `fev-models import --basis`; the sheet shows every channel moved
-alone, minus and plus, as the supplement's Fig. 8 does.
+many as the supplement's Tab. 1 has.  With --data, the folder of `fev.tools.train.data`, directions of yaw and pitch are
+found too (`fev.codec.paper.posebasis`).  The JSON goes to `fev-models import --basis`; the sheet shows every channel
+moved alone, minus and plus, as the supplement's Fig. 8 does.
 """
 
 from __future__ import annotations
@@ -22,11 +24,18 @@ from torch import Tensor
 
 from ..codec.model import Model, load_model, to_numpy
 from ..codec.paper.attributes import COUNTS, changes, geometric_masks, parsed_masks
+from ..codec.paper.posebasis import pose_directions
+from ..format.errors import FevError
 from .common import progress, run
+from .train.export import as_pictures
 
 SPREAD = 64  # faces from which the standard deviation of a channel is taken
+POSE_ROWS = 4  # W+ vectors that turn the head, as StyleFlow's do
 REACH = 3.0  # standard deviations that the sheet moves a channel by
 DETAIL = 256  # style layers of finer pictures move no attribute
+
+
+TURN = 15.0  # degrees, on the sheet
 
 
 def faces(model: Model, count: int) -> Tensor:
@@ -83,6 +92,32 @@ def measure(model: Model, count: int, size: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def pose_of(model: Model, data: Path, count: int = 1500, rows: int = POSE_ROWS) -> Tensor:
+    """Directions of yaw and pitch from the training faces and clips in a folder: (2, rows, w_dim)."""
+    inverter = model.inverter
+    if inverter is None:
+        raise FevError("directions of pose are found by a model's own inverter, and this one has none")
+
+    def codes(pictures: np.ndarray) -> tuple[Tensor, Tensor]:
+        out = []
+        for flip in (False, True):
+            parts = []
+            for part in np.array_split(pictures, max(1, len(pictures) // 32)):
+                x = as_pictures(part[:, :, ::-1] if flip else part)
+                with torch.no_grad():
+                    parts.append(model.latents(*inverter(x)))
+            out.append(torch.cat(parts))
+        return out[0], out[1]
+
+    faces = np.load(data / "faces.npy", mmap_mode="r")
+    known = [i for i, r in enumerate(json.loads((data / "faces.json").read_text())) if not r["held_out"]]
+    frames = np.load(data / "frames.npy", mmap_mode="r")
+    clips = [r for r in json.loads((data / "frames.json").read_text()) if not r["held_out"]]
+    chosen = np.array(known)[np.unique(np.linspace(0, len(known) - 1, count).astype(int))]
+    moving = [codes(frames[r["first"] + np.unique(np.linspace(0, r["count"] - 1, 40).astype(int))]) for r in clips]
+    return pose_directions(*codes(faces[chosen]), moving, rows)
+
+
 def choose(found: dict[str, Any]) -> dict[str, list[int]]:
     """Rows of the chosen channels for each attribute, the strongest first; no channel twice."""
     score = found["score"]
@@ -125,7 +160,7 @@ def table(described: dict[str, Any]) -> str:
 
 @torch.no_grad()
 def sheet(model: Model, described: dict[str, Any], size: int) -> np.ndarray:
-    """Every channel moved alone, minus above plus, eight channels a row; the face at rest first."""
+    """Every channel moved alone, minus above plus, eight a row: the face at rest first, yaw and pitch last."""
     ws = faces(model, 1)
     pictures = [to_numpy(model.generator(ws, size=size))[0]] * 2
     for (layer, channel), deviation in zip(described["channels"], described["deviation"], strict=True):
@@ -134,6 +169,11 @@ def sheet(model: Model, described: dict[str, Any], size: int) -> np.ndarray:
             styles[layer] = styles[layer].clone()
             styles[layer][:, channel] += sign * deviation
             pictures.append(to_numpy(model.generator.synthesis(styles, size=size))[0])
+    for direction in torch.tensor(described["pose"] or []):
+        for angle in (-TURN, TURN):
+            turned = ws.clone()
+            turned[:, : len(direction)] += angle * direction
+            pictures.append(to_numpy(model.generator(turned, size=size))[0])
     pairs = [np.concatenate(pictures[i : i + 2]) for i in range(0, len(pictures), 2)]
     pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % 8)
     return np.concatenate([np.concatenate(pairs[i : i + 8], 1) for i in range(0, len(pairs), 8)])
@@ -146,11 +186,13 @@ def work(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--faces", type=int, default=4)
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--data", type=Path)
     args = parser.parse_args(arguments)
     model = load_model(args.model)
     size = min(args.size, model.size)
     found = measure(model, args.faces, size)
     described = basis(model, found, choose(found))
+    described["pose"] = None if args.data is None else pose_of(model, args.data).tolist()
     args.out.write_text(json.dumps(described, indent=1))
     print(table(described))
     if args.sheet:
