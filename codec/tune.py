@@ -49,7 +49,8 @@ class TuneSettings:
 class ClipFit:
     """The free variables of one clip and the loss that joins them.
 
-    crops: (K, 3, S, S) pictures, -1 to 1.  identity: (rank,).  motion: (K, 35).
+    crops: (K, 3, S, S) pictures, -1 to 1.  identity: (rank,).  motion: (K, 35).  hold: the pivots stay where they are
+    and only the weights move, as Roich et al. have it; otherwise identity and motion are fitted with them.
     """
 
     def __init__(
@@ -62,11 +63,12 @@ class ClipFit:
         budget: int,
         identity_step: float,
         motion_step: float,
+        hold: bool = False,
     ):
         self.model, self.crops, self.settings, self.budget = model, crops, settings, budget
         self.identity_step, self.motion_step = identity_step, motion_step
-        self.identity = (identity / model.identity_scale).clone().requires_grad_()
-        self.motion = motion.clone().requires_grad_()
+        self.identity = (identity / model.identity_scale).clone().requires_grad_(not hold)
+        self.motion = motion.clone().requires_grad_(not hold)
         self.known = tunables(model.generator, model.latents) if budget > 0 else []
         generator = torch.Generator().manual_seed(1)
         self.parts: dict[int, dict[int, Tensor]] = {}
@@ -140,7 +142,8 @@ class ClipFit:
         ]
         for group in groups:
             group["initial"] = group["lr"]
-        return torch.optim.Adam([g for g in groups if g["params"]], betas=(0.9, 0.95))
+        moving = [g for g in groups if g["params"] and g["params"][0].requires_grad]
+        return torch.optim.Adam(moving, betas=(0.9, 0.95))
 
     def run(self, progress: Progress = lambda n: None) -> None:
         """Optimise everything; the price of a bit rises until the estimate meets the budget."""
