@@ -122,6 +122,10 @@ class Fitter:
         self.model, self.options, self.device, self.progress, self.stage = model, options, device, progress, stage
         self.motion_code = motion_code(options.quality)
 
+    def guess(self, pictures: Tensor) -> Guess:
+        """What is known of frames (N, 3, S, S) when they are first seen."""
+        return Guess.of(self.model, pictures)
+
     def at_once(self, frames: Tensor, guess: Guess) -> Appearance:
         """From the first frames of a clip, nothing fitted."""
         quantised = self._quantised(guess.identity.mean(0) / self.model.identity_scale)

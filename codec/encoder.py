@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..format.container import Writer
-from ..format.errors import UsageError
 from ..format.header import Header
 from ..format.segment import Segment
 from ..format.still import CODEC_AV1, Still
@@ -28,9 +27,11 @@ from .appearance import Appearance, Fitter, Guess
 from .audio import Sound, open_audio
 from .background import encode_plate, make_plate
 from .media import open_video
-from .model import Model, load_model, pick_device
+from .model import DEFAULT, Model, load_model, pick_device
 from .motion import MotionSettings, fit_motion, quantise_motion
 from .options import FAST, SLOW, EncodeOptions
+from .paper.fitter import Codes, Found, PaperFitter
+from .paper.stylespace import StyleSpace
 from .render import Renderer
 from .source import Source, name_of, rereadable
 from .survey import CropStore, Seen, Survey
@@ -70,7 +71,7 @@ class Clip:
     pts: list[int] = field(default_factory=list)
     placement: list[np.ndarray] = field(default_factory=list)
     crop_row: list[int] = field(default_factory=list)
-    guesses: list[Guess] = field(default_factory=list)
+    guesses: list[Guess] | list[Codes] = field(default_factory=list)
 
 
 def encode(
@@ -79,8 +80,6 @@ def encode(
     """Encode `src` into the open stream `dst`.  Raises FevError."""
     with ExitStack() as stack:
         model = load_model(options.model)
-        if model.inverter is None:
-            raise UsageError(f"model {model.name} is of imported networks, with which this version cannot encode yet")
         return _Encoder(model, options, progress, stack).run(src, dst)
 
 
@@ -88,8 +87,12 @@ class _Encoder:
     def __init__(self, model: Model, options: EncodeOptions, progress: Progress, stack: ExitStack):
         self.model, self.options, self.progress, self.stack = model, options, progress, stack
         self.device = pick_device(options.device)
-        self.fitter = Fitter(model, options, self.device, progress, self._stage)
         self.stages: dict[str, float] = {}
+        self.fitter: Fitter | PaperFitter
+        if isinstance(model.latents, StyleSpace):
+            self.fitter = PaperFitter(model, options, progress, self._stage)
+        else:
+            self.fitter = Fitter(model, options, self.device, progress, self._stage)
         self.pending: Segment | None = None
         self.last: Tensor | None = None  # parameters of the frame before the block, unquantised
         self.frames_written = self.segments_written = 0
@@ -106,7 +109,8 @@ class _Encoder:
         audio = open_audio(file, info, bitrate=self.options.audio_bitrate) if self.options.audio else None
         if audio is not None:
             self.stack.enter_context(audio)
-        survey = Survey(video, self.model.aligner, self.model.size, self.options.face)
+        aligner = self.model.aligner or load_model(DEFAULT).aligner
+        survey = Survey(video, aligner, self.model.size, self.options.face)
         self.sound = Sound(audio)
         self.info, self.name = info, name_of(src)
         if self.options.preset == FAST:
@@ -160,7 +164,7 @@ class _Encoder:
     def _fast_start(self, survey: Survey, lead: list[Seen], dst: BinaryIO) -> None:
         crops = [s.crop for s in lead if s.crop is not None]
         pictures = _pictures(crops)
-        look = self.fitter.at_once(pictures, Guess.of(self.model, pictures))
+        look = self.look = self.fitter.at_once(pictures, self.fitter.guess(pictures))
         self._start(survey, dst, look, self._plate(survey, lead))
         self.pivoted = look.pivot is not None and self.model.shared is not None
 
@@ -176,7 +180,9 @@ class _Encoder:
 
     def _fast_motion(self, pictures: Tensor) -> Tensor:
         """Parameters (N, 35) of the frames of a block, by the inverter; where shared modes move a pivot, fitted."""
-        guess = Guess.of(self.model, pictures)
+        guess = self.fitter.guess(pictures)
+        if isinstance(self.fitter, PaperFitter):
+            return self.fitter.moves(self.look, guess)
         if not self.pivoted:
             return guess.motion
         motion = fit_motion(self.renderer, pictures, guess.moves, FAST_MOTION, self.last)
@@ -188,7 +194,7 @@ class _Encoder:
         self.stack.callback(store.close)
         clip = self._stage("survey", lambda: self._read(survey, store))
         plate = self._plate(survey, [Seen(p, q, None) for p, q in zip(clip.pts, clip.placement, strict=True)])
-        look = self.fitter.fit(store, Guess.joined(clip.guesses))
+        look = self.fitter.fit(store, type(clip.guesses[0]).joined(clip.guesses))
         self._start(survey, dst, look, plate)
         self._stage("motion", lambda: self._fit_segments(clip, store, look))
         self._close()
@@ -206,11 +212,11 @@ class _Encoder:
                 store.append(seen.crop)
                 batch.append(seen.crop)
             if len(batch) == BATCH:
-                clip.guesses.append(Guess.of(self.model, _pictures(batch)))
+                clip.guesses.append(self.fitter.guess(_pictures(batch)))
                 batch.clear()
             self.progress("align", len(clip.pts), self.info.frames_hint or 0)
         if batch:
-            clip.guesses.append(Guess.of(self.model, _pictures(batch)))
+            clip.guesses.append(self.fitter.guess(_pictures(batch)))
         return clip
 
     def _fit_segments(self, clip: Clip, store: CropStore, look: Appearance) -> None:
@@ -231,8 +237,10 @@ class _Encoder:
             before = q[-1]
             self.progress("motion", min(first + need, len(clip.pts)), len(clip.pts))
 
-    def _fit_block(self, crops: Tensor, look: Appearance, rows: list[int], before: Tensor | None) -> Tensor:
+    def _fit_block(self, crops: Tensor, look: Appearance | Found, rows: list[int], before: Tensor | None) -> Tensor:
         """Parameters (N, 35) of a block of frames, `rows` of the clip."""
+        if isinstance(look, Found):
+            return look.motion[rows]
         start = look.start
         steps = 24 if self.options.preset == SLOW else 16
         if start is None:
@@ -253,7 +261,7 @@ class _Encoder:
 
     # -- writing
 
-    def _start(self, survey: Survey, dst: BinaryIO, look: Appearance, plate: np.ndarray | None) -> None:
+    def _start(self, survey: Survey, dst: BinaryIO, look: Appearance | Found, plate: np.ndarray | None) -> None:
         info, model = self.info, self.model
         crop = self.options.crop or bool(survey.aligned)
         width, height = (model.size, model.size) if self.options.crop else (info.width, info.height)

@@ -150,6 +150,7 @@ class ClipModes:
         chroma = synthesise(torch.from_numpy(modes.chroma.astype(np.float32)) * steps[:, None] * CHROMA_STEP)
         flow = synthesise(torch.from_numpy(modes.flow.astype(np.float32)) * flow_steps[:, None])
         self.mix = mix.to(device)
+        self.plain = not (modes.luma.any() or modes.chroma.any() or modes.flow.any())  # a mix and nothing else
         self.texture = (colour(luma, chroma) * TEXTURE_UNIT).to(device)
         self.flow = (flow * FLOW_UNIT).to(device)
 
@@ -158,4 +159,6 @@ class ClipModes:
         return self.mix[:, 0] + motion[:, : self.mix.shape[1] - 1] @ self.mix[:, 1:].t()
 
     def apply(self, pictures: Tensor, motion: Tensor) -> Tensor:
+        if self.plain:
+            return pictures
         return apply_modes(pictures, self.texture.to(pictures.dtype), self.flow, motion)

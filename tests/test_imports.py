@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import fev
 import numpy as np
 import pytest
 import torch
@@ -133,12 +132,6 @@ def test_an_imported_model_is_loaded_and_moves_the_channels_of_its_basis(tmp_pat
             np.testing.assert_allclose(picture, arrays[name][row], rtol=0, atol=atol)
     models.work(["import", file(tmp_path, "f.pth", saved(network_state("bisenet"))), "--name", "tiny"])
     assert load_model("tiny").latents.channels == model.latents.channels, "the basis stays when networks are added"
-
-
-def test_encoding_with_an_imported_model_says_that_it_cannot_yet(tmp_path):
-    models.work(["import", str(ROSINALITY), "--name", "tiny", "--basis", basis_file(tmp_path, [[0, 0]])])
-    with pytest.raises(UsageError, match="tiny"):
-        fev.encode(tmp_path / "any.mp4", tmp_path / "out.fev", model="tiny")
 
 
 def test_pose_comes_from_styleflow_and_moves_the_first_vectors_only(tmp_path):
