@@ -57,3 +57,16 @@ def tiny_model_file(tiny_model_bytes, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_sha(tiny_model_bytes) -> str:
     return hashlib.sha256(tiny_model_bytes).hexdigest()
+
+
+SPACE_CHANNELS = ((2, 1), (3, 5), (5, 0), (5, 7))
+
+
+@pytest.fixture(scope="session")
+def tiny_space(tiny_model):
+    """A StyleSpace basis for the tiny model: four channels, and directions that turn its faces."""
+    from fev.codec.paper.stylespace import LinearPose, StyleSpace
+
+    turn = LinearPose(4, 16)
+    turn.directions.data.normal_(0, 0.05, generator=torch.Generator().manual_seed(3))
+    return StyleSpace(tiny_model.generator.config, SPACE_CHANNELS, turn).requires_grad_(False)

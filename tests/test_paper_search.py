@@ -11,24 +11,18 @@ from fev.codec.paper.attributes import geometric_masks, sensitivities
 from fev.codec.paper.bisenet import LABELS
 from fev.codec.paper.facial import Before, Channels, rates, travel
 from fev.codec.paper.similarity import Similarity, regions
-from fev.codec.paper.stylespace import LinearPose, StyleSpace
-
-CHANNELS = [(2, 1), (3, 5), (5, 0), (5, 7)]
+from fev.codec.paper.stylespace import StyleSpace
 
 
 @pytest.fixture(scope="module")
-def face(tiny_model):
+def face(tiny_model, tiny_space):
     """Generator, basis with a pose, a face at rest and the channels' sensitivities."""
-    generator = tiny_model.generator
-    rng = torch.Generator().manual_seed(3)
-    turn = LinearPose(4, 16)
-    turn.directions.data.normal_(0, 0.05, generator=rng)
-    space = StyleSpace(generator.config, CHANNELS, turn).requires_grad_(False)
-    base = tiny_model.latents.base(torch.randn(12, generator=rng))
+    generator, space = tiny_model.generator, tiny_space
+    base = tiny_model.latents.base(torch.randn(12, generator=torch.Generator().manual_seed(3)))
     with torch.no_grad():
         styles = generator.styles(base[None])
         whole = torch.ones_like(geometric_masks(64)["mouth"])
-        gamma = sensitivities(generator, styles, CHANNELS, [0.3] * 4, [whole] * 4, 64)
+        gamma = sensitivities(generator, styles, space.channels, [0.3] * 4, [whole] * 4, 64)
     return generator, space, base, Channels(gamma, torch.full((4,), 0.5))
 
 
@@ -105,7 +99,7 @@ def test_pose_is_found_again_and_frames_do_not_see_each_other(face):
 
 def test_without_a_way_to_turn_there_is_no_pose(face):
     generator, space, base, _ = face
-    fixed = StyleSpace(generator.config, CHANNELS, None)
+    fixed = StyleSpace(generator.config, space.channels, None)
     assert pose.search(generator, fixed, base, torch.zeros(2, 3, 64, 64), Similarity(), torch.ones(2, 2)).eq(0).all()
 
 

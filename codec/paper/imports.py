@@ -27,12 +27,13 @@ from ..stylegan2 import GeneratorConfig
 from . import layouts
 from .arcface import ArcFace
 from .bisenet import BiSeNet
+from .checkpoint import MAX_FILE, read_checkpoint
 from .directions import DirectionMatrix
 from .e4e import E4E
 from .perceptual import BACKBONES, Backbone
+from .stored import Module, Stored
 from .styleflow import StyleFlow
 from .stylespace import Basis, is_config_f
-from .unpickle import MAX_FILE, Module, Stored, read_checkpoint
 
 FORMAT = "fev-model/1"
 Tensors = dict[str, Tensor]

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fev.codec.paper import unpickle
-from fev.codec.paper.unpickle import Module, Stored, read_checkpoint
+from fev.codec.paper.checkpoint import MAGIC, read_checkpoint
+from fev.codec.paper.pickles import MAX_STEPS
+from fev.codec.paper.stored import KINDS, Module, Storage, Stored
 from fev.format.errors import FevError, ModelMismatchError
 from golden import synth
 from hypothesis import given, settings
@@ -92,7 +93,7 @@ HOSTILE = {
     "a storage within a storage": lambda: pickle.dumps(
         Calls(
             torch.storage._load_from_bytes,
-            b"".join(pickle.dumps(v, 2) for v in (unpickle.MAGIC, 1001, {"little_endian": True}))
+            b"".join(pickle.dumps(v, 2) for v in (MAGIC, 1001, {"little_endian": True}))
             + pickle.dumps(Calls(torch.storage._load_from_bytes, b""), 2)
             + pickle.dumps([], 2),
         )
@@ -113,7 +114,7 @@ HOSTILE = {
         b"cnumpy._core.multiarray\nscalar\n(cnumpy\ndtype\nU\x02O8\x85RU\x08AAAAAAAAtR"
     ),
     "numbers of another byte order": lambda: pickle.dumps(np.dtype(">f8")),
-    "too many instructions": lambda: stream(b"N0" * (unpickle.MAX_STEPS // 2 + 1)),
+    "too many instructions": lambda: stream(b"N0" * (MAX_STEPS // 2 + 1)),
     "a number of four gigabytes": lambda: b"\x80\x02\x8b\xff\xff\xff\x7f.",
     "bytes beyond the end": lambda: b"\x80\x04\x8e" + struct.pack("<Q", 1 << 61) + b".",
     "no pickle": lambda: b"\x00" * 64,
@@ -149,7 +150,7 @@ def test_modules_that_nest_without_end_are_refused():
 
 
 def tensor_record(shape, strides, offset=0, count=4):
-    storage = unpickle.Storage(unpickle.KINDS["torch.FloatStorage"], count, lambda: bytes(4 * count))
+    storage = Storage(KINDS["torch.FloatStorage"], count, lambda: bytes(4 * count))
     return Stored(storage, offset, shape, strides)
 
 
