@@ -208,9 +208,9 @@ def _recognise(content: Any) -> Iterator[tuple[str, str, Tensors, GeneratorConfi
         ("arcface", "output_layer.3.weight"),
         ("bisenet", "cp.resnet.conv1.weight"),
         ("styleflow", "chain.1.sqrt_end_time"),
-        ("lpips-alex", "features.10.bias"),
-        ("lpips-vgg", "features.28.bias"),
         ("lpips-squeeze", "features.12.squeeze.bias"),
+        ("lpips-vgg", "features.28.bias"),
+        ("lpips-alex", "features.10.bias"),  # VGG has one too, so after it
     ):
         if key in flat_state:
             yield network, "state dict", _fitting(network, flat_state), None, None
