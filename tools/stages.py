@@ -1,6 +1,7 @@
 """The paper's pipeline on a clip, stage by stage: what each of them is worth.
 
-    python -m fev.tools.stages CLIP --basis basis.json [--model base-256] [--frames 48] [--budget 16000] [--out DIR]
+    python -m fev.tools.stages CLIP --basis basis.json [--model base-256] [--frames 48] [--every 1] [--budget 16000]
+                               [--out DIR]
 
 After every stage the pictures are compared with the aligned frames: PSNR over the square and over the face, SSIM, and
 identity where ArcFace is imported for the model.  --out keeps the pictures as arrays (T, S, S, 3) of RGB bytes, for a
@@ -61,12 +62,12 @@ def face_of(model: Model, basis: Basis) -> Face:
     )  # fmt: skip
 
 
-def squares(model: Model, clip: str, count: int) -> Tensor:
-    """Aligned frames (T, 3, S, S), -1 to 1: the first `count` of the clip that show a face."""
+def squares(model: Model, clip: str, count: int, every: int) -> Tensor:
+    """Aligned frames (T, 3, S, S), -1 to 1: every `every`-th of the clip that shows a face, `count` at most."""
     rows = []
     with open_video(clip, None, None) as video:
-        for seen in Survey(video, model.aligner, model.size):
-            if seen.crop is not None:
+        for at, seen in enumerate(Survey(video, model.aligner, model.size)):
+            if seen.crop is not None and at % every == 0:
                 rows.append(seen.crop)
             if len(rows) == count:
                 break
@@ -113,13 +114,14 @@ def work(arguments: list[str] | None = None) -> int:
     parser.add_argument("--basis", type=Path, required=True)
     parser.add_argument("--model", default="base-256")
     parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--every", type=int, default=1, help="of the clip's frames; few that span it say more than many of one pose")
     parser.add_argument("--budget", type=int, default=16_000, help="bytes of the weight delta")
     parser.add_argument("--steps", type=int, default=100, help="of the search for facial channels")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args(arguments)
     model = load_model(args.model)
     face = face_of(model, Basis.read(args.basis.read_text()))
-    frames = squares(model, args.clip, args.frames)
+    frames = squares(model, args.clip, args.frames, args.every)
     true = to_numpy(frames)
     plan = Plan(facial_steps=args.steps)
     rows, kept = [], {"source": true}
