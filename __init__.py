@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from .codec.decoder import DecodeReport
     from .codec.encoder import EncodeReport
     from .codec.model import Model
+    from .codec.puppet import PuppetReport
 
 __version__ = "0.1.0"
 __all__ = [
-    "DecodeReport", "EncodeReport", "FevError", "Model", "Reader", "VerifyReport",
-    "decode", "encode", "load_model", "open", "verify",
+    "DecodeReport", "EncodeReport", "FevError", "Model", "PuppetReport", "Reader", "VerifyReport",
+    "decode", "encode", "load_model", "open", "puppet", "verify",
 ]  # fmt: skip
 
 
@@ -68,6 +69,24 @@ def decode(src: Any, dst: Any, **options: Any) -> DecodeReport:
     chosen = _options(DecodeOptions, options)
     with _source(src) as file, _sink(dst) as out:
         return run(file, out, chosen)
+
+
+def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport:
+    """Put the motion of one `.fev` stream on the identity of another; the result is marked as synthetic.
+
+    Args:
+        identity, motion, dst: paths or binary file objects.
+        options: of `fev.codec.puppet.puppet` (model, audio, device).
+
+    Raises FevError.
+    """
+    from .codec.puppet import puppet as run
+
+    unknown = set(options) - {"model", "audio", "device"}
+    if unknown:
+        raise FevError(f"unknown option {sorted(unknown)[0]!r}")
+    with _source(identity) as who, _source(motion) as how, _sink(dst) as out:
+        return run(who, how, out, **options)
 
 
 def open(src: Any, **options: Any) -> Reader:
@@ -136,7 +155,7 @@ def _sink(dst: Any) -> Iterator[BinaryIO]:
 
 def __getattr__(name: str) -> Any:
     """The typed values of the codec, loaded when asked for, because they bring torch with them."""
-    homes = {"DecodeReport": "decoder", "EncodeReport": "encoder", "Model": "model"}
+    homes = {"DecodeReport": "decoder", "EncodeReport": "encoder", "Model": "model", "PuppetReport": "puppet"}
     if name not in homes:
         raise AttributeError(f"module 'fev' has no attribute {name!r}")
     import importlib

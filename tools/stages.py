@@ -114,7 +114,7 @@ def work(arguments: list[str] | None = None) -> int:
     parser.add_argument("--basis", type=Path, required=True)
     parser.add_argument("--model", default="base-256")
     parser.add_argument("--frames", type=int, default=48)
-    parser.add_argument("--every", type=int, default=1, help="of the clip's frames; few that span it say more than many of one pose")
+    parser.add_argument("--every", type=int, default=1, help="of the clip's frames is taken")
     parser.add_argument("--budget", type=int, default=16_000, help="bytes of the weight delta")
     parser.add_argument("--steps", type=int, default=100, help="of the search for facial channels")
     parser.add_argument("--out", type=Path)

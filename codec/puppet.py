@@ -1,0 +1,281 @@
+"""Puppeteering: the motion of one file on the identity of another (paper, Fig. 7; research/paper.md section 2.7).
+
+The paper carries the parameters over as they are.  That is right where they mean the same in both files, which is so
+where a file's mix is all that stands between its parameters and the model's.  The parameters of a file with modes of
+its own mean what was fitted to that clip: there both files are drawn, what the model's inverter sees in the pictures
+is the common tongue, and how the identity's parameters follow from it is learnt from the identity's own frames.  It
+sees faces at rest differently, so there each clip's mean stands for rest, and the whole motion is scaled down until
+it is as lively as the identity's own: beyond what that clip showed its modes know nothing.
+
+The result says that it is synthetic: in the header, and in its metadata with the digests of both files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..format.container import Reader, Writer
+from ..format.errors import FevError, ModelMismatchError
+from ..format.header import UNKNOWN_FRAMES
+from ..format.meta import Meta
+from ..format.segment import Segment
+from .appearance import Guess
+from .decoder import BATCH
+from .delta import step_size
+from .model import Model, load_for, pick_device
+from .modes import ClipModes
+from .render import Renderer
+from .source import Source, name_of, rereadable
+from .units import dequantise_placement, quantise_placement
+
+BLOCK = 1 << 20
+SHRINK = 0.2  # of the regression, in units of the features' spread over the identity's frames
+OUTER = 0.9  # share of the identity's frames that lie within its reach
+FLOOR = 0.02  # of the mean variance of its parameters, so that what hardly moves does not bound the rest
+ROAM = 0.05  # of the square's half side: so much farther than in its own clip the square may go
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class PuppetReport:
+    """What was written.  learnt: how the parameters were carried over; False means as they are."""
+
+    frames: int
+    bytes: int
+    duration_s: float
+    learnt: bool
+    identity_sha256: str
+    motion_sha256: str
+    seconds: float
+
+
+def puppet(
+    identity: Source,
+    motion: Source,
+    dst: BinaryIO,
+    *,
+    model: str | None = None,
+    audio: bool = True,
+    device: str = "cpu",
+    progress: Progress = lambda s, d, t: None,
+) -> PuppetReport:
+    """Write to `dst` the person of the .fev stream `identity`, moved as that of `motion`, whose sound it keeps.
+
+    audio: False leaves the sound out.  Raises FevError; ModelMismatchError where the files were made with two models.
+    """
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        files = [stack.enter_context(rereadable(s)) for s in (identity, motion)]
+        digests = [_digest(file) for file in files]
+        who, how = (_Clip(file, name_of(s)) for file, s in zip(files, (identity, motion), strict=True))
+        if who.reader.header.model_sha256 != how.reader.header.model_sha256:
+            raise ModelMismatchError(f"{how.name} and {who.name} were made with different models")
+        loaded = load_for(who.reader.header.model_sha256.hex(), model)
+        for clip in (who, how):
+            clip.load(loaded, pick_device(device))
+        carry = _Carry(loaded, who, how, progress)
+        written = _write(dst, who, how, carry, audio, digests, progress)
+    return PuppetReport(
+        written.frames, written.bytes_written, how.seconds, carry.learnt, *digests, time.perf_counter() - started
+    )
+
+
+class _Clip:
+    """One of the two files, read as often as it takes."""
+
+    def __init__(self, file: BinaryIO, name: str):
+        self.file, self.name = file, name
+        self.reader = self._open()
+
+    def _open(self) -> Reader:
+        self.file.seek(0)
+        return Reader(self.file)
+
+    def load(self, model: Model, device: torch.device) -> None:
+        r, h = self.reader, self.reader.header
+        if model.latents.params != h.params:
+            raise FevError(f"{self.name} has {h.params} motion parameters, the model {model.latents.params}")
+        self.modes = None if r.modes is None else ClipModes(r.modes, h.params, torch.device("cpu"))
+        self.plain = self.modes is None or self.modes.plain
+        self.step = step_size(h.motion_qp)
+        self.renderer = Renderer(
+            model, r.identity, r.delta or [], r.modes, r.pivot,
+            identity_code=h.identity_qp, motion_code=h.motion_qp, device=device,
+        )  # fmt: skip
+        frames, places, first, last = 0, [], None, 0
+        for segment in self.segments():
+            first, last = int(segment.pts[0]) if first is None else first, int(segment.pts[-1])
+            frames += segment.frames
+            if segment.placement is not None:
+                places.append(dequantise_placement(segment.placement))
+        if first is None:
+            raise FevError(f"{self.name} holds no frame")
+        self.frames = frames
+        self.places = np.concatenate(places) if places else None
+        self.seconds = h.seconds(last - first) + h.fps[1] / h.fps[0]
+
+    def segments(self) -> Iterator[Segment]:
+        yield from self._open().segments()
+
+    def values(self, segment: Segment) -> Tensor:
+        """A segment's parameters, (N, P)."""
+        return torch.from_numpy(segment.motion.astype(np.float32)) * self.step
+
+
+class _Carry:
+    """From the parameters of the one file to those of the other."""
+
+    def __init__(self, model: Model, who: _Clip, how: _Clip, progress: Progress):
+        self.model, self.who, self.how = model, who, how
+        alike = (who.reader.pivot is None) == (how.reader.pivot is None)
+        self.learnt = not (who.plain and how.plain and alike)
+        if not self.learnt:
+            return
+        if model.inverter is None:
+            raise FevError(
+                f"{who.name} or {how.name} has modes of its own; model {model.name} cannot see in pictures what they mean"
+            )
+        own = torch.cat([who.values(segment) for segment in who.segments()])
+        seen = self._seen(how, progress)
+        change = seen - seen.mean(0)
+        if who.plain:
+            rest = _driven(who, own).mean(0)
+            self.moved = self._undriven(rest + change[:, : model.latents.params])
+        else:
+            self.moved = own.mean(0) + within_reach(own, change @ regression(self._seen(who, progress), own))
+
+    def __call__(self, segment: Segment) -> np.ndarray:
+        """Integers (N, P) of the motion's file -> of the identity's."""
+        if self.learnt:
+            moved = self.moved[segment.first_frame : segment.first_frame + segment.frames]
+        else:
+            moved = self._undriven(_driven(self.how, self.how.values(segment)))
+        return np.asarray((moved / self.who.step).round().to(torch.int32).numpy())
+
+    @torch.no_grad()
+    def _seen(self, clip: _Clip, progress: Progress) -> Tensor:
+        """What the inverter sees in a clip's pictures, (N, 2 P): first what drives a file like the identity's."""
+        out: list[Tensor] = []
+        for segment in clip.segments():
+            for i in range(0, segment.frames, BATCH):
+                guess = Guess.of(self.model, clip.renderer.draw(segment.motion[i : i + BATCH]).clamp(-1, 1))
+                pair = (guess.motion, guess.moves) if self.who.reader.pivot is None else (guess.moves, guess.motion)
+                out.append(torch.cat(pair, 1))
+            progress(f"look at {clip.name}", sum(map(len, out)), clip.frames)
+        return torch.cat(out)
+
+    def _undriven(self, driven: Tensor) -> Tensor:
+        """The model's parameters (N, P) -> those of the identity's file, by least squares where its mix keeps few."""
+        modes = self.who.modes
+        if modes is None:
+            return driven
+        columns = modes.mix.shape[1] - 1
+        out = torch.zeros_like(driven)
+        if columns:
+            inverse = torch.linalg.pinv(modes.mix[:, 1:].double())
+            out[:, :columns] = ((driven - modes.mix[:, 0]).double() @ inverse.t()).float()
+        return out
+
+
+def regression(features: Tensor, values: Tensor) -> Tensor:
+    """The linear map (F, P) from the change of features (N, F) to the change of values (N, P); ridge regression."""
+    x = (features - features.mean(0)).double()
+    spread = x.std(0, correction=0).clamp_min(1e-6)
+    x = x / spread
+    penalty = SHRINK * len(x) * torch.eye(x.shape[1], dtype=torch.float64)
+    solved = torch.linalg.solve(x.t() @ x + penalty, x.t() @ (values - values.mean(0)).double())
+    return (solved / spread[:, None]).float()
+
+
+def within_reach(own: Tensor, change: Tensor) -> Tensor:
+    """A motion's changes (M, P) from its mean, no livelier than a clip's own values (N, P).
+
+    Distance is Mahalanobis's, under the covariance of the clip's own values: what moves together stays together.  All
+    is scaled by one number until OUTER of the frames lie as near as OUTER of the clip's own; what is still farther comes
+    back to there alone.
+    """
+    centred = (own - own.mean(0)).double()
+    covariance = centred.t() @ centred / len(centred)
+    moving = covariance.diagonal() > 1e-9
+    out = torch.zeros_like(change)
+    if not moving.any():
+        return out
+    covariance = covariance[moving][:, moving]
+    covariance += FLOOR * covariance.diagonal().mean() * torch.eye(len(covariance))
+    white = torch.linalg.cholesky(torch.linalg.inv(covariance))
+    reach = (centred[:, moving] @ white).norm(dim=1).quantile(OUTER)
+    wanted = change[:, moving].double()
+    far = (wanted @ white).norm(dim=1, keepdim=True)
+    wanted = wanted * (reach / far.quantile(OUTER).clamp_min(1e-9)).clamp_max(1)
+    far = (wanted @ white).norm(dim=1, keepdim=True)
+    out[:, moving] = (wanted * (reach / far.clamp_min(1e-9)).clamp_max(1)).float()
+    return out
+
+
+def _driven(clip: _Clip, motion: Tensor) -> Tensor:
+    return motion if clip.modes is None else clip.modes.drive(motion)
+
+
+def roaming(places: np.ndarray, own: np.ndarray, moving: np.ndarray | None) -> np.ndarray:
+    """Where the identity's square goes when it follows another one: rows (N, 4) of centre, half side, angle.
+
+    places: (N, 4) of the motion.  own, moving: all placements of both clips.  Without `moving` it rests.
+    It stays where it was seen in its own clip, and a little around: its background is a still of that place.
+    """
+    rest = np.median(own, 0)
+    if moving is None:
+        return np.tile(rest, (len(places), 1))
+    still = np.median(moving, 0)
+    out = np.empty_like(places)
+    out[:, :2] = rest[:2] + (places[:, :2] - still[:2]) / still[2] * rest[2]
+    out[:, 2] = rest[2] * places[:, 2] / still[2]
+    out[:, 3] = rest[3] + places[:, 3] - still[3]
+    room = ROAM * np.array([rest[2], rest[2], rest[2], 1.0])
+    return np.clip(out, own.min(0) - room, own.max(0) + room)
+
+
+def _write(
+    dst: BinaryIO, who: _Clip, how: _Clip, carry: _Carry, audio: bool, digests: list[str], progress: Progress
+) -> Writer:
+    look, played = who.reader, how.reader
+    header = replace(
+        look.header, time_base=played.header.time_base, fps=played.header.fps, synthetic=True,
+        segment_frames=played.header.segment_frames, frame_count=UNKNOWN_FRAMES,
+    )  # fmt: skip
+    meta: Meta = {"synthetic": True, "identity_sha256": digests[0], "motion_sha256": digests[1]}
+    writer = Writer(
+        dst, header, identity=look.identity, delta=look.delta, modes=look.modes, pivot=look.pivot,
+        background=look.background, audio=played.audio if audio else None, meta=meta,
+    )  # fmt: skip
+    for segment in how.segments():
+        placement = None
+        if header.placement:
+            places = np.zeros((segment.frames, 4))
+            if segment.placement is not None:
+                places = dequantise_placement(segment.placement)
+            assert who.places is not None
+            placement = quantise_placement(roaming(places, who.places, how.places))
+        writer.write_segment(
+            replace(segment, motion=carry(segment), placement=placement, audio=segment.audio if audio else [])
+        )
+        progress("puppet", writer.frames, how.frames)
+    writer.close()
+    return writer
+
+
+def _digest(file: BinaryIO) -> str:
+    out = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(BLOCK):
+        out.update(block)
+    return out.hexdigest()
