@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..format.container import Writer
 from ..format.header import Header
+from ..format.meta import pack_key_frames
 from ..format.segment import Segment
 from ..format.still import CODEC_AV1, Still
 from .appearance import Appearance, Fitter, Guess
@@ -110,7 +111,10 @@ class _Encoder:
         if audio is not None:
             self.stack.enter_context(audio)
         aligner = self.model.aligner or load_model(DEFAULT).aligner
-        survey = Survey(video, aligner, self.model.size, self.options.face)
+        registration = None
+        if isinstance(self.fitter, PaperFitter) and self.options.preset != FAST:
+            registration = self.fitter.registration()
+        survey = Survey(video, aligner, self.model.size, self.options.face, registration)
         self.sound = Sound(audio)
         self.info, self.name = info, name_of(src)
         if self.options.preset == FAST:
@@ -285,7 +289,8 @@ class _Encoder:
         )  # fmt: skip
         self.writer = Writer(
             dst, self.header, identity=identity, delta=look.delta or None, modes=look.modes, pivot=look.pivot,
-            background=background, audio=self.sound.config, repeat_header_every=self.options.repeat_segments,
+            background=background, audio=self.sound.config, meta=pack_key_frames(survey.key_frames),
+            repeat_header_every=self.options.repeat_segments,
         )  # fmt: skip
 
     def _segment_frames(self) -> int:

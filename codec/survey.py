@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 
 from ..format.errors import MediaError
-from .align import LOOK_AHEAD, FaceTracker, extract, is_aligned_crop, smooth_at
+from .align import LOOK_AHEAD, FaceTracker, compose, extract, is_aligned_crop, smooth_at
 from .aligner import Aligner
 from .model import to_numpy
+from .paper.registration import Registration, similarity
+from .paper.selection import blinking, opening
 
+LOOK = 128  # side of the squares in which blinks are looked for
 MAX_PLATES = 12
 PLATE_PIXELS = 24_000_000  # pixels kept for the background, over all its pictures
 
@@ -41,20 +44,29 @@ class Survey:
     """Iterate for `Seen`; afterwards `plates` holds sample frames for the background.
 
     aligned: set when the first frame comes out: the clip already is the aligned square.
+    registration: moves every square to where its key frame's lies on the face (paper, stage 1); frames that blink then
+    have no say in where the squares lie.
     """
 
-    def __init__(self, frames: Iterable[tuple[int, np.ndarray]], net: Aligner, size: int, order: int = 0):
-        self.frames, self.size = frames, size
+    def __init__(
+        self,
+        frames: Iterable[tuple[int, np.ndarray]],
+        net: Aligner,
+        size: int,
+        order: int = 0,
+        registration: Registration | None = None,
+    ):
+        self.frames, self.size, self.registration = frames, size, registration
         self.tracker = FaceTracker(net, order)
         self.aligned: bool | None = None
         self.plates: list[np.ndarray] = []
         self.held = 0
-        self._stride, self._count = 1, 0
+        self._stride, self._count, self._out = 1, 0, 0
 
     def __iter__(self) -> Iterator[Seen]:
         leading: list[int] = []  # time stamps of the frames before the first face
-        window: deque[tuple[int, np.ndarray, np.ndarray, bool]] = deque()
-        past: deque[tuple[np.ndarray, bool]] = deque(maxlen=LOOK_AHEAD)
+        window: deque[tuple[int, np.ndarray, np.ndarray, bool, float]] = deque()
+        past: deque[tuple[np.ndarray, bool, float]] = deque(maxlen=LOOK_AHEAD)
         self._last: np.ndarray | None = None
         for pts, frame in self.frames:
             self._keep_plate(frame)
@@ -62,7 +74,7 @@ class Survey:
             if placement is None:
                 leading.append(pts)
                 continue
-            window.append((pts, frame, placement, found))
+            window.append((pts, frame, placement, found, self._opening(frame, placement)))
             if len(window) > LOOK_AHEAD:
                 yield from self._emit(window, past, leading)
         if not window and not self._count:
@@ -74,30 +86,57 @@ class Survey:
             yield from self._emit(window, past, leading)
 
     def _emit(self, window: deque, past: deque, leading: list[int]) -> Iterator[Seen]:
-        rows = [p for p, _ in past] + [w[2] for w in window]
-        flags = np.array([f for _, f in past] + [w[3] for w in window])
-        pts, frame, raw, found = window.popleft()
+        rows = [p for p, _, _ in past] + [w[2] for w in window]
+        flags = np.array([f for _, f, _ in past] + [w[3] for w in window])
+        eyes = [e for _, _, e in past] + [w[4] for w in window]
+        pts, frame, raw, found, eye = window.popleft()
         height, width = frame.shape[:2]
         if self.aligned is None:
             self.aligned = is_aligned_crop([r for r, f in zip(rows, flags, strict=True) if f], width, height)
         if self.aligned:
             placement = np.array([width / 2, height / 2, width / 2, 0.0])
         else:
-            smoothed = smooth_at(np.array(rows), flags, len(past))
+            smoothed = smooth_at(np.array(rows), self._trusted(flags, eyes), len(past))
             placement = smoothed if smoothed is not None else (raw if self._last is None else self._last)
             if not found and self._last is not None:
                 placement = self._last
-        past.append((raw, found))
+        past.append((raw, found, eye))
+        square = extract(frame, placement, self.size) if found else None
+        if square is not None and self.registration is not None and not self.aligned:
+            moved = self.registration.step(self._out + len(leading), square[0])
+            if moved.residual:  # not a key frame
+                placement = compose(placement[None], similarity(moved.affine)[None])[0]
+                square = extract(frame, placement, self.size)
         for early in leading:
             self.held += 1
+            self._out += 1
             yield Seen(early, placement, None)
         leading.clear()
         self._last = placement
-        if not found:
+        self._out += 1
+        if square is None:
             self.held += 1
             yield Seen(pts, placement, None)
             return
-        yield Seen(pts, placement, to_numpy(extract(frame, placement, self.size))[0])
+        yield Seen(pts, placement, to_numpy(square)[0])
+
+    def _opening(self, frame: np.ndarray, placement: np.ndarray) -> float:
+        """How open the eyes are, where somebody asks."""
+        if self.registration is None:
+            return float("nan")
+        return float(opening(extract(frame, placement, LOOK))[0])
+
+    def _trusted(self, found: np.ndarray, eyes: list[float]) -> np.ndarray:
+        """Frames of a window whose placement counts: a face was found and, where that is known, it does not blink."""
+        if self.registration is None:
+            return found
+        steady = found & ~blinking(torch.tensor(eyes)).numpy()
+        return steady if steady.any() else found
+
+    @property
+    def key_frames(self) -> list[int]:
+        """Numbers of the frames that others are registered to, so far."""
+        return [] if self.registration is None else self.registration.keys
 
     def _keep_plate(self, frame: np.ndarray) -> None:
         """Keep at most MAX_PLATES frames, evenly over what has been seen so far."""

@@ -6,6 +6,8 @@ parser might read in two ways is refused. No floats, no nesting, no extension ty
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any, NoReturn
 
 import msgpack
@@ -27,7 +29,9 @@ SCHEMA: dict[str, type] = {
     "licence": str,
     "preset": str,
     "rotation": int,  # degrees already applied to the source
+    "key_frames": str,  # frames that others are registered to: decimal steps, the first from frame 0: "0,57,120"
 }
+MAX_KEY_FRAMES = 4096
 PRIVATE = "x-"  # keys of one's own begin so; values are str, int or bool
 
 
@@ -47,7 +51,30 @@ def _problem(meta: Any) -> str | None:
             return f"metadata {key!r} is not 64 hex digits"
         if key == "source_name" and isinstance(value, str) and ("/" in value or "\\" in value):
             return "metadata 'source_name' is a path"
+        if key == "key_frames" and isinstance(value, str) and not _are_steps(value):
+            return "metadata 'key_frames' is not a list of steps"
     return None
+
+
+def _are_steps(text: str) -> bool:
+    """Decimal numbers below a thousand million without leading zeros, only the first of them 0."""
+    steps = text.split(",", MAX_KEY_FRAMES)
+    if len(steps) > MAX_KEY_FRAMES or not all(0 < len(s) < 10 and set(s) <= set("0123456789") for s in steps):
+        return False
+    return all(s[0] != "0" or (i == 0 and s == "0") for i, s in enumerate(steps))
+
+
+def pack_key_frames(frames: Sequence[int]) -> Meta:
+    """Numbers of key frames, rising -> what the metadata says of them; nothing where there are too many to say."""
+    if not 0 < len(frames) <= MAX_KEY_FRAMES:
+        return {}
+    return {"key_frames": ",".join(str(b - a) for a, b in pairwise([0, *frames]))}
+
+
+def unpack_key_frames(meta: Meta) -> list[int]:
+    """Numbers of key frames that checked metadata names."""
+    text = str(meta.get("key_frames", ""))
+    return list(accumulate(int(step) for step in text.split(","))) if text else []
 
 
 def _is_hash(text: str) -> bool:

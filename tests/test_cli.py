@@ -166,5 +166,9 @@ def test_the_whole_way_through_files_and_pipes(tmp_path):
     assert info["frames"] == 25 and sum(info["sections"].values()) == info["bytes"] == coded.stat().st_size
     assert {"version", "model", "width", "height", "fps", "duration_s", "audio"} <= set(info)
     assert command("info", coded, "--verify").returncode == 0
+    listed = json.loads(command("info", coded, "--frames", "--json").stdout)["frames"]
+    assert [row["frame"] for row in listed] == list(range(len(listed))) and listed
+    assert all(b["seconds"] > a["seconds"] and not b["key"] for a, b in zip(listed, listed[1:]))
+    assert len(command("info", coded, "--frames").stdout.splitlines()) == len(listed)
     assert command("info", damaged, "--verify").returncode == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.fev", "cut.fev"]

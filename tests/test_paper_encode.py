@@ -17,7 +17,7 @@ from fev.codec.paper.fitter import PaperFitter
 from fev.codec.paper.networks import Networks
 from fev.format.errors import FevError
 from fev.tools import models, stages
-from fev.tools.info import describe
+from fev.tools.info import describe, frame_rows
 from snapshots import network_state, saved
 
 SAMPLE = Path(stages.__file__).parent / "sample" / "sample.mp4"
@@ -55,6 +55,12 @@ def test_a_clip_goes_there_and_back(tiny, tmp_path, preset, monkeypatch):
     assert len(np.unique(motion, axis=0)) > 1
     decoded = fev.decode(out, back)
     assert decoded.frames == report.frames and back.stat().st_size > 500
+    with open(out, "rb") as file:
+        rows = list(frame_rows(file))
+    assert [r["frame"] for r in rows] == list(range(report.frames)) and not any(r["held"] for r in rows)
+    keys = [r["frame"] for r in rows if r["key"]]
+    # a second of one face before a still camera is registered to its first frame; fast writes before it could know
+    assert keys == ([] if preset == "fast" else [0])
     if preset != "fast":
         assert facts["sections"]["identity"] + facts["sections"]["delta"] + facts["sections"]["basis"] < 27_000 + 200
 

@@ -1,13 +1,16 @@
-"""`fev-info`: what a .fev file holds and what each part costs; `--verify` decodes every symbol of it.
+"""`fev-info`: what a .fev file holds and what each part costs; `--verify` decodes every symbol of it, `--frames` lists
+the frames.
 
 Imports `format/` and the list of models only: no picture is drawn, so no torch is needed and the answer comes at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from ..codec.library import holding
+from ..format.meta import unpack_key_frames
 from ..format.reader import Reader
 from ..format.verify import VerifyReport, verify
 from .common import input_file, parser, print_json, run, say
@@ -111,6 +114,33 @@ def render(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def frame_rows(stream: BinaryIO) -> Iterator[dict[str, Any]]:
+    """One row a frame: its number, pts, second, segment, and whether it is held or a key frame.  Raises FevError.
+
+    key: others are registered to it (stage 1 of the paper's pipeline); nothing has to be decoded before anything else.
+    """
+    reader = Reader(stream, shallow=True)
+    keys = set(unpack_key_frames(reader.meta or {}))
+    for parts in reader.parts():
+        for i, (pts, held) in enumerate(zip(parts.pts.tolist(), parts.held.tolist(), strict=True)):
+            frame = parts.first_frame + i
+            yield {
+                "frame": frame, "pts": pts, "seconds": round(reader.header.seconds(pts), 6), "segment": parts.index,
+                "held": held, "key": frame in keys,
+            }  # fmt: skip
+
+
+def _list_frames(stream: BinaryIO, as_json: bool) -> int:
+    rows = frame_rows(stream)
+    if as_json:
+        print_json({"frames": list(rows)})
+        return 0
+    for row in rows:
+        marks = " key" * row["key"] + " held" * row["held"]
+        print(f"{row['frame']:>8} {row['seconds']:>12.6f} s  segment {row['segment']}{marks}")
+    return 0
+
+
 def _report(report: VerifyReport, as_json: bool) -> int:
     if as_json:
         damage = [entry._asdict() for entry in report.damage]
@@ -130,8 +160,11 @@ def work(arguments: list[str] | None = None) -> int:
     options.add_argument("file", help="a .fev file, or - for standard input")
     options.add_argument("--json", action="store_true", help="print one JSON object")
     options.add_argument("--verify", action="store_true", help="decode every symbol; exit 1 and say where on damage")
+    options.add_argument("--frames", action="store_true", help="list the frames: time, segment, held, key frame")
     chosen = options.parse_args(arguments)
     with input_file(chosen.file) as stream:
+        if chosen.frames:
+            return _list_frames(stream, chosen.json)
         if chosen.verify:
             return _report(verify(stream), chosen.json)
         facts = describe(stream)

@@ -622,6 +622,7 @@ def bad_metadata() -> Iterator[tuple[str, str, bytes]]:
     yield "meta_not_utf8", "metadata text that is not UTF-8", b"\x81" + key + b"\xa1\xff"
     yield "meta_tail", "bytes behind the metadata", b"\x81" + key + b"\xa1a\xc0"
     yield "meta_path", "a source name with a path in it", b"\x81\xabsource_name\xa9/etc/fstab"
+    yield "meta_steps", "key frames that do not rise", b"\x81\xaakey_frames\xa53,0,5"
 
 
 def symbols_sha256(data: bytes) -> str:

@@ -26,9 +26,10 @@ from ..options import FAST, SLOW, EncodeOptions
 from ..survey import CropStore
 from ..tune import ClipFit, TuneSettings
 from ..units import IDENTITY_CODE
-from . import inversion, pipeline
+from . import inversion, pipeline, pose
 from .networks import Networks
 from .pipeline import BLOCK, PLANS, Face
+from .registration import Registration
 from .similarity import Similarity
 from .stylespace import POSE, StyleSpace
 
@@ -121,6 +122,16 @@ class PaperFitter:
             return inversion.refined(
                 generator, start, pictures, self.face.similarity, inversion.SEARCH_STEPS, self.plan.size
             )
+
+    def registration(self) -> Registration:
+        """Stage 1, for a survey of the clip; without face parsing nothing tells how fast the head turns."""
+
+        @torch.no_grad()
+        def pose_of(square: Tensor) -> Tensor | None:
+            scores = self.face.similarity.scores(square)
+            return None if scores is None else pose.estimate(scores)
+
+        return Registration(pose_of=pose_of)
 
     def guess(self, pictures: Tensor) -> Codes:
         """What is known of frames (N, 3, S, S) when they are first seen."""

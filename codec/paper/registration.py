@@ -11,6 +11,7 @@ of the affine map.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -107,19 +108,23 @@ class Registered:
 
 @dataclass
 class Registration:
-    """Follows a clip; feed it the squares in order.  keys: indices of the key frames."""
+    """Follows a clip; feed it the squares in order.
+
+    pose_of: yaw and pitch in degrees of a square (1, 3, S, S), where something estimates them: (1, 2), or None.
+    keys: indices of the key frames.
+    """
 
     mask: Tensor | None = None
+    pose_of: Callable[[Tensor], Tensor | None] | None = None
     keys: list[int] = field(default_factory=list)
     _key: Tensor | None = None
     _last: Tensor | None = None
-    _pose: np.ndarray | None = None
+    _pose: Tensor | None = None
 
-    def step(self, index: int, square: Tensor, pose: np.ndarray | None = None) -> Registered:
-        """square: (3, S, S), -1 to 1.  pose: yaw and pitch in degrees, where they are known."""
+    def step(self, index: int, square: Tensor) -> Registered:
+        """square: (3, S, S), -1 to 1."""
         mask = rigid(square.shape[-1]) if self.mask is None else self.mask
-        turning = pose is not None and self._pose is not None and float(np.abs(pose - self._pose).max()) > TURN
-        self._pose = pose
+        turning = self._turning(square)
         if self._key is not None:
             affine, rest = register(square, self._key, mask, self._last)
             if rest <= (RESIDUAL_TURNING if turning else RESIDUAL_STILL):
@@ -128,3 +133,11 @@ class Registration:
         self._key, self._last = square, torch.eye(2, 3)
         self.keys.append(index)
         return Registered(self._last, 0.0, index)
+
+    def _turning(self, square: Tensor) -> bool:
+        """Whether yaw or pitch changed by more than TURN since the frame before."""
+        pose = None if self.pose_of is None else self.pose_of(square[None])
+        before, self._pose = self._pose, pose
+        if pose is None or before is None:
+            return False
+        return bool((pose - before).abs().nan_to_num(0.0).max() > TURN)
