@@ -143,7 +143,7 @@ class _Carry:
             return
         if model.inverter is None:
             raise FevError(
-                f"{who.name} or {how.name} has modes of its own; model {model.name} cannot see in pictures what they mean"
+                f"{who.name} or {how.name} has modes of its own; model {model.name} has no inverter to read them with"
             )
         own = torch.cat([who.values(segment) for segment in who.segments()])
         seen = self._seen(how, progress)
@@ -201,8 +201,8 @@ def within_reach(own: Tensor, change: Tensor) -> Tensor:
     """A motion's changes (M, P) from its mean, no livelier than a clip's own values (N, P).
 
     Distance is Mahalanobis's, under the covariance of the clip's own values: what moves together stays together.  All
-    is scaled by one number until OUTER of the frames lie as near as OUTER of the clip's own; what is still farther comes
-    back to there alone.
+    is scaled by one number until OUTER of the frames lie as near as OUTER of the clip's own; what is still farther
+    comes back to there alone.
     """
     centred = (own - own.mean(0)).double()
     covariance = centred.t() @ centred / len(centred)

@@ -1,9 +1,12 @@
 """Speed and memory on this machine, each measured in a process of its own.
 
     python -m fev.tools.bench [CLIP ...] [--long FRAMES] [--json]
+    python -m fev.tools.bench --generator 256,512,1024 [--batches 1,8] [--compile] [--device cuda]
 
 Without clips the sample is used.  `--long N` joins a clip to itself until it has N frames, to show
-that memory does not grow with its length.  These figures do not belong in tests: machines are noisy.
+that memory does not grow with its length.  `--generator` times config-f generators with random weights, as the decoder
+runs them, beside their bare convolutions, taking turns in one run.  These figures do not belong in tests: machines
+are noisy.
 """
 
 from __future__ import annotations
@@ -64,6 +67,70 @@ result = dict(ms_per_frame=1000 * (time.perf_counter() - start) / frames)
 """
 
 
+GENERATOR = """
+import numpy as np, torch, torch.nn.functional as F
+from fev.codec.stylegan2 import Generator, GeneratorConfig
+size, batch, dtype, compiled, device = (int(sys.argv[1]), int(sys.argv[2]), getattr(torch, sys.argv[3]),
+                                        sys.argv[4] == "1", torch.device(sys.argv[5]))
+widths = (512, 512, 512, 512, 512, 256, 128, 64, 32)[: size.bit_length() - 2]
+torch.manual_seed(0)
+generator = Generator(GeneratorConfig(size, widths)).eval().requires_grad_(False)
+generator = generator.to(device, memory_format=torch.channels_last)
+ws = torch.randn(batch, generator.config.num_ws, 512, device=device)
+calls = []
+for layer in generator.layers:  # the learnt convolutions of a picture and nothing else: no blur, noise, bias
+    spec = layer.spec
+    side = spec.size // 2 if spec.kind == "up" else spec.size
+    x = torch.randn(batch, spec.in_channels, side, side, device=device).to(dtype, memory_format=torch.channels_last)
+    weight = layer.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+    calls.append((spec.kind, x, weight.transpose(0, 1) if spec.kind == "up" else weight))
+
+def bare():
+    for kind, x, weight in calls:
+        if kind == "up":
+            F.conv_transpose2d(x, weight, stride=2)
+        else:
+            F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+
+draw = torch.compile(generator) if compiled else generator
+whole = lambda: draw(ws, dtype=dtype)
+
+def timed(work):
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return 1000 * (time.perf_counter() - start) / batch
+
+with torch.no_grad():
+    whole(), bare()
+    first, pairs = time.perf_counter(), []
+    while len(pairs) < 3 or (len(pairs) < 20 and time.perf_counter() - first < 20):
+        pairs.append((timed(whole), timed(bare)))
+best = [min(column) for column in zip(*pairs)]
+ratio = float(np.median([a / b for a, b in pairs]))
+result = dict(ms_per_frame=best[0], bare_ms=best[1], ratio=ratio, frames_per_s=1000 / best[0])
+"""
+
+
+def generators(sizes: list[int], batches: list[int], compiled: bool, device: str) -> list[dict[str, Any]]:
+    rows = []
+    for size in sizes:
+        for batch in batches:
+            for dtype in ("bfloat16", "float32"):
+                row = child(GENERATOR, str(size), str(batch), dtype, str(int(compiled)), device)
+                what = f"{size} batch {batch} {dtype}{' compiled' if compiled else ''}"
+                rows.append({"what": what, "clip": device, "frames": batch, **row})
+    return rows
+
+
+def numbers(text: str) -> list[int]:
+    """argparse type: whole numbers with commas between."""
+    return [count(part) for part in text.split(",")]
+
+
 def lengthen(source: Path, frames: int, path: Path) -> None:
     """Join a clip to itself until it has `frames` frames; sound is left out."""
     from fractions import Fraction
@@ -100,11 +167,32 @@ def measure(clip: Path, presets: list[str], folder: Path) -> list[dict[str, Any]
     return rows
 
 
+def clips(paths: list[Path], presets: list[str], long: int) -> list[dict[str, Any]]:
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for dtype in ("float32", "bfloat16"):
+            for batch in (1, 8):
+                row = child(RENDER, str(batch), str(RENDER_FRAMES), dtype)
+                rows.append({"what": f"generator batch {batch} {dtype}", "clip": "-", "frames": RENDER_FRAMES, **row})
+        for clip in paths:
+            rows += measure(clip, presets, folder)
+        if long:
+            path = folder / "long.mp4"
+            lengthen(paths[0], long, path)
+            rows += measure(path, presets, folder)
+    return rows
+
+
 def arguments() -> Any:
     options = parser("fev.tools.bench", "Measure speed and memory.")
     options.add_argument("clips", nargs="*", type=Path)
     options.add_argument("--presets", default="fast,medium", help="comma-separated (default: fast,medium)")
     options.add_argument("--long", type=count, default=0, metavar="FRAMES")
+    options.add_argument("--generator", type=numbers, metavar="SIZES", help="time config-f generators of these sizes")
+    options.add_argument("--batches", type=numbers, default=[1, 8])
+    options.add_argument("--compile", action="store_true", help="the generators through torch.compile")
+    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options.add_argument("--json", action="store_true")
     return options.parse_args()
 
@@ -114,18 +202,10 @@ def work() -> int:
     facts = machine()
     rows: list[dict[str, Any]] = []
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for dtype in ("float32", "bfloat16"):
-            for batch in (1, 8):
-                row = child(RENDER, str(batch), str(RENDER_FRAMES), dtype)
-                rows.append({"what": f"generator batch {batch} {dtype}", "clip": "-", "frames": RENDER_FRAMES, **row})
-        for clip in args.clips or [SAMPLE]:
-            rows += measure(clip, args.presets.split(","), folder)
-        if args.long:
-            path = folder / "long.mp4"
-            lengthen((args.clips or [SAMPLE])[0], args.long, path)
-            rows += measure(path, args.presets.split(","), folder)
+    if args.generator:
+        rows = generators(args.generator, args.batches, args.compile, args.device)
+    else:
+        rows = clips(args.clips or [SAMPLE], args.presets.split(","), args.long)
     if args.json:
         print_json({"machine": facts, "rows": rows})
         return 0
