@@ -26,6 +26,7 @@ from torch import Tensor
 from ..codec.appearance import BATCH
 from ..codec.delta import apply_delta, step_size
 from ..codec.media import open_video
+from ..codec.metrics import psnr, ssim
 from ..codec.model import Model, load_model, to_numpy
 from ..codec.paper import pipeline
 from ..codec.paper.pipeline import Encoded, Face, Plan
@@ -37,7 +38,7 @@ from ..codec.units import IDENTITY_CODE
 from ..format.errors import UsageError
 from .common import run
 from .discover import SPREAD, faces
-from .train.evaluate import face_region, psnr, similarity
+from .train.evaluate import face_region
 
 TUNE_STEPS = ((64, 60), (128, 100), (256, 40))
 
@@ -103,7 +104,7 @@ def row(name: str, pictures: np.ndarray, true: np.ndarray, seconds: float) -> di
         "stage": name,
         "psnr": round(psnr(pictures, true), 2),
         "psnr_face": round(psnr(pictures, true, face_region()), 2) if true.shape[1] == 256 else None,
-        "ssim": round(similarity(pictures, true), 3),
+        "ssim": round(ssim(pictures, true), 3),
         "seconds": round(seconds, 1),
     }
 

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from ...codec.align import FaceTracker
+from ...codec.metrics import psnr
 from ...codec.model import Model, load_model, to_numpy
 from .check_aligner import CANVAS, error, picture_of
-from .evaluate import draw_stills, face_region, psnr
+from .evaluate import draw_stills, face_region
 from .export import as_pictures
 
 GROUPS = Path(__file__).with_name("groups.json")

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from ...codec.appearance import FAST_PIVOT, PIVOT_SHARE, Guess, first_moves
 from ...codec.delta import step_size
 from ...codec.encoder import FAST_MOTION
+from ...codec.metrics import psnr, ssim
 from ...codec.modefit import ModeFit, ModeSettings
 from ...codec.model import Model, load_model, to_numpy
 from ...codec.modes import ClipModes
@@ -42,12 +42,6 @@ MOTION_STEP = step_size(motion_code(DEFAULT_QUALITY))
 STEPS = ((64, 40), (128, 40), (256, 12))  # a fifth of what the encoder takes
 MODE_STEPS = ((128, 200), (256, 75))  # an eighth to a twelfth
 MODE_FRAMES = 160
-
-
-def psnr(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> float:
-    error = (a.astype(np.float64) - b) ** 2
-    mean = error.mean((1, 2, 3)) if mask is None else error[:, mask].mean((1, 2))
-    return float((10 * np.log10(255**2 / np.maximum(mean, 1e-9))).mean())
 
 
 def face_region() -> np.ndarray:
@@ -144,11 +138,6 @@ def draw_stills(crops: Tensor, budget: int) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def similarity(a: np.ndarray, b: np.ndarray) -> float:
-    pairs = zip(a, b, strict=True)
-    return float(np.mean([structural_similarity(x, y, channel_axis=2) for x, y in pairs]))
-
-
 def measure(
     model: Model,
     crops: np.ndarray,
@@ -189,7 +178,7 @@ def measure(
             np.save(keep / f"{name}.npy", drawn)
     region = face_region()
     rows = [(k, v, crops) for k, v in pictures.items()] + [(k, v, many) for k, v in modes.items()]
-    table = {k: [psnr(v, true), psnr(v, true, region), similarity(v, true)] for k, v, true in rows}
+    table = {k: [psnr(v, true), psnr(v, true, region), ssim(v, true)] for k, v, true in rows}
     return table, [crops, *pictures.values()]
 
 
