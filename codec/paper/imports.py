@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -121,9 +122,12 @@ def _part(state: Mapping[str, Stored], prefix: str) -> dict[str, Stored]:
     return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
 
 
-def _fitting(network: str, state: Mapping[str, Stored]) -> Tensors:
-    """The tensors that the network has, shapes checked before a byte of them is read."""
-    build = NETWORKS[network].build
+def _fitting(network: str, state: Mapping[str, Stored], build: Callable[[], nn.Module] | None = None) -> Tensors:
+    """The tensors that the network has, shapes checked before a byte of them is read.
+
+    build: makes it empty, where it is none of NETWORKS.
+    """
+    build = build or NETWORKS[network].build
     assert build is not None
     with torch.device("meta"):
         expected = build().state_dict()
@@ -218,26 +222,46 @@ def _recognise(content: Any) -> Iterator[tuple[str, str, Tensors, GeneratorConfi
     raise ModelMismatchError("the file holds none of the networks that are known")
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[memoryview]:
+    """A file's bytes, read where they lie.  What goes wrong while they are read is said with the file's name."""
+    try:
+        size = path.stat().st_size
+        if not 0 < size <= MAX_FILE:
+            raise ModelMismatchError(f"a file of {size} bytes is no checkpoint")
+        yield memoryview(np.memmap(path, np.uint8, "r"))  # unmapped when nothing refers to it
+    except OSError as error:
+        raise FevError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ModelMismatchError, LimitError) as error:
+        raise type(error)(f"{path.name}: {error.message}") from None
+
+
 def read_official(path: str | os.PathLike[str]) -> list[Found]:
     """The networks in an official file.  Nothing in it is executed.
 
     Raises FevError where it cannot be read, ModelMismatchError where it is damaged, hostile or unknown.
     """
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        if not 0 < size <= MAX_FILE:
-            raise ModelMismatchError(f"{path.name}: a file of {size} bytes is no checkpoint")
-        view = memoryview(np.memmap(path, np.uint8, "r"))  # read where it lies; unmapped when nothing refers to it
+    with _opened(Path(path)) as view:
         digest = hashlib.sha256(view).hexdigest()
         return [
-            Found(network, container, digest, size, tensors, config, extra)
+            Found(network, container, digest, len(view), tensors, config, extra)
             for network, container, tensors, config, extra in _recognise(read_checkpoint(view))
         ]
-    except OSError as error:
-        raise FevError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ModelMismatchError, LimitError) as error:
-        raise type(error)(f"{path.name}: {error.message}") from None
+
+
+def read_into(path: str | os.PathLike[str], network: str, build: Callable[[], nn.Module]) -> tuple[nn.Module, str]:
+    """A network that is never imported (those that only judge), out of a file with its state dict; the file's sha256.
+
+    network: what to call it where the file does not fit.  build: makes it empty.  Nothing in the file is executed.
+    Raises FevError where it cannot be read, ModelMismatchError where it is damaged, hostile or of another network.
+    """
+    with _opened(Path(path)) as view:
+        digest = hashlib.sha256(view).hexdigest()
+        tensors = _fitting(network, _flat(read_checkpoint(view)) or {}, build)
+    net = build()
+    counters = {k: v for k, v in net.state_dict().items() if k.endswith("num_batches_tracked")}
+    net.load_state_dict(counters | tensors)
+    return net.eval().requires_grad_(False), digest
 
 
 def shape_of(config: GeneratorConfig) -> dict[str, Any]:
