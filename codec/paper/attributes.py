@@ -30,6 +30,9 @@ PARTS = {  # labels of the face parsing that make an attribute; the jaw is skin,
     "brows": ("left brow", "right brow"),
     "gaze": ("left eye", "right eye"),
 }
+FACE = (  # the labels that are the face: what moves when it speaks, without ears, neck and hair
+    "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "nose", "mouth", "upper lip", "lower lip",
+)  # fmt: skip
 GROWN = 10 / 256  # how far a parsed mask is grown, of the square's side
 
 
@@ -57,20 +60,24 @@ def geometric_masks(size: int) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
+def parsed(net: BiSeNet, pictures: Tensor) -> Tensor:
+    """What every pixel is, by face parsing: pictures (N, 3, S, S), -1 to 1 -> places in LABELS (N, S, S)."""
+    scores = net.of_square(pictures)
+    return F.interpolate(scores, size=pictures.shape[-1], mode="bilinear", align_corners=False).argmax(1)
+
+
+def covered(label: Tensor, parts: Sequence[str], grown: bool = False) -> Tensor:
+    """Where any of the parts is, (N, 1, S, S) of 0 and 1; grown: with a margin of GROWN around it."""
+    mask = torch.isin(label, torch.tensor([LABELS.index(p) for p in parts], device=label.device))[:, None].float()
+    reach = max(1, round(GROWN * label.shape[-1])) if grown else 0
+    return F.max_pool2d(mask, 2 * reach + 1, 1, reach)
+
+
 def parsed_masks(net: BiSeNet, pictures: Tensor) -> dict[str, Tensor]:
     """The same by face parsing: pictures (N, 3, S, S), -1 to 1 -> (N, 1, S, S) of 0 and 1."""
-    size = pictures.shape[-1]
-    label = F.interpolate(net.of_square(pictures), size=size, mode="bilinear", align_corners=False).argmax(1)
-    reach = max(1, round(GROWN * size))
-    low = geometric_masks(size)["jaw"][:, 0].bool()
-    out = {}
-    for name, parts in PARTS.items():
-        mask = torch.isin(label, torch.tensor([LABELS.index(p) for p in parts], device=label.device))
-        if name == "jaw":
-            out[name] = (mask & low.to(mask.device))[:, None].float()
-        else:
-            wide = 0 if name == "gaze" else reach
-            out[name] = F.max_pool2d(mask[:, None].float(), 2 * wide + 1, 1, wide)
+    label = parsed(net, pictures)
+    out = {name: covered(label, parts, name not in ("jaw", "gaze")) for name, parts in PARTS.items()}
+    out["jaw"] *= geometric_masks(pictures.shape[-1])["jaw"].to(label.device)
     return out
 
 
