@@ -115,6 +115,7 @@ def test_with_every_network_nothing_is_missing(two, networks, tmp_path, capsys):
     assert evaluate.work([*given, "--json", "--out", str(out)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["frames"] == FRAMES and found["clips"][0]["measured_frames"] == FRAMES and found["size"] == 64
+    assert 0 <= found["frames_without_mask"] < FRAMES
     measured = found["measured"]
     assert {r: set(m) for r, m in measured.items()} == {
         "masked": set(evaluate.COLUMNS), "inside": {"l1", "psnr"}, "square": set(evaluate.COLUMNS) - {"fvd_m"},
@@ -158,6 +159,7 @@ def test_equal_clips_and_several_pairs(two, capsys):
     assert [c["measured_frames"] for c in found["clips"]] == [FRAMES, FRAMES] and found["frames"] == 2 * FRAMES
     assert found["measured"]["square"]["l1"]["value"] == pytest.approx(3, abs=0.4)  # 0 and 6
     assert found["measured"]["masked"]["l1"]["missing"][0].startswith("no mask")
+    assert found["frames_without_mask"] is None
 
 
 def test_published_tables_are_whole():

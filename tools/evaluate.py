@@ -208,8 +208,8 @@ def work(given: list[str] | None = None) -> int:
     scores, clips = measure(args, tables)
     figures = scores.figures()
     facts = {
-        "clips": clips, "frames": scores.frames, "frames_without_mask": scores.faceless, "size": args.size,
-        "crop": args.crop,
+        "clips": clips, "frames": scores.frames, "size": args.size, "crop": args.crop,
+        "frames_without_mask": None if scores.judges.parsing.net is None else scores.faceless,
     }  # fmt: skip
     if args.out:
         with output_file(args.out, args.force, inputs) as out:
