@@ -8,7 +8,7 @@ A channel belongs to the attribute on whose mask it has the highest score: respo
 square of the share of its whole change that falls inside.  The strongest channels of each attribute make the basis, as
 many as the supplement's Tab. 1 has.  With --data, the folder of `fev.tools.train.data`, directions of yaw and pitch are
 found too (`fev.codec.paper.posebasis`).  The JSON goes to `fev-models import --basis`; the sheet shows every channel
-moved alone, minus and plus, as the supplement's Fig. 8 does.
+moved alone, minus and plus, as the supplement's Fig. 8 does, and below them where that changes the picture.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ from .train.export import as_pictures
 SPREAD = 64  # faces from which the standard deviation of a channel is taken
 POSE_ROWS = 4  # W+ vectors that turn the head, as StyleFlow's do
 REACH = 3.0  # standard deviations that the sheet moves a channel by
+GAIN = 3.0  # of the sheet's maps of change
 DETAIL = 256  # style layers of finer pictures move no attribute
-
-
 TURN = 15.0  # degrees, on the sheet
 
 
@@ -160,23 +159,33 @@ def table(described: dict[str, Any]) -> str:
 
 @torch.no_grad()
 def sheet(model: Model, described: dict[str, Any], size: int) -> np.ndarray:
-    """Every channel moved alone, minus above plus, eight a row: the face at rest first, yaw and pitch last."""
+    """Every channel moved alone, eight a row: minus, plus, and how much they differ, GAIN times; the face at rest
+    first, yaw and pitch last."""
     ws = faces(model, 1)
-    pictures = [to_numpy(model.generator(ws, size=size))[0]] * 2
+    rest = to_numpy(model.generator(ws, size=size))[0]
+    columns = [_column(rest, rest)]
     for (layer, channel), deviation in zip(described["channels"], described["deviation"], strict=True):
+        ends = []
         for sign in (-REACH, REACH):
             styles = model.generator.styles(ws)
             styles[layer] = styles[layer].clone()
             styles[layer][:, channel] += sign * deviation
-            pictures.append(to_numpy(model.generator.synthesis(styles, size=size))[0])
+            ends.append(to_numpy(model.generator.synthesis(styles, size=size))[0])
+        columns.append(_column(*ends))
     for direction in torch.tensor(described["pose"] or []):
+        ends = []
         for angle in (-TURN, TURN):
             turned = ws.clone()
             turned[:, : len(direction)] += angle * direction
-            pictures.append(to_numpy(model.generator(turned, size=size))[0])
-    pairs = [np.concatenate(pictures[i : i + 2]) for i in range(0, len(pictures), 2)]
-    pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % 8)
-    return np.concatenate([np.concatenate(pairs[i : i + 8], 1) for i in range(0, len(pairs), 8)])
+            ends.append(to_numpy(model.generator(turned, size=size))[0])
+        columns.append(_column(*ends))
+    columns += [np.zeros_like(columns[0])] * (-len(columns) % 8)
+    return np.concatenate([np.concatenate(columns[i : i + 8], 1) for i in range(0, len(columns), 8)])
+
+
+def _column(minus: np.ndarray, plus: np.ndarray) -> np.ndarray:
+    change = np.abs(plus.astype(np.float32) - minus).mean(2, keepdims=True) * GAIN
+    return np.concatenate([minus, plus, np.broadcast_to(change.clip(0, 255).astype(np.uint8), plus.shape)])
 
 
 def work(arguments: list[str] | None = None) -> int:
