@@ -242,6 +242,12 @@ class Generator(nn.Module):
             StyleLayer(spec, config.w_dim, config.noise_size, config.conv_clamp) for spec in self.table
         )
 
+    def truncated(self, w: Tensor, psi: float = 0.7, cutoff: int | None = None) -> Tensor:
+        """W (N, w_dim) at `psi` of its way from the mean -> W+ (N, num_ws, w_dim); from `cutoff` on the whole way."""
+        near = self.w_avg + psi * (w - self.w_avg)
+        count = self.config.num_ws if cutoff is None else cutoff
+        return torch.stack([near if index < count else w for index in range(self.config.num_ws)], 1)
+
     def styles(self, ws: Tensor, moving: int | None = None) -> list[Tensor]:
         """W+ (N, num_ws, w_dim) -> one style (N, C_l) for each style layer l.
 

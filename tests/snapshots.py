@@ -16,7 +16,7 @@ import torch
 from golden import synth
 
 GOLDEN = Path(__file__).parent / "golden"
-SOURCE = "raise SystemExit('the source text of a snapshot was executed')"
+SOURCE = "raise SystemExit('the source text of a snapshot was executed')" + "\n# as long as a real one" * 20
 
 
 class Persistent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import io
+import json
 import os
 import pickle
 import struct
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from fev.codec.paper.checkpoint import MAGIC, read_checkpoint
-from fev.codec.paper.pickles import MAX_STEPS
+from fev.codec.paper.pickles import MAX_STEPS, Machine
 from fev.codec.paper.stored import KINDS, Module, Storage, Stored
 from fev.format.errors import FevError, ModelMismatchError
 from golden import synth
@@ -58,6 +59,23 @@ def test_a_snapshot_gives_its_state_dict_and_runs_nothing(protocol, flavour):
         np.testing.assert_array_equal(tensors[key].tensor().numpy(), value)
     assert generator.submodule("synthesis").submodule("b8").submodule("conv0").state["conv_clamp"] == 256
     assert generator.submodule("synthesis").submodule("b4").submodule("conv1").state["act_gain"] == 2**0.5
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("flavour", ["sg3", "ada"])
+def test_the_look_alikes_use_what_real_snapshots_do(protocol, flavour, monkeypatch):
+    """The fixture counts the instructions and names of real ones; here each of them is met, and no other name."""
+    named, steps = set(), set()
+    name, step = Machine._named, Machine._step
+    monkeypatch.setattr(Machine, "_named", lambda s, m, a: (named.add(f"{m}.{a}"), name(s, m, a))[1])
+    monkeypatch.setattr(Machine, "_step", lambda s, n, a: (steps.add(n), step(s, n, a))[1])
+    read_checkpoint(nvlabs_pickle(protocol, flavour))
+    described = json.loads((GOLDEN / "nv_tiny64_pickle.json").read_text())[flavour]
+    real = described["by_protocol"][str(protocol)]
+    # a storage's own stream within the pickle is read by the same machine
+    within = set(described["globals_inside_each_storage_blob"])
+    assert named == set(real["globals"]) | within | {"collections.OrderedDict"}
+    assert set(real["opcodes"]) <= steps | {"STOP"}
 
 
 def test_buffers_that_are_not_kept_are_left_out():

@@ -1,72 +1,10 @@
-"""The generator against the public reference (golden fixture), and its fast path against its slow one."""
+"""The generator's fast path against its slow one, and its layers; test_golden has the public reference."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from fev.codec.stylegan2 import Generator, GeneratorConfig, upsample_rgb
-from golden import synth
-
-GOLDEN = Path(__file__).parent / "golden"
-
-
-def from_rosinality(state: dict[str, np.ndarray], generator: Generator) -> None:
-    """Fill a generator from the keys of rosinality's layout (research notes, section 3)."""
-    own: dict[str, np.ndarray] = {"const": state["input.input"], "w_avg": generator.w_avg.numpy()}
-    for i in range(generator.config.mapping_layers):
-        for part in ("weight", "bias"):
-            own[f"mapping.layers.{i}.{part}"] = state[f"style.{i + 1}.{part}"]
-    conv = rgb = 0
-    for index, spec in enumerate(generator.table):
-        if spec.kind == "rgb":
-            name = "to_rgb1" if rgb == 0 else f"to_rgbs.{rgb - 1}"
-            own[f"layers.{index}.bias"] = state[f"{name}.bias"].reshape(3)
-            rgb += 1
-        else:
-            name = "conv1" if conv == 0 else f"convs.{conv - 1}"
-            own[f"layers.{index}.bias"] = state[f"{name}.activate.bias"]
-            own[f"layers.{index}.noise_strength"] = state[f"{name}.noise.weight"].reshape(())
-            own[f"layers.{index}.noise"] = state[f"noises.noise_{conv}"]
-            conv += 1
-        own[f"layers.{index}.weight"] = state[f"{name}.conv.weight"][0]
-        own[f"layers.{index}.affine.weight"] = state[f"{name}.conv.modulation.weight"]
-        own[f"layers.{index}.affine.bias"] = state[f"{name}.conv.modulation.bias"]
-    generator.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in own.items()})
-
-
-@pytest.fixture(scope="module")
-def reference():
-    manifest = synth.load_manifest(str(GOLDEN / "ros_32.json"))
-    arrays = np.load(GOLDEN / "ros_32.npz")
-    generator = Generator(GeneratorConfig(32, (512, 512, 512, 512), 512, 512, 8)).eval()
-    from_rosinality(synth.state_dict(manifest, check=True), generator)
-    return generator, arrays, manifest
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("impl", ["ref", "fast"])
-@pytest.mark.parametrize("name", ["image", "image_offset", "image_offset_rgb"])
-def test_equals_the_public_reference(reference, impl, name):
-    generator, arrays, manifest = reference
-    styles = generator.styles(torch.from_numpy(arrays["w_plus"]))
-    for layer, channel, value in manifest["offsets"].get(name, []):
-        styles[layer][:, channel] += value
-    image = generator.synthesis(styles, impl=impl).numpy()
-    # the fixture's tolerance is for one order of summation; activations modulated instead of
-    # weights round differently, by a few units in the last place of values up to 7
-    np.testing.assert_allclose(image, arrays[name], rtol=0, atol=2 * manifest["outputs"][name]["atol"])
-
-
-@torch.no_grad()
-def test_mapping_and_styles_equal_the_reference(reference):
-    generator, arrays, manifest = reference
-    w = generator.mapping(torch.from_numpy(arrays["z"])).numpy()
-    np.testing.assert_allclose(w, arrays["w"], rtol=0, atol=manifest["outputs"]["w"]["atol"])
-    for layer, style in enumerate(generator.styles(torch.from_numpy(arrays["w_plus"]))):
-        np.testing.assert_allclose(style.numpy(), arrays[f"s{layer:02d}"], rtol=0, atol=1e-5)
 
 
 def small_generator(noise_size: int = 0) -> Generator:

@@ -43,8 +43,7 @@ def faces(model: Model, count: int) -> Tensor:
     generator = model.generator
     with torch.no_grad():
         if generator.mapping is not None:
-            w = generator.mapping(torch.randn(count, generator.config.z_dim, generator=random))
-            return (generator.w_avg + 0.7 * (w - generator.w_avg))[:, None].expand(-1, generator.config.num_ws, -1)
+            return generator.truncated(generator.mapping(torch.randn(count, generator.config.z_dim, generator=random)))
         identity = torch.randn(count, model.latents.rank, generator=random) * model.identity_scale * 0.7
         return torch.stack([model.latents.base(row) for row in identity])
 

@@ -31,8 +31,12 @@ class ArcFace(nn.Module):
         """Pictures (N, 3, 112, 112), RGB, -1 to 1 -> unit vectors (N, 512)."""
         return F.normalize(self.features(x))
 
-    def of_square(self, pictures: Tensor) -> Tensor:
-        """FFHQ squares (N, 3, S, S), S at least 256 -> unit vectors (N, 512).  The crop of e4e's identity loss."""
+    def crop(self, pictures: Tensor) -> Tensor:
+        """FFHQ squares (N, 3, S, S), S at least 256 -> the face in them (N, 3, 112, 112), as in e4e's identity loss."""
         small = pictures if pictures.shape[-1] == 256 else F.interpolate(pictures, size=256, mode="area")
         rows, columns = CROP
-        return self(F.adaptive_avg_pool2d(small[:, :, rows, columns], SIDE))
+        return F.adaptive_avg_pool2d(small[:, :, rows, columns], SIDE)
+
+    def of_square(self, pictures: Tensor) -> Tensor:
+        """FFHQ squares (N, 3, S, S), S at least 256 -> unit vectors (N, 512)."""
+        return self(self.crop(pictures))

@@ -109,8 +109,7 @@ class PaperFitter:
         if generator.mapping is None:
             return torch.ones(len(space.channels))
         z = torch.randn(DEVIATIONS, generator.config.z_dim, generator=torch.Generator().manual_seed(7))
-        ws = generator.w_avg + 0.7 * (generator.mapping(z) - generator.w_avg)
-        styles = generator.styles(ws[:, None].expand(-1, generator.config.num_ws, -1))
+        styles = generator.styles(generator.truncated(generator.mapping(z)))
         return torch.stack([styles[layer][:, channel].std() for layer, channel in space.channels])
 
     def _invert(self, pictures: Tensor) -> Tensor:
