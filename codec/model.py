@@ -199,8 +199,11 @@ def build_stylespace(config: dict) -> tuple[Generator, StyleSpace]:
         raise ModelMismatchError(f"model configuration is not usable: {error}") from error
 
 
-def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
-    """Parse a model file that is in memory; the digest is checked before anything is parsed."""
+def load_bytes(data: bytes, expected_sha256: str | None = None, name: str = "?") -> Model:
+    """Parse a model file that is in memory; the digest is checked before anything is parsed.
+
+    name: of a model that does not say its own, as those of imported networks do not.
+    """
     digest = hashlib.sha256(data).hexdigest()
     if expected_sha256 is not None and digest != expected_sha256:
         raise ModelMismatchError(f"model file has sha256 {digest[:16]}..., expected {expected_sha256[:16]}...")
@@ -209,7 +212,7 @@ def load_bytes(data: bytes, expected_sha256: str | None = None) -> Model:
         tensors = dequantise(parse_tensors(data))
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ModelMismatchError(f"model file is damaged: {error}") from error
-    name = str(config.get("name", "?"))[:64]
+    name = str(config.get("name", name))[:64]
     if config.get("basis") == STYLESPACE:
         generator, space = build_stylespace(config)
         parts: dict[str, nn.Module] = {"generator": generator}
@@ -258,7 +261,7 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT) -> Model:
     path, expected = library.find(name_or_path)
     if path.stat().st_size > MAX_FILE:
         raise ModelMismatchError(f"model file is larger than {MAX_FILE >> 20} MiB")
-    return load_bytes(path.read_bytes(), expected)
+    return load_bytes(path.read_bytes(), expected, path.name.removesuffix(library.ENDING))
 
 
 def load_for(sha256: str, name_or_path: str | os.PathLike[str] | None = None) -> Model:

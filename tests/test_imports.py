@@ -22,6 +22,8 @@ from safetensors.torch import save_file
 from snapshots import network_state, nvlabs_pickle, saved
 
 ROSINALITY = GOLDEN / "ros_tiny64.pt"
+# sha256 of the model that everybody gets from it; with another one, files that were made before lose theirs
+IMPORTED = "53c09d5c3af1afaaa6b7cf57829fc15880309abdd9bdbed16b4f1a22a22028c8"
 
 
 @pytest.fixture(autouse=True)
@@ -94,10 +96,33 @@ def test_the_model_does_not_depend_on_the_file_it_came_from(tmp_path, own_folder
     assert config[0] | {"name": ""} == config[1] | {"name": ""}
     one, two = (NetworkFile(own_folder / f"{n}.safetensors").tensors("generator") for n in "ab")
     assert one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
-    # and byte for byte under one name
+    # and byte for byte, whatever each calls it: files find their model by this digest
     before = (own_folder / "a.safetensors").read_bytes()
+    assert (own_folder / "b.safetensors").read_bytes() == before
     models.work(["import", again, "--name", "a", "--force"])
     assert (own_folder / "a.safetensors").read_bytes() == before
+    for name in "ab":
+        assert library.find(name)[1] == IMPORTED and Networks(name).name == name
+    models.work(["import", str(ROSINALITY), "--name", "c", "--basis", basis_file(tmp_path, [[0, 0]])])
+    assert library.find("c")[1] != IMPORTED, "what the parameters are decides the pictures too"
+
+
+def test_a_model_is_called_what_its_file_is_called(tmp_path, own_folder):
+    basis = basis_file(tmp_path, [[2, 1]])
+    for name in ("one", "two"):
+        models.work(["import", str(ROSINALITY), "--name", name, "--basis", basis])
+        assert load_model(name).name == name
+    elsewhere = tmp_path / "received.safetensors"
+    elsewhere.write_bytes((own_folder / "two.safetensors").read_bytes())
+    assert load_model(elsewhere).name == "received" and load_model(elsewhere).sha256 == load_model("one").sha256
+
+
+def test_what_only_an_encoder_needs_does_not_depend_on_the_name_either(tmp_path, own_folder):
+    weights = file(tmp_path, "p.pth", saved(network_state("bisenet")))
+    for name in ("one", "two"):
+        models.work(["import", str(ROSINALITY), weights, "--name", name])
+    one, two = ((own_folder / f"{name}.encoder.safetensors").read_bytes() for name in ("one", "two"))
+    assert one == two
 
 
 def basis_file(tmp_path: Path, channels, pose=None) -> str:

@@ -107,3 +107,14 @@ def test_a_generator_alone_inverts_by_search(tiny):
         rest = model.generator(model.latents.mean[None])
         found = model.generator(made.guess(truth).ws)
     assert (found - truth).square().mean() < 0.2 * (rest - truth).square().mean()
+
+
+def test_a_model_from_elsewhere_does_not_encode_with_the_networks_of_its_namesake(tiny, tmp_path):
+    elsewhere = tmp_path / "elsewhere" / "tiny.safetensors"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(library.find(tiny)[0].read_bytes())
+    basis = tmp_path / "basis.json"
+    basis.write_text(json.dumps({"channels": CHANNELS[:1], "attributes": ATTRIBUTES[:1]}))
+    models.work(["import", str(ROSINALITY), "--name", "tiny", "--force", "--basis", str(basis)])
+    with pytest.raises(FevError, match="not imported here"):
+        PaperFitter(load_model(elsewhere), EncodeOptions(model="x"), lambda s, d, t: None, lambda name, work: work())

@@ -43,12 +43,13 @@ def described(name: str) -> dict[str, Any]:
         "path": str(path),
     }  # fmt: skip
     if not row["built_in"]:
+        from ..codec.paper.imports import NETWORKS
         from ..codec.paper.networks import Networks
 
         networks = Networks(name)
         row["networks"] = networks.names
         row["bytes"] = sum(file.path.stat().st_size for file in networks.files)
-        row["licence"] = {n: text for file in networks.files for n, text in file.config.get("licence", {}).items()}
+        row["licence"] = {n: NETWORKS[n].licence for n in networks.names}
     return row
 
 
@@ -103,7 +104,7 @@ def bring(files: list[str], name: str, force: bool, as_json: bool, basis: str | 
     sha256 = ""
     for both, ending in ((True, ""), (False, library.ENCODER)):
         if any(NETWORKS[n].both == both for n in found):
-            data = pack_networks(found, name, both, known)
+            data = pack_networks(found, both, known)
             with output_file(f"{stem}{ending}{library.ENDING}", True) as out:
                 out.write(data)
             if both:
@@ -111,7 +112,9 @@ def bring(files: list[str], name: str, force: bool, as_json: bool, basis: str | 
             with output_file(f"{stem}{ending}.sha256", True) as out:
                 out.write(f"{hashlib.sha256(data).hexdigest()}  {name}{ending}{library.ENDING}\n".encode())
     sources |= {
-        n: {"sha256": f.sha256, "bytes": f.bytes, "container": f.container} for n, f in found.items() if n in new
+        n: {"sha256": f.sha256, "bytes": f.bytes, "container": f.container, "licence": NETWORKS[n].licence}
+        for n, f in found.items()
+        if n in new
     }
     with output_file(f"{stem}.sources.json", True) as out:
         out.write(json.dumps(sources, indent=1, sort_keys=True).encode())

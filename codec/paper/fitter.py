@@ -19,6 +19,7 @@ from ...format.delta import DeltaTensor, encode_delta
 from ...format.errors import FevError
 from ...format.identity import encode_identity
 from ...format.modes import Modes, encode_modes
+from .. import library
 from ..delta import step_code, step_size
 from ..identity import spread_out
 from ..model import Model
@@ -80,7 +81,12 @@ class PaperFitter:
         if not isinstance(model.latents, StyleSpace):
             raise FevError(f"model {model.name} is not one of imported networks")
         self.model, self.options, self.progress, self.stage = model, options, progress, stage
-        self.networks = networks or Networks(model.name)
+        if networks is None:
+            name = library.holding(model.sha256)  # a file from elsewhere may have the name of another model
+            if name is None:
+                raise FevError(f"model {model.name} is not imported here, nor are the networks that encode with it")
+            networks = Networks(name)
+        self.networks = networks
         self.plan = PLANS[options.preset]
         self.face = self._face(model.latents)
 

@@ -1,9 +1,10 @@
 """Official files in, one model out: recognised by their keys, renamed, checked against the networks here.
 
 What both ends of a link need (the generator, and StyleFlow where pose is to come from it) becomes one model file whose
-bytes depend on nothing but the weights, so that two people who import the same networks hold the same model, from
-whichever files they came.  What only an encoder needs lies beside it in `NAME.encoder.safetensors`, and where
-everything came from in `NAME.sources.json`.
+bytes depend on what decides pictures and on nothing else: the weights with the mean latent, and the basis.  Two people
+who import the same networks hold the same model, from whichever files they came and whatever they call it; a `.fev`
+file finds its model by these bytes' sha256.  What only an encoder needs lies beside it in `NAME.encoder.safetensors`,
+and where everything came from, under which licence, in `NAME.sources.json`.
 """
 
 from __future__ import annotations
@@ -273,19 +274,18 @@ def shape_of(config: GeneratorConfig) -> dict[str, Any]:
     return out
 
 
-def pack_networks(found: Mapping[str, Found], name: str, both: bool, basis: Basis | None = None) -> bytes:
+def pack_networks(found: Mapping[str, Found], both: bool, basis: Basis | None = None) -> bytes:
     """A safetensors file of those networks that both ends need, or of those that only encoders do.
 
-    basis: by default the paper's, where the generator has the sizes that it was found for.
+    basis: by default the paper's, where the generator has the sizes that it was found for.  No name and no prose goes
+    in, which another user or version might word differently.
     """
     chosen = {n: f for n, f in sorted(found.items()) if NETWORKS[n].both == both}
     tensors = {f"{n}.{key}": value.contiguous() for n, f in chosen.items() for key, value in f.tensors.items()}
     config: dict[str, Any] = {
         "format": FORMAT,
-        "name": name,
         "basis": "stylespace" if both else "none",
         "networks": sorted(chosen),
-        "licence": {n: NETWORKS[n].licence for n in chosen},
         "extra": {n: f.extra for n, f in chosen.items() if f.extra},
     }
     generator = chosen.get("generator")
