@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from fev.codec.paper import facial, pose, selection
 from fev.codec.paper.attributes import geometric_masks, sensitivities
 from fev.codec.paper.bisenet import LABELS
@@ -82,6 +83,43 @@ def test_a_frame_s_result_does_not_depend_on_the_block(face):
     apart = (pictures[0] - pictures[1]).square().mean((1, 2, 3)).sqrt()
     moved = (pictures[0] - drawn(face, torch.zeros(4, 7))).square().mean((1, 2, 3)).sqrt()
     assert (apart < 0.05 * moved.mean()).all()
+
+
+class Pooled(Similarity):
+    """Every term is there: averages of the picture stand in for what networks see."""
+
+    def looks(self, a, b, mask):
+        return F.avg_pool2d((a - b) * mask, 8).square().mean((1, 2, 3))
+
+    def person(self, pictures):
+        return F.normalize(F.avg_pool2d(pictures, 16).flatten(1))
+
+    def scores(self, pictures):
+        return F.avg_pool2d(pictures, 4).repeat(1, 6, 1, 1)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_batches_of_a_segment_are_the_segment(face, told):
+    """With every term, and with and without a frame before and a first one.  Offsets reach 1.4; rounding moves them by
+    1.5e-4, a batch that is not told of the frame before it by 0.08."""
+    generator, space, base, channels = face
+    truth = torch.randn(6, 4, generator=torch.Generator().manual_seed(8)) * 0.4
+    targets = drawn(face, torch.cat([truth, torch.zeros(6, 3)], 1))
+    known = {}
+    if told:
+        known = {"before": Before(targets[-1:], targets[-1:]), "first": Pooled().person(targets[2:3])}
+
+    def search(batch: int | None, **known) -> torch.Tensor:
+        return facial.search(
+            generator, space, base, torch.zeros(6, 3), targets, channels, Pooled(), torch.full((6, 4), 0.05),
+            size=64, steps=10, batch=batch, **known,
+        )  # fmt: skip
+
+    whole = search(None, **known)
+    for batch in (1, 4):
+        assert (search(batch, **known) - whole).abs().max() < 1.4e-3
+    if told:  # and the terms count: without what is known the offsets are others
+        assert (search(None) - whole).abs().max() > 0.01
 
 
 def test_pose_is_found_again_and_frames_do_not_see_each_other(face):

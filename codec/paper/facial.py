@@ -61,10 +61,13 @@ def rates(channels: Channels, steps: int = STEPS, specific: bool = True) -> Tens
 
 @dataclass
 class Before:
-    """The frame before a block: its picture as rendered and its target, (1, 3, S, S)."""
+    """The frame before another: its picture as rendered and its target, (1, 3, S, S)."""
 
     drawn: Tensor
     target: Tensor
+
+    def sized(self, size: int) -> Before:
+        return Before(_sized(self.drawn, size), _sized(self.target, size))
 
 
 def search(
@@ -82,70 +85,80 @@ def search(
     size: int = 256,
     steps: int = STEPS,
     specific: bool = True,
+    batch: int | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Tensor:
-    """Offsets alpha (N, K) of a block of frames.
+    """Offsets alpha (N, K) of a segment of frames.
 
     base: (num_ws, w_dim).  pose: (N, 3), yaw, pitch and roll.  targets: (N, 3, S, S), the rendered inversions.
     start: (N, K), where to begin; the offsets of the frame before are a good place.
-    before: the frame before the block, for the inter-frame term.  first: who the clip's first frame as rendered is,
-    (1, 512); without it the block's own first one.
+    before: the frame before the segment, for the inter-frame term.  first: who the clip's first frame as rendered is,
+    (1, 512); without it the segment's own first one.
+    batch: frames that are computed at once, all by default.  Every step takes all frames in order, batch after batch,
+    and a batch is told of the last frame before it as that was drawn in the same step, so that the number changes
+    memory and rounding and nothing else.
     """
     size = min(size, generator.config.resolution, targets.shape[-1])
-    small = targets if targets.shape[-1] == size else F.interpolate(targets, size=size, mode="area")
     masks = regions(size)
-    w = similarity.weights
-    with torch.no_grad():
-        parsed = similarity.scores(small)
     step = rates(channels, steps, specific)
     # One rate for all in units of the channels' own rates is one rate a channel: what AdamW moves by.
     beta = (start / step).clone().requires_grad_()
     optimiser = torch.optim.AdamW([beta], lr=1.0, betas=(0.9, 0.999), eps=1e-8, amsgrad=True, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.StepLR(optimiser, DECAY_EVERY, DECAY)
-    chain = None if before is None else _sized(before, size)
+    parts = torch.arange(len(start)).split(batch or len(start))
+    wanted = [_sized(targets[part], size) for part in parts]
+    with torch.no_grad():
+        parsed = [similarity.scores(target) for target in wanted]
     for _ in range(steps):
-        motion = torch.cat([beta * step, pose], 1)
-        drive = space.drive(base, motion)
-        drawn = generator(drive.ws, drive.moving, drive.added, size=size)
-        loss = drawn.new_zeros(len(drawn))
-        for name in ("lower", "upper", "gaze"):
-            loss = loss + w.squared * similarity.squared(drawn, small, masks[name])
-            if name != "gaze":
-                loss = loss + w.perceptual * similarity.looks(drawn, small, masks[name])
-        person = similarity.person(drawn)
-        if person is not None:
-            anchor = person[:1].detach() if first is None else first
-            loss = loss + w.identity * (1 - (person * anchor).sum(1))
-        if parsed is not None:
-            scores = similarity.scores(drawn)
-            assert scores is not None
-            face = F.interpolate(masks["face"], size=scores.shape[-1], mode="nearest")
-            loss = loss + w.parsing * similarity.squared(scores, parsed, face)
-        loss = loss + w.still * _uneven(similarity, drawn, small, masks["face"], chain)
         optimiser.zero_grad()
-        loss.sum().backward()
+        earlier, anchor = None if before is None else before.sized(size), first
+        for part, target, scores in zip(parts, wanted, parsed, strict=True):
+            drive = space.drive(base, torch.cat([beta[part] * step, pose[part]], 1))
+            drawn = generator(drive.ws, drive.moving, drive.added, size=size)
+            person = similarity.person(drawn)
+            if anchor is None and person is not None:
+                anchor = person[:1].detach()
+            loss = _unlike(similarity, drawn, target, masks, scores)
+            if person is not None:
+                loss = loss + similarity.weights.identity * (1 - (person * anchor).sum(1))
+            loss = loss + similarity.weights.still * _uneven(similarity, drawn, target, masks["face"], earlier)
+            loss.sum().backward()
+            earlier = Before(drawn[-1:].detach(), target[-1:])
         optimiser.step()
         schedule.step()
         progress(1)
     return (beta * step).detach()
 
 
-def _sized(before: Before, size: int) -> Before:
-    def small(v: Tensor) -> Tensor:
-        return v if v.shape[-1] == size else F.interpolate(v, size=size, mode="area")
+def _sized(pictures: Tensor, size: int) -> Tensor:
+    return pictures if pictures.shape[-1] == size else F.interpolate(pictures, size=size, mode="area")
 
-    return Before(small(before.drawn), small(before.target))
+
+def _unlike(
+    similarity: Similarity, drawn: Tensor, target: Tensor, masks: dict[str, Tensor], parsed: Tensor | None
+) -> Tensor:
+    """The terms between a frame and its own target, (N,).  parsed: face parsing's scores of the targets."""
+    w = similarity.weights
+    loss = drawn.new_zeros(len(drawn))
+    for name in ("lower", "upper", "gaze"):
+        loss = loss + w.squared * similarity.squared(drawn, target, masks[name])
+        if name != "gaze":
+            loss = loss + w.perceptual * similarity.looks(drawn, target, masks[name])
+    if parsed is not None:
+        scores = similarity.scores(drawn)
+        assert scores is not None
+        face = F.interpolate(masks["face"], size=scores.shape[-1], mode="nearest")
+        loss = loss + w.parsing * similarity.squared(scores, parsed, face)
+    return loss
 
 
 def _uneven(similarity: Similarity, drawn: Tensor, target: Tensor, mask: Tensor, before: Before | None) -> Tensor:
     """How unlike the change from frame to frame is to that of the targets, L_IF; signed in print, its size here.
 
-    The frame before is held still, so that a frame answers for its own change only.
+    The frame before is held still, so that a frame answers for its own change only.  The first of a clip changes from
+    itself.
     """
-    if before is None:
-        earlier, was = torch.cat([drawn[:1], drawn[:-1]]).detach(), torch.cat([target[:1], target[:-1]])
-    else:
-        earlier = torch.cat([before.drawn, drawn[:-1]]).detach()
-        was = torch.cat([before.target, target[:-1]])
+    before = before or Before(drawn[:1], target[:1])
+    earlier, was = torch.cat([before.drawn, drawn[:-1]]).detach(), torch.cat([before.target, target[:-1]])
     out = (similarity.squared(target, was, mask) - similarity.squared(drawn, earlier, mask)).abs()
     return out + (similarity.looks(target, was, mask) - similarity.looks(drawn, earlier, mask)).abs()

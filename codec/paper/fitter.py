@@ -29,7 +29,7 @@ from ..tune import ClipFit, TuneSettings
 from ..units import IDENTITY_CODE
 from . import inversion, pipeline, pose
 from .networks import Networks
-from .pipeline import BLOCK, PLANS, Face
+from .pipeline import BATCH, PLANS, Face, Reached
 from .registration import Registration
 from .similarity import Similarity
 from .stylespace import POSE, StyleSpace
@@ -89,6 +89,7 @@ class PaperFitter:
         self.networks = networks
         self.plan = PLANS[options.preset]
         self.face = self._face(model.latents)
+        self.reached = Reached.at_rest(self.face)
 
     def _face(self, space: StyleSpace) -> Face:
         held = self.networks.names
@@ -140,16 +141,17 @@ class PaperFitter:
 
     def guess(self, pictures: Tensor) -> Codes:
         """What is known of frames (N, 3, S, S) when they are first seen."""
-        return Codes(torch.cat([self._invert(part) for part in pictures.split(BLOCK)]))
+        return Codes(torch.cat([self._invert(part) for part in pictures.split(BATCH)]))
 
     def at_once(self, frames: Tensor, codes: Codes) -> Found:
         """From the first frames of a clip; only their identity and units, the motion comes segment by segment."""
         return self._found(codes.ws, lambda rows: frames[rows], None)
 
     def moves(self, found: Found, codes: Codes) -> Tensor:
-        """Parameters (N, params) of further frames, in the file's units."""
+        """Parameters (N, params) of the clip's next frames, in the file's units."""
         base = pipeline.base_of(self.face, torch.from_numpy(found.identity))
-        return pipeline.search(self.face, codes.ws, base, self.channels, self.plan) / self.units
+        moved = pipeline.search(self.face, codes.ws, base, self.channels, self.plan, reached=self.reached)
+        return moved / self.units
 
     def fit(self, store: CropStore, codes: Codes) -> Found:
         """From all frames of a clip."""

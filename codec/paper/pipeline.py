@@ -8,7 +8,12 @@ it, and what they find is quantised before the weights are tuned to it.
     -> alpha (facial) -> weight delta, pivots held, targets I_t (fev.codec.tune)
 
 The searches' targets are the rendered inversions S_t, not the frames: the paper's figure says so, and what the
-generator cannot draw would only pull the parameters about.
+generator cannot draw would only pull the parameters about.  They are not clamped, as what they are compared with is
+not: beyond -1 and 1 the best parameters would draw something else than their own target.
+
+The clip is searched in segments of SEGMENT frames side by side, all of which begin where the segment before ended; the
+sources say only that a frame's start is near.  That length is part of the result.  How many of a segment's frames are
+computed at once is not: every step of a search takes all of them, batch after batch.
 """
 
 from __future__ import annotations
@@ -29,7 +34,8 @@ from .facial import Before, Channels
 from .similarity import Similarity
 from .stylespace import POSE, StyleSpace
 
-BLOCK = 8  # frames that are searched side by side
+SEGMENT = 8  # frames that are searched side by side; another number is another result
+BATCH = 8  # frames that are computed at once
 IDENTITIES = 64  # frames at most that are asked whether they are the identity
 
 
@@ -54,12 +60,14 @@ class Plan:
     """How much of it is done.
 
     size: of the pictures that are compared.  specific: rates by index sensitivity; off for the ablation.
+    batch: frames that are computed at once; it takes memory and does not change the result but by rounding.
     """
 
     size: int = 256
     pose_steps: int = pose.STEPS
     facial_steps: int = facial.STEPS
     specific: bool = True
+    batch: int = BATCH
 
 
 PLANS = {
@@ -84,6 +92,21 @@ class Encoded:
     channels: Channels
 
 
+@dataclass
+class Reached:
+    """Where a search has come to, and the next segment begins: yaw and pitch (1, 2), offsets (1, K), the frame before,
+    and who the first frame as rendered is, (1, 512)."""
+
+    angles: Tensor
+    alpha: Tensor
+    before: Before | None = None
+    first: Tensor | None = None
+
+    @classmethod
+    def at_rest(cls, face: Face) -> Reached:
+        return cls(torch.zeros(1, 2), torch.zeros(1, len(face.space.channels)))
+
+
 def inverted(face: Face, frames: Iterable[Tensor], progress: Callable[[int], None] = lambda n: None) -> Tensor:
     """Stage 2: W+ of every frame.  frames: batches (B, 3, S, S)."""
     out = []
@@ -94,11 +117,11 @@ def inverted(face: Face, frames: Iterable[Tensor], progress: Callable[[int], Non
     return torch.cat(out)
 
 
-def drawn(face: Face, ws: Tensor, size: int) -> Iterator[Tensor]:
-    """S_t of W+ (N, num_ws, w_dim), batch by batch."""
-    for part in ws.split(BLOCK):
+def drawn(face: Face, ws: Tensor, size: int, batch: int = BATCH) -> Iterator[Tensor]:
+    """S_t of W+ (N, num_ws, w_dim), segment by segment."""
+    for segment in ws.split(SEGMENT):
         with torch.no_grad():
-            pictures = face.generator(part, size=size).clamp(-1, 1)
+            pictures = torch.cat([face.generator(part, size=size) for part in segment.split(batch)])
         yield pictures
 
 
@@ -106,7 +129,7 @@ def identity_of(face: Face, codes: Tensor, read: Callable[[list[int]], Tensor], 
     """Stage 3: which frame is the identity."""
     rows = torch.linspace(0, len(codes) - 1, min(len(codes), IDENTITIES)).round().long().unique().tolist()
     likeness, openings, angles = [], [], []
-    for part in (rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)):
+    for part in (rows[i : i + BATCH] for i in range(0, len(rows), BATCH)):
         with torch.no_grad():
             true = F.interpolate(read(part), size=size, mode="area")
             made = face.generator(codes[part], size=size).clamp(-1, 1)
@@ -157,45 +180,49 @@ def search(
     *,
     turn: bool = True,
     shape: bool = True,
+    reached: Reached | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Tensor:
-    """Stages 4 and 5, block by block, each beginning where the one before ended: motion (N, K + 3).
+    """Stages 4 and 5, segment by segment, each beginning where the one before ended: motion (N, K + 3).
 
-    turn, shape: whether pose and attributes are searched at all.
+    turn, shape: whether pose and attributes are searched at all.  reached: where earlier frames of the clip came to; it
+    is taken on to these frames' end.
     """
     size = min(plan.size, face.generator.config.resolution)
-    count = len(face.space.channels)
+    at = reached or Reached.at_rest(face)
     out: list[Tensor] = []
-    angles, alpha = torch.zeros(1, 2), torch.zeros(1, count)
-    before: Before | None = None
-    first: Tensor | None = None
-    for targets in drawn(face, codes, size):
+    for targets in drawn(face, codes, size, plan.batch):
         n = len(targets)
-        turned = torch.zeros(n, 2)
-        if turn:
-            turned = pose.search(
-                face.generator, face.space, base, targets, face.similarity, angles.expand(n, -1).clone(),
-                size=size, steps=plan.pose_steps,
-            )  # fmt: skip
+        turned, found = torch.zeros(n, 2), torch.zeros(n, len(face.space.channels))
+        if turn:  # frames do not see each other here
+            turned = torch.cat([
+                pose.search(
+                    face.generator, face.space, base, part, face.similarity, at.angles.expand(len(part), -1).clone(),
+                    size=size, steps=plan.pose_steps,
+                )
+                for part in targets.split(plan.batch)
+            ])  # fmt: skip
         full = torch.cat([turned, torch.zeros(n, len(POSE) - 2)], 1)
-        found = torch.zeros(n, count)
         if shape:
             found = facial.search(
                 face.generator, face.space, base, full, targets, channels, face.similarity,
-                alpha.expand(n, -1).clone(), before=before, first=first, size=size, steps=plan.facial_steps,
-                specific=plan.specific,
+                at.alpha.expand(n, -1).clone(), before=at.before, first=at.first, size=size, steps=plan.facial_steps,
+                specific=plan.specific, batch=plan.batch,
             )  # fmt: skip
         motion = torch.cat([found, full], 1)
-        angles, alpha = turned[-1:], found[-1:]
-        with torch.no_grad():
-            last = face.space.drive(base, motion[-1:])
-            before = Before(face.generator(last.ws, last.moving, last.added, size=size), targets[-1:])
-            if first is None:
-                start = face.space.drive(base, motion[:1])
-                first = face.similarity.person(face.generator(start.ws, start.moving, start.added, size=size))
+        at.angles, at.alpha = turned[-1:], found[-1:]
+        at.before = Before(_moved(face, base, motion[-1:], size), targets[-1:])
+        if at.first is None:
+            at.first = face.similarity.person(_moved(face, base, motion[:1], size))
         out.append(motion)
         progress(n)
     return torch.cat(out)
+
+
+@torch.no_grad()
+def _moved(face: Face, base: Tensor, motion: Tensor, size: int) -> Tensor:
+    drive = face.space.drive(base, motion)
+    return face.generator(drive.ws, drive.moving, drive.added, size=size)
 
 
 def encode(
