@@ -43,15 +43,16 @@ def test_held_pivots_stay_and_the_weights_bring_the_pictures_nearer(tiny_model):
 @pytest.mark.slow
 def test_the_report_has_a_row_for_every_stage(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(stages, "TUNE_STEPS", ((64, 8),))
+    monkeypatch.setattr(stages, "WHOLE_STEPS", 3)
     out = tmp_path / "out"
     arguments = [str(SAMPLE), "--basis", str(basis(tmp_path)), "--frames", "4", "--steps", "2", "--out", str(out)]
-    assert stages.work(arguments) == 0
+    assert stages.work([*arguments, "--whole"]) == 0
     rows = json.loads((out / "stages.json").read_text())
     assert [r["stage"].split(",")[0] for r in rows] == [
-        "inversion", "identity only", "+ pose", "+ pose + attributes", "+ pose + attributes", "+ PTI",
+        "inversion", "identity only", "+ pose", "+ pose + attributes", "+ pose + attributes", "+ PTI", "+ PTI of all weights",
     ]  # fmt: skip
     assert all(5 < r["psnr"] < 60 and 0 < r["ssim"] <= 1 for r in rows)
-    names = {"source", "inversion", "identity", "pose", "one_rate", "attributes", "pti"}
+    names = {"source", "inversion", "identity", "pose", "one_rate", "attributes", "pti", "whole"}
     assert {p.stem for p in out.glob("*.npy")} == names
     assert np.load(out / "pti.npy").shape == (4, 256, 256, 3)
     assert len(capsys.readouterr().out.splitlines()) == len(rows)

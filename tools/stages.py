@@ -1,13 +1,14 @@
 """The paper's pipeline on a clip, stage by stage: what each of them is worth.
 
     python -m fev.tools.stages CLIP --basis basis.json [--model base-256] [--frames 48] [--every 1] [--budget 16000]
-                               [--out DIR]
+                               [--whole] [--out DIR]
 
 After every stage the pictures are compared with the aligned frames: PSNR over the square and over the face, SSIM, and
 identity where ArcFace is imported for the model.  --out keeps the pictures as arrays (T, S, S, 3) of RGB bytes, for a
 scorer, and a contact sheet.  `basis.json` is what `fev.tools.discover` writes.
 
-The ablation searches the facial channels again with one rate for all of them.
+The ablation searches the facial channels again with one rate for all of them.  --whole tunes all weights at the end as
+well, at a size that no file would carry, to compare.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ..codec.delta import apply_delta, step_size
 from ..codec.media import open_video
 from ..codec.metrics import psnr, ssim
 from ..codec.model import Model, load_model, to_numpy
-from ..codec.paper import pipeline
+from ..codec.paper import pipeline, pti
 from ..codec.paper.pipeline import Encoded, Face, Plan
 from ..codec.paper.similarity import Similarity
 from ..codec.paper.stylespace import Basis, LinearPose, StyleSpace
@@ -41,6 +42,7 @@ from .discover import SPREAD, faces
 from .train.evaluate import face_region
 
 TUNE_STEPS = ((64, 60), (128, 100), (256, 40))
+WHOLE_STEPS = pti.STEPS
 
 
 def face_of(model: Model, basis: Basis) -> Face:
@@ -118,6 +120,7 @@ def work(arguments: list[str] | None = None) -> int:
     parser.add_argument("--every", type=int, default=1, help="of the clip's frames is taken")
     parser.add_argument("--budget", type=int, default=16_000, help="bytes of the weight delta")
     parser.add_argument("--steps", type=int, default=100, help="of the search for facial channels")
+    parser.add_argument("--whole", action="store_true", help="tune all weights too")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args(arguments)
     model = load_model(args.model)
@@ -150,6 +153,13 @@ def work(arguments: list[str] | None = None) -> int:
     found = Encoded(codes, chosen, identity, motion, channels)
     better, size = tuned(model, face, found, frames, args.budget)
     note(f"+ PTI, {size} bytes", "pti", draw(better, base, motion))
+    if args.whole:
+        size = min(256, model.size)
+        whole = pti.tune_all(
+            face.generator, face.space, base, motion, frames, face.similarity, steps=WHOLE_STEPS, size=size
+        )
+        name = f"+ PTI of all weights, {pti.weight_bytes(whole)} bytes"
+        note(name, "whole", draw(replace(face, generator=whole), base, motion))
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         from PIL import Image
