@@ -16,6 +16,7 @@ from fev.codec.paper.arcface import ArcFace
 from fev.codec.paper.bisenet import BiSeNet
 from fev.codec.paper.directions import DirectionMatrix
 from fev.codec.paper.e4e import E4E
+from fev.codec.paper.i3d import I3D
 from fev.codec.paper.perceptual import BACKBONES, Perceptual
 from fev.codec.paper.styleflow import PITCH, YAW, StyleFlow
 from golden import synth
@@ -116,6 +117,22 @@ def directions(name: str) -> Iterator[Found]:
 
 
 @torch.no_grad()
+def i3d(name: str) -> Iterator[Found]:
+    _, _, state = load(name)
+    net = I3D().eval()
+    net.load_state_dict(state)
+    seen: Found = {}
+    for layer in ("Mixed_3c", "Mixed_5c"):
+        net.get_submodule(layer).register_forward_hook(lambda _, __, y, layer=layer: seen.update({layer: y}))
+    video = np.clip(synth.synth("input/i3d", (1, 3, 10, 224, 224)), -1, 1)
+    logits = net(torch.from_numpy(video))  # ours is the mean over time, of which ten frames have one step
+    yield {
+        "mixed_3c_part": seen["Mixed_3c"][0, ::60, 1:3, 10:14, :4], "mixed_5c_mean": seen["Mixed_5c"].mean((2, 3, 4)),
+        "logits": logits[:, :, None],
+    }  # fmt: skip
+
+
+@torch.no_grad()
 def lpips(name: str) -> Iterator[Found]:
     """The linear weights are those of the package; the distances also by its own option for pictures of 0 to 1."""
     manifest, arrays = synth.load_manifest(str(GOLDEN / f"{name}.json")), np.load(GOLDEN / f"{name}.npz")
@@ -140,7 +157,7 @@ COMPUTED: dict[str, Callable[[str], Iterator[Found]]] = {
     **dict.fromkeys(("ros_32", "ros_tiny64", "ros_256", "ros_256_cm1", "ros_1024"), generators),
     **dict.fromkeys(("nv_tiny64", "nv_64", "nv_1024"), generators),
     "e4e": e4e, "arcface": arcface, "bisenet": bisenet, "styleflow": styleflow, "directions": directions,
-    "lpips": lpips,
+    "lpips": lpips, "i3d": i3d,
 }  # fmt: skip
 LARGE = {"ros_256", "ros_1024", "nv_64", "nv_1024", "e4e"}
 FIXTURES = sorted(path.stem for path in GOLDEN.glob("*.npz"))

@@ -6,7 +6,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from fev.codec import library
@@ -39,22 +38,11 @@ def i3d_state():
     return network_state("i3d")
 
 
-@torch.no_grad()
-def test_i3d_equals_the_reference(tmp_path, i3d_state):
-    manifest, arrays = synth.load_manifest(str(GOLDEN / "i3d.json")), np.load(GOLDEN / "i3d.npz")
+def test_i3d_is_read_as_data(tmp_path, i3d_state):
     net, digest = read_into(file(tmp_path, "rgb_imagenet.pt", i3d_state), "I3D", I3D)
     assert len(digest) == 64
-    seen = {}
-    for name in ("Mixed_3c", "Mixed_5c"):
-        net.get_submodule(name).register_forward_hook(lambda _, __, y, name=name: seen.update({name: y}))
-    video = np.clip(synth.synth("input/i3d", (1, 3, 10, 224, 224)), -1, 1)
-    found = net(torch.from_numpy(video))
-    for name, value, expected in (
-        ("mixed_3c_part", seen["Mixed_3c"][0, ::60, 1:3, 10:14, :4], arrays["mixed_3c_part"]),
-        ("mixed_5c_mean", seen["Mixed_5c"].mean((2, 3, 4)), arrays["mixed_5c_mean"]),
-        ("logits", found, arrays["logits"].mean(2)),
-    ):
-        np.testing.assert_allclose(value, expected, rtol=0, atol=manifest["outputs"][name]["atol"], err_msg=name)
+    own = net.state_dict()
+    assert own.keys() == i3d_state.keys() and all(torch.equal(own[k], v) for k, v in i3d_state.items())
 
 
 @torch.no_grad()

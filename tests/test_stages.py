@@ -49,7 +49,8 @@ def test_the_report_has_a_row_for_every_stage(tmp_path, monkeypatch, capsys):
     assert stages.work([*arguments, "--whole"]) == 0
     rows = json.loads((out / "stages.json").read_text())
     assert [r["stage"].split(",")[0] for r in rows] == [
-        "inversion", "identity only", "+ pose", "+ pose + attributes", "+ pose + attributes", "+ PTI", "+ PTI of all weights",
+        "inversion", "identity only", "+ pose", "+ pose + attributes", "+ pose + attributes", "+ PTI",
+        "+ PTI of all weights",
     ]  # fmt: skip
     assert all(5 < r["psnr"] < 60 and 0 < r["ssim"] <= 1 for r in rows)
     names = {"source", "inversion", "identity", "pose", "one_rate", "attributes", "pti", "whole"}

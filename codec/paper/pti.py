@@ -4,8 +4,8 @@ For comparison only: what comes out is as large as the generator, and no file ca
 that a file uses: the same pivots and targets, but only as many numbers as the byte budget holds.
 
 As in research/paper.md section 4.4: Adam at 3e-4, at most 350 steps, L2 + LPIPS with weight one each, no locality
-regularisation, an end at LPIPS 0.06.  The pivots are the encoded frames and stay; the targets are the frames.  Where the
-sources are silent: a step sees a few frames drawn at random instead of one after the other, and without LPIPS there
+regularisation, an end at LPIPS 0.06.  The pivots are the encoded frames and stay; the targets are the frames.  Where
+the sources are silent: a step sees a few frames drawn at random instead of one after the other, and without LPIPS there
 is no early end.
 """
 
