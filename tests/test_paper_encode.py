@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import fev
@@ -10,13 +12,17 @@ import numpy as np
 import pytest
 import torch
 from fev.codec import library
+from fev.codec.delta import step_size
+from fev.codec.media import open_video
 from fev.codec.model import load_model
+from fev.codec.modes import ClipModes
+from fev.codec.mux import VideoWriter
 from fev.codec.options import EncodeOptions
 from fev.codec.paper import fitter
 from fev.codec.paper.fitter import PaperFitter
 from fev.codec.paper.networks import Networks
 from fev.format.errors import FevError
-from fev.tools import models, stages
+from fev.tools import evaluate, models, stages
 from fev.tools.info import describe, frame_rows
 from snapshots import network_state, saved
 
@@ -118,3 +124,77 @@ def test_a_model_from_elsewhere_does_not_encode_with_the_networks_of_its_namesak
     models.work(["import", str(ROSINALITY), "--name", "tiny", "--force", "--basis", str(basis)])
     with pytest.raises(FevError, match="not imported here"):
         PaperFitter(load_model(elsewhere), EncodeOptions(model="x"), lambda s, d, t: None, lambda name, work: work())
+
+
+def test_the_code_of_e4e_is_refined_where_the_plan_says_so(tiny):
+    model = load_model(tiny)
+    made = PaperFitter(model, EncodeOptions(model=tiny), lambda s, d, t: None, lambda name, work: work())
+
+    class Encoder(torch.nn.Module):
+        latent_avg = model.latents.mean
+
+        def forward(self, pictures):
+            return torch.full((len(pictures), 10, 64), 0.1)
+
+    class With:
+        names, e4e = ("e4e", "generator"), Encoder()
+
+    made.networks = With()
+    ws = model.latents.mean + 0.5 * torch.randn(2, 10, 64, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        truth = model.generator(ws).clamp(-1, 1)
+    plain = made.guess(truth).ws
+    torch.testing.assert_close(plain, (model.latents.mean + 0.1).expand(2, -1, -1))
+    made.plan = replace(made.plan, refine=30)
+    with torch.no_grad():
+        off = [(model.generator(code) - truth).square().mean() for code in (plain, made.guess(truth).ws)]
+    assert off[1] < 0.5 * off[0]
+
+
+@pytest.mark.slow
+def test_the_whole_way(tiny, tmp_path, monkeypatch, capsys):
+    """Import, encode, decode, puppet, evaluate: a clip before a still camera, generator and face parsing imported."""
+    monkeypatch.setattr(fitter, "TUNE_STEPS", {"slow": ((64, 4),), "medium": ((64, 4),)})
+    parsing = tmp_path / "bisenet.pth"
+    parsing.write_bytes(saved(network_state("bisenet")))
+    models.work(["import", str(parsing), "--name", "tiny"])
+    clip = tmp_path / "clip.mp4"
+    with open_video(SAMPLE) as video:
+        frames = [rgb for _, rgb in zip(range(6), (rgb for _, rgb in video))]
+        with VideoWriter(clip, video.info.width, video.info.height, Fraction(1, 25), Fraction(25)) as writer:
+            for i, rgb in enumerate(frames):
+                writer.write(rgb, i)
+    coded, back, played = tmp_path / "clip.fev", tmp_path / "back.mp4", tmp_path / "played.fev"
+    fev.encode(clip, coded, model=tiny, preset="medium")
+    fev.decode(coded, back)
+    report = fev.puppet(coded, coded, played)
+    assert not report.learnt, "parameters of imported networks mean the same in every file"
+    with fev.open(coded) as own, fev.open(played) as made:
+        assert made.header.synthetic and made.meta["identity_sha256"] == made.meta["motion_sha256"]
+        for a, b in zip(own.segments(), made.segments(), strict=True):
+            np.testing.assert_array_equal(a.motion, b.motion)
+            assert np.abs(a.placement - b.placement).max() <= 1  # rounded twice
+    shown = tmp_path / "played.mp4"
+    assert fev.decode(played, shown).synthetic
+    capsys.readouterr()
+    assert evaluate.work([str(clip), str(back), "--networks", "tiny", "--size", "64", "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    text = json.dumps(measured)
+    assert "PSNR" in text and "--inception" in text, "what is missing is said"
+
+
+def test_parameters_of_two_faces_are_carried_over_as_they_are(tiny, tmp_path, monkeypatch):
+    """Units are the identity's own (they follow from its sensitivity); what moves the generator is the same."""
+    who, how, out = tmp_path / "who.fev", tmp_path / "how.fev", tmp_path / "out.fev"
+    fev.encode(SAMPLE, who, model=tiny, preset="fast", crop=True, audio=False, duration=0.2)
+    fev.encode(SAMPLE, how, model=tiny, preset="fast", crop=True, audio=False, start=2.0, duration=0.2)
+    assert not fev.puppet(who, how, out).learnt
+    driven = {}
+    for name, path in (("how", how), ("out", out)):
+        with fev.open(path) as reader:
+            modes = ClipModes(reader.modes, reader.header.params, torch.device("cpu"))
+            step = step_size(reader.header.motion_qp)
+            motion = np.concatenate([s.motion for s in reader.segments()])
+            driven[name] = modes.drive(torch.from_numpy(motion.astype(np.float32)) * step)
+            half = 0.5 * step * modes.mix[:, 1:].diagonal()  # in the end those of `out`, which are the identity's
+    assert ((driven["out"] - driven["how"]).abs() <= half * 1.001 + 1e-6).all()

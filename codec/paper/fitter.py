@@ -120,14 +120,13 @@ class PaperFitter:
         return torch.stack([styles[layer][:, channel].std() for layer, channel in space.channels])
 
     def _invert(self, pictures: Tensor) -> Tensor:
-        generator = self.model.generator
+        start, steps = self.face.space.mean[None].expand(len(pictures), -1, -1), inversion.SEARCH_STEPS
         if "e4e" in self.networks.names:
-            return inversion.by_e4e(self.networks.e4e, pictures)
-        start = self.face.space.mean[None].expand(len(pictures), -1, -1)
+            start, steps = inversion.by_e4e(self.networks.e4e, pictures), self.plan.refine
+        if not steps:
+            return start
         with torch.enable_grad():
-            return inversion.refined(
-                generator, start, pictures, self.face.similarity, inversion.SEARCH_STEPS, self.plan.size
-            )
+            return inversion.refined(self.model.generator, start, pictures, self.face.similarity, steps, self.plan.size)
 
     def registration(self) -> Registration:
         """Stage 1, for a survey of the clip; without face parsing nothing tells how fast the head turns."""

@@ -60,6 +60,7 @@ class Plan:
     """How much of it is done.
 
     size: of the pictures that are compared.  specific: rates by index sensitivity; off for the ablation.
+    refine: steps of search from e4e's code; none by default, for farther from what e4e makes an edit means less.
     batch: frames that are computed at once; it takes memory and does not change the result but by rounding.
     """
 
@@ -67,6 +68,7 @@ class Plan:
     pose_steps: int = pose.STEPS
     facial_steps: int = facial.STEPS
     specific: bool = True
+    refine: int = 0
     batch: int = BATCH
 
 
