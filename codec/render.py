@@ -28,6 +28,8 @@ from .model import Model, pick_dtype
 from .modes import ClipModes, mixed
 from .pivot import pivot_picture
 
+PIXELS = 8 * 256**2  # that a generator draws at once: more is no faster, and a layer of 8 frames at 1024 is a gigabyte
+
 
 class Renderer:
     """A clip's identity and tuned generator, ready to draw.
@@ -124,4 +126,7 @@ class Renderer:
 
     def _generate(self, motion: Tensor, size: int | None) -> Tensor:
         drive = self.latents.drive(self.base, self._drive(motion))
-        return self.generator(drive.ws, drive.moving, drive.added, size=size, dtype=self.dtype)
+        most = len(motion) if torch.is_grad_enabled() else max(1, PIXELS // (size or self.size) ** 2)
+        parts = (drive.part(i, i + most) for i in range(0, len(motion), most))
+        pictures = [self.generator(p.ws, p.moving, p.added, size=size, dtype=self.dtype) for p in parts]
+        return pictures[0] if len(pictures) == 1 else torch.cat(pictures)

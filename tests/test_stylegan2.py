@@ -82,3 +82,16 @@ def test_bad_configurations_are_refused():
         GeneratorConfig(64, (4,) * 4)
     with pytest.raises(ValueError, match="W\\+"):
         small_generator().styles(torch.zeros(1, 9, 32))
+
+
+def test_a_part_of_a_drive_draws_the_same(tiny_model, tiny_space):
+    """Frames drawn one by one are those drawn together, where W+ moves and where only styles do."""
+    motion = 0.5 * torch.randn(5, tiny_space.params, generator=torch.Generator().manual_seed(1))
+    for pose in (1.0, 0.0):
+        motion[:, len(tiny_space.channels) :] *= pose
+        drive = tiny_space.drive(tiny_space.mean, motion)
+        with torch.no_grad():
+            whole = tiny_model.generator(drive.ws, drive.moving, drive.added)
+            parts = [drive.part(i, i + 2) for i in (0, 2, 4)]
+            apart = torch.cat([tiny_model.generator(p.ws, p.moving, p.added) for p in parts])
+        torch.testing.assert_close(apart, whole, rtol=0, atol=1e-5)
