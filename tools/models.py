@@ -49,7 +49,8 @@ def described(name: str) -> dict[str, Any]:
         networks = Networks(name)
         row["networks"] = networks.names
         row["bytes"] = sum(file.path.stat().st_size for file in networks.files)
-        row["licence"] = {n: NETWORKS[n].licence for n in networks.names}
+        stated = {n: extra.get("licence") for file in networks.files for n, extra in file.config.get("extra", {}).items()}
+        row["licence"] = {n: stated.get(n) or NETWORKS[n].licence for n in networks.names}
     return row
 
 
@@ -72,7 +73,7 @@ def show(as_json: bool) -> int:
 def bring(files: list[str], name: str, force: bool, as_json: bool, basis: str | None = None) -> int:
     """Official files into the user's folder, beside what was imported under the name before."""
     from ..codec.model import build_generator
-    from ..codec.paper.imports import NETWORKS, Found, pack_networks, read_official
+    from ..codec.paper.imports import NETWORKS, Found, licence_of, pack_networks, read_official
     from ..codec.paper.networks import NetworkFile, files_of
 
     library.check_name(name)
@@ -112,7 +113,7 @@ def bring(files: list[str], name: str, force: bool, as_json: bool, basis: str | 
             with output_file(f"{stem}{ending}.sha256", True) as out:
                 out.write(f"{hashlib.sha256(data).hexdigest()}  {name}{ending}{library.ENDING}\n".encode())
     sources |= {
-        n: {"sha256": f.sha256, "bytes": f.bytes, "container": f.container, "licence": NETWORKS[n].licence}
+        n: {"sha256": f.sha256, "bytes": f.bytes, "container": f.container, "licence": licence_of(f)}
         for n, f in found.items()
         if n in new
     }
@@ -122,7 +123,7 @@ def bring(files: list[str], name: str, force: bool, as_json: bool, basis: str | 
         print_json({"name": name, "sha256": sha256, "networks": sorted(found), "imported": sorted(new)})
         return 0
     for network in sorted(new):
-        print(f"{network}: {NETWORKS[network].purpose}; licence: {NETWORKS[network].licence}")
+        print(f"{network}: {NETWORKS[network].purpose}; licence: {licence_of(found[network])}")
     print(f"{name} {sha256}")
     return 0
 

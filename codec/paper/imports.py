@@ -30,7 +30,7 @@ from . import layouts
 from .arcface import ArcFace
 from .bisenet import BiSeNet
 from .checkpoint import MAX_FILE, read_checkpoint
-from .directions import DirectionMatrix
+from .directions import DirectionMatrix, read_own
 from .e4e import E4E
 from .perceptual import BACKBONES, Backbone
 from .stored import Module, Stored
@@ -101,6 +101,12 @@ class Found:
     tensors: Tensors
     generator: GeneratorConfig | None = None
     extra: dict[str, Any] | None = None
+
+
+def licence_of(found: Found) -> str:
+    """What the file itself says, or what is known of it."""
+    stated = (found.extra or {}).get("licence")
+    return stated if isinstance(stated, str) else NETWORKS[found.network].licence
 
 
 def missing(network: str) -> str:
@@ -237,6 +243,11 @@ def _opened(path: Path) -> Iterator[memoryview]:
         raise type(error)(f"{path.name}: {error.message}") from None
 
 
+def _is_safetensors(view: memoryview) -> bool:
+    """By its header, a length that fits and JSON; what a pickle or a zip file begins with is no such length."""
+    return int.from_bytes(view[:8], "little") <= len(view) - 8 and bytes(view[8:9]) == b"{"
+
+
 def read_official(path: str | os.PathLike[str]) -> list[Found]:
     """The networks in an official file.  Nothing in it is executed.
 
@@ -244,6 +255,9 @@ def read_official(path: str | os.PathLike[str]) -> list[Found]:
     """
     with _opened(Path(path)) as view:
         digest = hashlib.sha256(view).hexdigest()
+        if _is_safetensors(view):
+            tensors, extra = read_own(path)
+            return [Found("directions", "fev's own format", digest, len(view), tensors, None, extra)]
         return [
             Found(network, container, digest, len(view), tensors, config, extra)
             for network, container, tensors, config, extra in _recognise(read_checkpoint(view))

@@ -20,6 +20,7 @@ from ..model import build_generator
 from ..stylegan2 import Generator
 from .arcface import ArcFace
 from .bisenet import BiSeNet
+from .directions import DirectionMatrix, directions_extra
 from .e4e import E4E
 from .imports import FORMAT, NETWORKS, missing
 from .perceptual import Perceptual
@@ -109,6 +110,10 @@ class Networks:
     def bisenet(self) -> BiSeNet:
         return self._file("bisenet").fill("bisenet", BiSeNet())
 
+    @cached_property
+    def directions(self) -> DirectionMatrix:
+        return matrix_of(self._file("directions"))
+
     def perceptual(self, net: str = "alex") -> Perceptual:
         """LPIPS on an imported backbone, or on the one in torch's cache."""
         for file in self.files:
@@ -119,6 +124,15 @@ class Networks:
     @cached_property
     def styleflow(self) -> StyleFlow:
         return self._file("styleflow").fill("styleflow", StyleFlow())
+
+
+def matrix_of(file: NetworkFile) -> DirectionMatrix:
+    """The direction matrix in a file, of whatever size it is there.  Raises ModelMismatchError."""
+    weight = file.tensors("directions").get("linear.weight")
+    if weight is None:
+        raise ModelMismatchError(f"{file.path.name} holds no direction matrix")
+    w_dim = directions_extra(file.config).get("w_dim", 512)
+    return file.fill("directions", DirectionMatrix.sized(tuple(weight.shape), w_dim))
 
 
 def files_of(name: str) -> list[Path]:
