@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 
@@ -203,7 +204,7 @@ def test_the_network_comes_back_from_its_file(tmp_path):
     again = load_net(path)
     x = torch.rand(2, 3, 128, 128) * 2 - 1
     assert torch.equal(again(x), net(x)) and torch.equal(again.error, net.error)
-    assert "own" in LandmarkShape(again).name
+    assert hashlib.sha256(path.read_bytes()).hexdigest()[:16] in LandmarkShape(again).name
     with pytest.raises(FevError, match="no such file"):
         load_net(tmp_path / "none.safetensors")
     for name, kind in (("format", "other"), ("fit", "fev-landmarks/1")):
@@ -220,7 +221,8 @@ def test_labels_are_found_anew_without_what_is_held_out(tmp_path):
     np.save(tmp_path / "faces.npy", rng.integers(0, 255, (5, 256, 256, 3), np.uint8))
     (tmp_path / "faces.json").write_text(json.dumps([{"held_out": i == 2} for i in range(5)]))
     faces = landmarks.Faces(tmp_path)
-    assert faces.sets[0][1].tolist() == [0, 1, 3, 4]
+    kept = np.load(tmp_path / "faces.npy")[[0, 1, 3, 4]].reshape(4, 128, 2, 128, 2, 3).mean((2, 4))
+    np.testing.assert_allclose(faces.sets[0].permute(0, 2, 3, 1), kept, atol=0.51)
     _, believed = faces.draw(3, rng)
     assert torch.equal(believed, MEAN[None, :, :2].expand(3, -1, -1))
     faces.believe(LandmarkNet())

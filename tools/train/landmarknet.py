@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from itertools import pairwise
@@ -74,7 +75,8 @@ def save_net(net: LandmarkNet, path: Path, made: dict[str, object]) -> None:
 
 
 def load_net(path: str | os.PathLike[str]) -> LandmarkNet:
-    """Raises FevError where the file cannot be read, ModelMismatchError where it is another kind of file."""
+    """The network, named by its digest.  Raises FevError where the file is not there, ModelMismatchError where it is
+    another kind of file."""
     path, net = Path(path), LandmarkNet()
     if not path.is_file():
         raise FevError(f"{path}: no such file")
@@ -93,4 +95,5 @@ def load_net(path: str | os.PathLike[str]) -> LandmarkNet:
         net.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelMismatchError(f"{path.name} does not fit the landmark network") from error
+    net.name += f" (sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]})"
     return net.eval().requires_grad_(False)

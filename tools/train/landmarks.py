@@ -38,6 +38,7 @@ PERSON = 0.8  # standard deviation of the identity's movements
 PLACE = 0.04  # of the place in the square and of the log of the size
 JAW_LINE = 17  # the first points: nobody sees exactly where they are, so they weigh half
 ROUNDS = (0.45, 0.3, 0.25)  # of the time; labels are found anew between them
+SMALL = 128  # side of the squares that are trained on; the network sees 96 pixels of 0.8 of them
 GRID = 25  # points a side where the warp is worked out; between them it is interpolated
 STIFF = 1e-3
 CLIPS = 0.3  # of a batch: frames of clips, which blink and talk
@@ -59,8 +60,8 @@ def moved(points: Tensor, change: Tensor, identity: Tensor) -> Tensor:
 
 
 def _radial(a: Tensor, b: Tensor) -> Tensor:
-    square = (a[:, :, None] - b[:, None]).square().sum(3)
-    return square * torch.log(square + 1e-9)
+    square = (a.square().sum(2)[:, :, None] + b.square().sum(2)[:, None] - 2 * a @ b.transpose(1, 2)).clamp_min_(1e-9)
+    return square * torch.log(square)
 
 
 def warp_grid(before: Tensor, after: Tensor, size: int) -> Tensor:
@@ -114,36 +115,39 @@ def make_batch(pictures: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     pictures[flip] = pictures[flip].flip(3)
     before[flip] = before[flip][:, list(MIRROR)] * torch.tensor([-1.0, 1.0])
     after = moved(before, *random_change(len(before)))
-    small = F.interpolate(pictures, scale_factor=0.5, mode="area") if pictures.shape[-1] > 200 else pictures
-    x = F.grid_sample(small, warp_grid(before, after, INPUT), padding_mode="reflection", align_corners=False)
+    x = F.grid_sample(pictures, warp_grid(before, after, INPUT), padding_mode="reflection", align_corners=False)
     return photometric(opened(x, before, after)), after
 
 
+def shrunk(path: Path, rows: list[int]) -> Tensor:
+    """Those rows of a file of squares, at SMALL pixels."""
+    array = np.load(path, mmap_mode="r")
+    parts = [torch.from_numpy(array[rows[i : i + 64]]).permute(0, 3, 1, 2) for i in range(0, len(rows), 64)]
+    return torch.cat([F.interpolate(part.float(), size=(SMALL, SMALL), mode="area").round().byte() for part in parts])
+
+
 class Faces:
-    """Squares and where their landmarks are believed to be."""
+    """Squares of SMALL pixels in memory, uint8 (N, 3, SMALL, SMALL), and where their landmarks are believed to be.
+
+    Faces first, then the frames of clips where there are any; what is held out is left alone.
+    """
 
     def __init__(self, data: Path):
-        self.sets: list[tuple[np.ndarray, np.ndarray]] = []  # pictures and the rows of them that may be trained on
         rows = json.loads((data / "faces.json").read_text())
-        kept = np.array([i for i, r in enumerate(rows) if not r["held_out"]])
-        self.sets.append((np.load(data / "faces.npy", mmap_mode="r"), kept))
+        self.sets = [shrunk(data / "faces.npy", [i for i, r in enumerate(rows) if not r["held_out"]])]
         if (data / "frames.json").is_file():
             clips = [c for c in json.loads((data / "frames.json").read_text()) if not c["held_out"]]
-            frames = np.concatenate([np.arange(c["first"], c["first"] + c["count"]) for c in clips])
-            self.sets.append((np.load(data / "frames.npy", mmap_mode="r"), frames))
-        self.believed = [MEAN[None, :, :2].repeat(len(kept), 1, 1) for _, kept in self.sets]
-
-    @staticmethod
-    def pictures(array: np.ndarray, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(array[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
+            rows = [i for c in clips for i in range(c["first"], c["first"] + c["count"])]
+            self.sets.append(shrunk(data / "frames.npy", rows))
+        self.believed = [MEAN[None, :, :2].repeat(len(squares), 1, 1) for squares in self.sets]
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Pictures and believed landmarks."""
         others = round(CLIPS * count) if len(self.sets) > 1 else 0
         parts = []
-        for (array, kept), believed, n in zip(self.sets, self.believed, (count - others, others)):
-            chosen = np.sort(rng.choice(len(kept), n, replace=False))
-            parts.append((self.pictures(array, kept[chosen]), believed[chosen]))
+        for squares, believed, n in zip(self.sets, self.believed, (count - others, others)):
+            chosen = rng.choice(len(squares), n, replace=False)
+            parts.append((squares[chosen].float() / 127.5 - 1, believed[chosen]))
         pictures, landmarks = (torch.cat(part) for part in zip(*parts, strict=True))
         return pictures, landmarks
 
@@ -151,10 +155,10 @@ class Faces:
     def believe(self, net: LandmarkNet) -> None:
         """Labels anew, by the network."""
         net.eval()
-        for k, (array, kept) in enumerate(self.sets):
+        for k, squares in enumerate(self.sets):
             found = []
-            for i in range(0, len(kept), 64):
-                x = cut(self.pictures(array, kept[i : i + 64]))
+            for part in squares.split(64):
+                x = cut(part.float() / 127.5 - 1)
                 mirrored = net.of_cut(x.flip(3))[:, list(MIRROR)] * torch.tensor([-1.0, 1.0])
                 found.append((net.of_cut(x) + mirrored) / 2)
             self.believed[k] = torch.cat(found)
