@@ -42,7 +42,7 @@ from ..common import add_device, parser, run, setup_device
 from .codes import CHUNK, PHASES, Codes, Pictures, codes_of
 from .landmarknet import load_net
 from .landmarkshape import LandmarkShape
-from .matrixtraining import BATCH, RATE, TRUNCATION, Scaling, Settings, Training, chosen
+from .matrixtraining import BATCH, DEVIATION, RATE, TRUNCATION, Scaling, Settings, Training, chosen
 from .parsedpoints import ParsedPoints
 from .reenactment import left_out
 from .shape import ShapeModel, named
@@ -125,7 +125,7 @@ def prepared(options: argparse.Namespace) -> Training:
     if size not in RESOLUTIONS or size > resolution:
         raise UsageError(f"--size {size}: a power of two from 32 to {resolution} is needed")
     batch = options.batch or BATCH[options.phase]
-    settings = Settings(options.phase, batch, options.rate, options.seed, size)
+    settings = Settings(options.phase, batch, options.rate, options.seed, size, options.deviation)
     pictures = Pictures(options.data) if options.data else None
     state = Training.stored(options.out)
     if state is None:
@@ -154,6 +154,7 @@ def work(arguments: list[str] | None = None) -> int:
     options.add_argument("--steps", type=int, help="stop after so many, even if there is time")
     options.add_argument("--batch", type=int, help="default: 12, of pairs 4")
     options.add_argument("--rate", type=float, default=RATE)
+    options.add_argument("--deviation", type=float, default=DEVIATION, help="of the first weights; less for a narrow W")
     options.add_argument("--size", type=int, help="of the pictures (default: 256, or the generator's if that is less)")
     options.add_argument("--range-pictures", type=int, default=RANGE_PICTURES, metavar="N")
     options.add_argument("--seed", type=int, default=1)

@@ -30,7 +30,7 @@ from .template import ANGLES
 COUNT, ROWS = 15, 8  # parameters, and W+ vectors that they move
 REACH = 6.0  # scaled parameters go from -REACH to REACH
 LIMITS = dict(zip(ANGLES, (40.0, 20.0, 20.0), strict=True))  # degrees that are scaled to REACH
-DEVIATION = 0.03  # of the first weights
+DEVIATION = 0.03  # of the first weights, for a W that spreads about as widely as StyleGAN2's
 RATE, DECAY = 1e-4, 5e-4
 BATCH = {"synthetic": 12, "real_synthetic": 12, "paired": 4}
 TRUNCATION = 0.7
@@ -83,13 +83,14 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Settings:
-    """size: of the pictures, pixels."""
+    """size: of the pictures, pixels.  deviation: of the first weights."""
 
     phase: str = "synthetic"
     batch: int = BATCH["synthetic"]
     rate: float = RATE
     seed: int = 1
     size: int = 256
+    deviation: float = DEVIATION
 
 
 @dataclass
@@ -143,8 +144,9 @@ class Training:
         self.matrix = DirectionMatrix(len(scaling.names), min(ROWS, config.num_ws), config.w_dim)
         first = torch.Generator().manual_seed(settings.seed)
         with torch.no_grad():
-            self.matrix.linear.weight.normal_(0, DEVIATION, generator=first)
-            bound = len(scaling.names) ** -0.5  # PyTorch's default
+            self.matrix.linear.weight.normal_(0, settings.deviation, generator=first)
+            # PyTorch's default where the weights are the paper's, and as much smaller as they are
+            bound = len(scaling.names) ** -0.5 * settings.deviation / DEVIATION
             self.matrix.linear.bias.uniform_(-bound, bound, generator=first)
         self.matrix.to(codes.generator.const.device)
         self.optimiser = torch.optim.Adam(self.matrix.parameters(), lr=settings.rate, weight_decay=DECAY)
