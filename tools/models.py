@@ -49,7 +49,8 @@ def described(name: str) -> dict[str, Any]:
         networks = Networks(name)
         row["networks"] = networks.names
         row["bytes"] = sum(file.path.stat().st_size for file in networks.files)
-        stated = {n: extra.get("licence") for file in networks.files for n, extra in file.config.get("extra", {}).items()}
+        extras = [e for file in networks.files for e in file.config.get("extra", {}).items()]
+        stated = {network: extra.get("licence") for network, extra in extras}
         row["licence"] = {n: stated.get(n) or NETWORKS[n].licence for n in networks.names}
     return row
 

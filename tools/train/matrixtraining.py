@@ -219,7 +219,7 @@ class Training:
         with output_file(str(beside(path)), True) as out:
             out.write(pack_tensors(state, {"config": json.dumps(meta, sort_keys=True)}))
         with output_file(str(path), True) as out:
-            out.write(pack_networks({"directions": found}, path.stem, False))
+            out.write(pack_networks({"directions": found}, False))
 
     @staticmethod
     def stored(path: Path) -> State | None:
