@@ -327,7 +327,9 @@ def test_a_trained_matrix_is_imported(codes, tmp_path, monkeypatch):
         assert torch.equal(held.state_dict()[key], value)
     change = torch.randn(3, held.linear.in_features, generator=torch.Generator().manual_seed(1))
     assert torch.equal(held(change), training.matrix(change))
-    assert "generator" in networks._file("directions").config["licence"]["directions"]
+    sources = json.loads((tmp_path / "models" / "tiny.sources.json").read_text())
+    assert "generator" in sources["directions"]["licence"]
+    assert models.described("tiny")["licence"]["directions"] == sources["directions"]["licence"]
     # an official one still is what it was
     official = tmp_path / "a.pt"
     official.write_bytes(saved({"A_matrix": network_state("directions"), "shift_scale": 6}))
