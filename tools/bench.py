@@ -213,7 +213,7 @@ def work() -> int:
     for row in rows:
         figures = [f"{k} {v:.3g}" for k, v in row.items() if isinstance(v, float)]
         stages = {k: round(v, 1) for k, v in row.get("stages", {}).items()}
-        say(f"{row['what']:<28}{row['clip']:<24}{row['frames']:>6} frames  " + "  ".join(figures) + f"  {stages or ''}")
+        say(f"{row['what']:<36}{row['clip']:<24}{row['frames']:>6} frames  " + "  ".join(figures) + f"  {stages or ''}")
     say(f"{time.perf_counter() - started:.0f} s in all")
     return 0
 
