@@ -163,13 +163,15 @@ def work(arguments: list[str] | None = None) -> int:
     given = options.parse_args(arguments)
     training = prepared(given)
     start = saved = time.monotonic()
-    first, sums = training.step, {}
+    first, sums, since = training.step, dict[str, float](), 0
     while time.monotonic() - start < 60 * given.minutes and training.step - first != given.steps:
         for name, value in training.advance().items():
-            sums[name] = sums.get(name, 0.0) + value / given.every
+            sums[name] = sums.get(name, 0.0) + value
+        since += 1
         if training.step % given.every == 0:
-            print(json.dumps({"step": training.step} | {k: round(v, 4) for k, v in sums.items()}), flush=True)
-            sums = {}
+            means = {k: round(v / since, 4) for k, v in sums.items()}
+            print(json.dumps({"step": training.step} | means), flush=True)
+            sums, since = {}, 0
         if time.monotonic() - saved > SAVE_EVERY:
             saved = time.monotonic()
             training.save(given.out)
