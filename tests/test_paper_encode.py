@@ -151,6 +151,28 @@ def test_the_code_of_e4e_is_refined_where_the_plan_says_so(tiny):
     assert off[1] < 0.5 * off[0]
 
 
+def test_weights_are_tuned_to_the_motion_that_the_decoder_will_see(tiny, tmp_path, monkeypatch):
+    """Closed loop: the pivots are what the integers of the file stand for, not what the search found."""
+    seen: list[torch.Tensor] = []
+
+    class Watched(fitter.ClipFit):
+        def __init__(self, model, crops, identity, motion, *rest, **options):
+            seen.append(motion)
+            super().__init__(model, crops, identity, motion, *rest, **options)
+
+    monkeypatch.setattr(fitter, "ClipFit", Watched)
+    monkeypatch.setattr(fitter, "TUNE_STEPS", {"medium": ((64, 2),)})
+    out = tmp_path / "out.fev"
+    fev.encode(SAMPLE, out, model=tiny, preset="medium", crop=True, audio=False, duration=0.2)
+    with fev.open(out) as reader:
+        modes = ClipModes(reader.modes, reader.header.params, torch.device("cpu"))
+        motion = np.concatenate([s.motion for s in reader.segments()])
+        step = step_size(reader.header.motion_qp)
+    decoded = modes.drive(torch.from_numpy(motion.astype(np.float32)) * step)
+    assert motion.any()
+    torch.testing.assert_close(seen[0], decoded, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_the_whole_way(tiny, tmp_path, monkeypatch, capsys):
     """Import, encode, decode, puppet, evaluate: a clip before a still camera, generator and face parsing imported."""

@@ -23,10 +23,11 @@ from .. import library
 from ..delta import step_code, step_size
 from ..identity import spread_out
 from ..model import Model
+from ..motion import quantise_motion
 from ..options import FAST, SLOW, EncodeOptions
 from ..survey import CropStore
 from ..tune import ClipFit, TuneSettings
-from ..units import IDENTITY_CODE
+from ..units import IDENTITY_CODE, motion_code
 from . import inversion, pipeline, pose
 from .networks import Networks
 from .pipeline import BATCH, PLANS, Face, Reached
@@ -200,9 +201,11 @@ class PaperFitter:
         keys = spread_out(found.motion, min(len(found.motion), TUNE_KEYS))
         settings = TuneSettings(steps=TUNE_STEPS[self.options.preset], batch=4, rank=4)
         identity = torch.from_numpy(found.identity).float() * step_size(IDENTITY_CODE)
+        code = motion_code(self.options.quality)
+        pivots = torch.from_numpy(quantise_motion(found.motion[keys], code)).float() * step_size(code)
         fit = ClipFit(
-            self.model, store.read(keys), identity, found.motion[keys] * self.units, settings, budget,
-            step_size(IDENTITY_CODE), 1e-6, hold=True,
+            self.model, store.read(keys), identity, pivots * self.units, settings, budget, step_size(IDENTITY_CODE),
+            1e-6, hold=True,
         )  # fmt: skip
         total = sum(n for _, n in settings.steps)
         ticks = iter(range(1, total + 1))
