@@ -26,10 +26,13 @@ from .demo import SAMPLE
 RENDER_FRAMES = 48
 
 
+AS_COMMANDS_DO = "from fev.tools.memory import keep_freed_memory; keep_freed_memory()"
+
+
 def child(code: str, *arguments: str) -> dict[str, Any]:
     """Run `code` in a fresh interpreter; it leaves a dict in `result`.  Adds its peak memory in MB."""
     tail = "\nimport resource, json; result['peak_mb'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024"
-    program = "import sys, time\n" + code + tail + "\nprint('\\n' + json.dumps(result))"
+    program = f"import sys, time\n{AS_COMMANDS_DO}\n{code}{tail}" + "\nprint('\\n' + json.dumps(result))"
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "child failed")

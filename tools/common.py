@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, NoReturn, TextIO
 
 from ..format.errors import FevError, UsageError
+from .memory import keep_freed_memory
 
 STDIO = "-"
 
@@ -99,6 +100,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     """
     code = 1
     signal.signal(signal.SIGTERM, _terminated)
+    keep_freed_memory()
     try:
         code = main() or 0
         sys.stdout.flush()
