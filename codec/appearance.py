@@ -20,7 +20,7 @@ from ..format.identity import encode_identity
 from ..format.modes import Modes
 from ..format.still import Pivot
 from .delta import step_size
-from .identity import best_identity, spread_out
+from .identity import best_identity, spread_out, successors, with_successors
 from .modefit import MIX_CODE, ModeFit, ModeSettings, ModeStart, principal_drive
 from .model import Model
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
@@ -141,7 +141,7 @@ class Fitter:
             chosen, delta, motion = self._tune(store, chosen, motion, round(budget * TUNE_SHARE))
         look = Appearance(self._quantised(chosen), motion, delta)
         left = budget - len(encode_identity(look.identity)) - (len(encode_delta(delta)) if delta else 0)
-        keys = spread_out(motion, min(len(motion), MODE_KEYS))
+        keys = with_successors(motion, MODE_KEYS)
         frames = store.read(keys)
         look.pivot = self._pivot(frames, guess.moves[keys], round(left * PIVOT_SHARE))
         if look.pivot is not None:
@@ -215,7 +215,9 @@ class Fitter:
         if look.pivot is not None and self.model.shared is not None:
             started = look.pivot, frames, look.motion[keys], self.motion_code, self.device
             moved = self.stage("movement", lambda: first_moves(self.model, *started))
-        fit = ModeFit(drawn, frames, driven[keys], mix, settings, budget, step_size(self.motion_code), moved)
+        fit = ModeFit(
+            drawn, frames, driven[keys], mix, settings, budget, step_size(self.motion_code), moved, successors(keys)
+        )  # fmt: skip
         total = sum(n for _, n in settings.steps)
         ticks = iter(range(1, total + 1))
         self.stage("modes", lambda: fit.run(lambda n: self.progress("modes", next(ticks), total)))

@@ -29,10 +29,11 @@ from .audio import Sound, open_audio
 from .background import encode_plate, make_plate
 from .media import open_video
 from .model import DEFAULT, Model, load_model, pick_device
-from .motion import MotionSettings, fit_motion, quantise_motion
+from .motion import MotionSettings, fit_motion, nearest
 from .options import FAST, SLOW, EncodeOptions
 from .paper.fitter import Codes, Found, PaperFitter
 from .paper.stylespace import StyleSpace
+from .rdoq import choose, hold, metric_of
 from .render import Renderer
 from .source import Source, name_of, rereadable
 from .survey import CropStore, Seen, Survey
@@ -96,6 +97,7 @@ class _Encoder:
             self.fitter = Fitter(model, options, self.device, progress, self._stage)
         self.pending: Segment | None = None
         self.last: Tensor | None = None  # parameters of the frame before the block, unquantised
+        self.metric: np.ndarray | None = None  # how far the parameters move the clip's pictures
         self.frames_written = self.segments_written = 0
 
     def run(self, src: Source, dst: BinaryIO) -> EncodeReport:
@@ -178,7 +180,7 @@ class _Encoder:
         if crops:
             motion[[i for i, s in enumerate(block) if s.crop is not None]] = self._fast_motion(_pictures(crops))
         held = np.array([s.crop is None for s in block])
-        q = hold(quantise_motion(motion, self.header.motion_qp), held, before)
+        q = self._quantise(motion, held, before)
         self._write([s.pts for s in block], q, [s.placement for s in block], held)
         return q[-1]
 
@@ -236,10 +238,21 @@ class _Encoder:
                 block[[i for i, r in enumerate(rows) if r >= 0]] = fitted
                 free = fitted[-1]
             held = np.array([r < 0 for r in rows])
-            q = hold(quantise_motion(block, self.header.motion_qp), held, before)
+            q = self._quantise(block, held, before)
             self._write(clip.pts[first : first + need], q, clip.placement[first : first + need], held)
             before = q[-1]
             self.progress("motion", min(first + need, len(clip.pts)), len(clip.pts))
+
+    def _quantise(self, motion: Tensor, held: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+        """Parameters (n, 35) of a segment -> integers."""
+        steps = (motion / self.renderer.motion_step).numpy()
+        if isinstance(self.fitter, PaperFitter):  # its weights were tuned to the nearest integers
+            return hold(nearest(steps), held, before)
+        if self.metric is None and not held.all():
+            self.metric = metric_of(self.renderer, motion[torch.from_numpy(~held)])
+        if self.metric is None:
+            return hold(nearest(steps), held, before)
+        return choose(steps, self.metric, held, before)
 
     def _fit_block(self, crops: Tensor, look: Appearance | Found, rows: list[int], before: Tensor | None) -> Tensor:
         """Parameters (N, 35) of a block of frames, `rows` of the clip."""
@@ -254,7 +267,8 @@ class _Encoder:
             drawn = self.renderer.draw_model(F.pad(driven, (0, self.header.params - driven.shape[1]))).cpu()
         guess = start.guess(drawn, crops, driven)
         guess = F.pad(guess, (0, self.header.params - guess.shape[1]))
-        for settings in (MotionSettings(128, steps, 0.35, 0.0007), MotionSettings(256, steps // 2, 0.12, 0.0007)):
+        for size, count, rate in ((128, steps, 0.35), (256, steps // 2, 0.12)):
+            settings = MotionSettings(size, count, rate * start.scale, 0.0007 / start.scale)
             guess = fit_motion(self.renderer, crops, guess, settings, before, drawn, driven.shape[1])
         return guess
 
@@ -329,15 +343,3 @@ class _Encoder:
 def _pictures(crops: list[np.ndarray]) -> Tensor:
     """Squares (S, S, 3), uint8 -> (N, 3, S, S), -1 to 1."""
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def hold(motion: np.ndarray, held: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-    """Repeat the last good row over held frames; before the first one, the first good row."""
-    out = motion.copy()
-    good = np.flatnonzero(~held)
-    last = before if before is not None else (out[good[0]] if len(good) else np.zeros_like(out[0]))
-    for i in range(len(out)):
-        if held[i]:
-            out[i] = last
-        last = out[i]
-    return out
