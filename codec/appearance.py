@@ -74,11 +74,12 @@ class Guess:
 class Appearance:
     """identity: (rank,) quantised.  motion: (N, 35) the model's parameters of all frames, not quantised.
 
-    start: how the parameters of any frame begin where there are modes.
+    start: how the parameters of any frame begin where there are modes.  motion_code: of the motion's step.
     """
 
     identity: np.ndarray
     motion: Tensor
+    motion_code: int
     delta: list[DeltaTensor] = field(default_factory=list)
     pivot: Pivot | None = None
     modes: Modes | None = None
@@ -131,7 +132,7 @@ class Fitter:
         quantised = self._quantised(guess.identity.mean(0) / self.model.identity_scale)
         room = min(FAST_PIVOT, self.options.budget - len(encode_identity(quantised)))
         pivot = self._pivot(frames, guess.moves, room)
-        return Appearance(quantised, guess.moves if pivot else guess.motion, pivot=pivot)
+        return Appearance(quantised, guess.moves if pivot else guess.motion, self.motion_code, pivot=pivot)
 
     def fit(self, store: CropStore, guess: Guess) -> Appearance:
         """From all frames of a clip."""
@@ -139,7 +140,7 @@ class Fitter:
         chosen, delta = best_identity(guess.identity, motion) / self.model.identity_scale, []
         if self.options.preset == SLOW and budget and not self.options.pivot:
             chosen, delta, motion = self._tune(store, chosen, motion, round(budget * TUNE_SHARE))
-        look = Appearance(self._quantised(chosen), motion, delta)
+        look = Appearance(self._quantised(chosen), motion, self.motion_code, delta)
         left = budget - len(encode_identity(look.identity)) - (len(encode_delta(delta)) if delta else 0)
         keys = with_successors(motion, MODE_KEYS)
         frames = store.read(keys)
@@ -223,4 +224,5 @@ class Fitter:
         self.stage("modes", lambda: fit.run(lambda n: self.progress("modes", next(ticks), total)))
         look.modes = fit.finish()
         if look.modes is not None:
+            look.motion_code = fit.motion_code(self.options.quality)
             look.start, look.pivot = ModeStart(fit, driven), pivot

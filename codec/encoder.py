@@ -37,7 +37,7 @@ from .rdoq import choose, hold, metric_of
 from .render import Renderer
 from .source import Source, name_of, rereadable
 from .survey import CropStore, Seen, Survey
-from .units import IDENTITY_CODE, motion_code, quantise_placement
+from .units import IDENTITY_CODE, quantise_placement
 
 MOST_FRAMES = 256  # of a segment, for every conforming reader
 BATCH = 16
@@ -288,7 +288,7 @@ class _Encoder:
             time_base=(info.time_base.numerator, info.time_base.denominator),
             fps=(info.fps.numerator, info.fps.denominator),
             model_sha256=bytes.fromhex(model.sha256), params=model.latents.params,
-            motion_qp=motion_code(self.options.quality), identity_qp=IDENTITY_CODE,
+            motion_qp=look.motion_code, identity_qp=IDENTITY_CODE,
             crop=crop, placement=not crop, segment_frames=self._segment_frames(),
         )  # fmt: skip
         used = np.flatnonzero(look.identity)

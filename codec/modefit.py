@@ -33,7 +33,7 @@ from .modes import (
     warp,
 )
 from .motion import corrected, linear_correction
-from .sensitivity import LOOKS, SIZE, decorrelating, sensitivity
+from .sensitivity import LOOKS, SIZE, decorrelating, sensitivity, step_change
 from .tune import shrink_round, straight_through
 from .units import DEFAULT_QUALITY, motion_code
 
@@ -154,12 +154,12 @@ class ModeFit:
         Nothing is drawn differently and the planes cost about what they did, but the changes from frame to frame, which
         are what a file spends its bits on, take a sixth fewer of them.
         """
-        metric, error = self._sensitivity()
+        metric, error = self._sensitivity(coded=False)
         turn = decorrelating(self._changes() / DEFAULT_STEP, metric, error)
         if turn is None:
             return
         back = torch.linalg.inv(turn).t()
-        self.scale = float((torch.trace(metric) / torch.trace(back @ metric @ back.t())).sqrt())
+        self.scale = 1 / step_change(metric, error)
         first = 1 + self.driven.shape[1]
         planes = []
         for value, steps in self._coefficients():
@@ -179,7 +179,9 @@ class ModeFit:
         Of what the pictures say of them by regression: the parameters of the fit itself are half noise, since few of
         the frames are drawn in a step.
         """
-        seen = self._project(self._features(F.interpolate(self.truth - self.drawn, size=self.settings.size, mode="area")))
+        seen = self._project(
+            self._features(F.interpolate(self.truth - self.drawn, size=self.settings.size, mode="area"))
+        )
         steady = corrected(seen, linear_correction(seen, self.motion))
         return steady[self.successors[:, 1]] - steady[self.successors[:, 0]]
 
@@ -188,14 +190,26 @@ class ModeFit:
         chroma = self.texture_steps[:, None] * CHROMA_STEP
         return [(self.luma, self.texture_steps), (self.chroma, chroma), (self.flow, self.flow_steps)]
 
-    def _sensitivity(self) -> tuple[Tensor, float]:
+    @torch.no_grad()
+    def motion_code(self, quality: float) -> int:
+        """Code of the motion's step at a quality: what the pictures' error, as they now are, bears at the default.
+
+        Where parameters drive the model they were quantised before, and the step stays what it was.
+        """
+        if self.driven.shape[1]:
+            return motion_code(quality)
+        change = step_change(*self._sensitivity(coded=True))
+        return step_code(change * step_size(motion_code(quality)))
+
+    @torch.no_grad()
+    def _sensitivity(self, coded: bool) -> tuple[Tensor, float]:
         """How the free parameters move the weighted picture, (free, free) for one step each at the default quality, and
         the picture's squared error."""
         looks = torch.linspace(0, len(self.truth) - 1, 8 * LOOKS).long()
         drawn, truth = (
             F.interpolate(v[looks] if len(v) > 1 else v, size=SIZE, mode="area") for v in (self.drawn, self.truth)
         )
-        weight, (texture, flow) = attention(SIZE), self.planes(False)
+        weight, (texture, flow) = attention(SIZE), self.planes(coded)
         codes, count = self._parameters(looks, False), self.driven.shape[1]
         out = apply_modes(drawn, texture, flow, codes)
         error = float(((out - truth).square() * weight).mean())

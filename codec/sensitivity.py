@@ -14,7 +14,9 @@ from torch import Tensor
 SIZE = 128  # of the pictures that are looked at
 LOOKS = 4  # frames that are looked at
 PART = 12  # pictures drawn at once
-SHARE = 0.3  # of the picture's squared error: what one step of all parameters together comes to at the default quality
+SHARE = (
+    0.3  # of the picture's squared error: what one step of all parameters comes to, where 0.1 dB is lost by rounding
+)
 MOST_CHANGE = 4.0  # of a parameter's step, either way
 LEAST_PAIRS = 3  # frames with their successors, for each parameter
 
@@ -54,6 +56,11 @@ def decorrelating(change: Tensor, metric: Tensor, error: float) -> Tensor | None
     root = vectors @ torch.diag(values.clamp_min(1e-3 * float(values[-1])).sqrt()) @ vectors.t()
     seen = change.double() @ root
     _, turned = torch.linalg.eigh(seen.t() @ seen)
-    alike = float(torch.trace(metric)) / count
-    wanted = min(max(SHARE * error / count, alike / MOST_CHANGE**2), alike * MOST_CHANGE**2)
-    return (turned.flip(1).t() @ root / wanted**0.5).float()
+    size = (count / float(torch.trace(metric))) ** 0.5 / step_change(metric, error)
+    return (size * turned.flip(1).t() @ root).float()
+
+
+def step_change(metric: Tensor, error: float) -> float:
+    """How much larger the steps in which H was measured may be for what the picture's squared error bears."""
+    borne = SHARE * error / float(torch.trace(metric))
+    return min(max(borne**0.5, 1 / MOST_CHANGE), MOST_CHANGE)
