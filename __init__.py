@@ -41,7 +41,7 @@ def encode(src: Any, dst: Any, **options: Any) -> EncodeReport:
             writable binary file object.
         options: fields of `fev.codec.options.EncodeOptions` (model, preset, quality,
             identity_budget, face, crop, pivot, audio, audio_bitrate, start,
-            duration, segment, repeat, device).
+            duration, segment, repeat, identity, remember, device).
 
     Raises FevError.
     """
@@ -59,7 +59,7 @@ def decode(src: Any, dst: Any, **options: Any) -> DecodeReport:
     Args:
         src, dst: paths or binary file objects.
         options: fields of `fev.codec.decoder.DecodeOptions` (crop, size, start, duration, model,
-            salvage, device, container).
+            identity, remember, salvage, device, container).
 
     Raises FevError.
     """
@@ -93,8 +93,11 @@ def open(src: Any, **options: Any) -> Reader:
     """Open a `.fev` stream to read: `header`, `segments()`, `seek()`; a context manager that closes the stream.
 
     Pictures come from `fev.codec.decoder.FrameDecoder`.  src: path or binary file object; options:
-    `limits`, `salvage`.  Raises FevError.
+    `limits`, `salvage`, `identities`.  Raises FevError.
     """
+    from .codec.identities import Search, folder_of
+
+    options.setdefault("identities", Search(folder=folder_of(src)))
     if not isinstance(src, (str, os.PathLike)):
         return Reader(src, **options)
     try:

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..format.delta import DeltaTensor, encode_delta
+from ..format.delta import DeltaTensor
 from ..format.identity import encode_identity
 from ..format.modes import Modes
 from ..format.still import Pivot
 from .delta import step_size
-from .identity import best_identity, spread_out, successors, with_successors
+from .identity import best_identity, spread_out, successors, with_successors, within
 from .modefit import MIX_CODE, ModeFit, ModeSettings, ModeStart, principal_drive
 from .model import Model
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
@@ -28,7 +28,7 @@ from .options import FAST, SLOW, EncodeOptions
 from .pivot import code_pivot, middle_frame
 from .render import Renderer
 from .survey import CropStore
-from .tune import ClipFit, TuneSettings
+from .tune import ClipFit, TuneSettings, coded_size
 from .units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
 
 PIVOT_SHARE = 0.3  # of the budget: what the pivot may take
@@ -72,7 +72,7 @@ class Guess:
 
 @dataclass
 class Appearance:
-    """identity: (rank,) quantised.  motion: (N, 35) the model's parameters of all frames, not quantised.
+    """identity: (up to rank,) quantised.  motion: (N, 35) the model's parameters of all frames, not quantised.
 
     start: how the parameters of any frame begin where there are modes.  motion_code: of the motion's step.
     """
@@ -121,7 +121,7 @@ class Fitter:
         stage: Callable[[str, Callable[[], Any]], Any],
     ):
         self.model, self.options, self.device, self.progress, self.stage = model, options, device, progress, stage
-        self.motion_code = motion_code(options.quality)
+        self.motion_code = motion_code(options.fineness)
 
     def guess(self, pictures: Tensor) -> Guess:
         """What is known of frames (N, 3, S, S) when they are first seen."""
@@ -129,7 +129,7 @@ class Fitter:
 
     def at_once(self, frames: Tensor, guess: Guess) -> Appearance:
         """From the first frames of a clip, nothing fitted."""
-        quantised = self._quantised(guess.identity.mean(0) / self.model.identity_scale)
+        quantised = within(self._quantised(guess.identity.mean(0) / self.model.identity_scale), self.options.budget)
         room = min(FAST_PIVOT, self.options.budget - len(encode_identity(quantised)))
         pivot = self._pivot(frames, guess.moves, room)
         return Appearance(quantised, guess.moves if pivot else guess.motion, self.motion_code, pivot=pivot)
@@ -138,10 +138,11 @@ class Fitter:
         """From all frames of a clip."""
         budget, motion = self.options.budget, guess.motion
         chosen, delta = best_identity(guess.identity, motion) / self.model.identity_scale, []
-        if self.options.preset == SLOW and budget and not self.options.pivot:
+        if self.options.preset == SLOW and not self.options.pivot:
             chosen, delta, motion = self._tune(store, chosen, motion, round(budget * TUNE_SHARE))
-        look = Appearance(self._quantised(chosen), motion, self.motion_code, delta)
-        left = budget - len(encode_identity(look.identity)) - (len(encode_delta(delta)) if delta else 0)
+        left = budget - coded_size(delta)
+        look = Appearance(within(self._quantised(chosen), left), motion, self.motion_code, delta)
+        left -= len(encode_identity(look.identity))
         keys = with_successors(motion, MODE_KEYS)
         frames = store.read(keys)
         look.pivot = self._pivot(frames, guess.moves[keys], round(left * PIVOT_SHARE))
@@ -164,7 +165,7 @@ class Fitter:
         return float(np.clip(frames / 300, 0.25, 1.0)) * (3 if self.options.preset == SLOW else 1)
 
     def _price(self) -> float:
-        return 2e-7 * 2 ** ((DEFAULT_QUALITY - self.options.quality) / 10)
+        return 2e-7 * 2 ** ((DEFAULT_QUALITY - self.options.fineness) / 10)
 
     @staticmethod
     def _quantised(identity: Tensor) -> np.ndarray:

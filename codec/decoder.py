@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from ..format.container import Reader
 from ..format.errors import FevError, UsageError
 from ..format.segment import Segment
+from .identities import Search, excerpt_of, folder_of, remember
 from .media import check_part
 from .model import Model, load_for, pick_device, to_numpy
 from .mux import CONTAINERS, VideoWriter
@@ -34,6 +35,8 @@ SYNTHETIC_MARK = "synthetic: the motion in this video was not performed by the p
 class DecodeOptions:
     """crop: deliver the aligned square even where the file has a background.  size: side of that
     square, or the picture's larger side; None for the file's own.  start, duration: seconds.
+    identity: the .fev file that holds the identity, for a file that refers to one.  remember: keep the identity in the
+    cache.
     """
 
     crop: bool = False
@@ -41,6 +44,8 @@ class DecodeOptions:
     start: float | None = None
     duration: float | None = None
     model: str | None = None
+    identity: str | None = None
+    remember: bool = False
     salvage: bool = False
     device: str = "cpu"
     container: str = "mp4"
@@ -75,11 +80,12 @@ class FrameDecoder:
     def __init__(self, reader: Reader, options: DecodeOptions, model: Model | None = None):
         self.reader, self.options = reader, options
         h = self.header = reader.header
+        who = reader.who()
         self.model = model or load_for(h.model_sha256.hex(), options.model)
         if self.model.latents.params != h.params:
             raise FevError(f"the file has {h.params} motion parameters, the model {self.model.latents.params}")
         self.renderer = Renderer(
-            self.model, reader.identity, reader.delta or [], reader.modes, reader.pivot,
+            self.model, who.values, who.delta, who.modes, who.pivot,
             identity_code=h.identity_qp, motion_code=h.motion_qp, device=pick_device(options.device),
         )  # fmt: skip
         self.square = options.crop or h.crop
@@ -171,8 +177,15 @@ def decode(
 ) -> DecodeReport:
     """Decode the `.fev` stream `src` and write video to `dst` (path or binary file object).  Raises FevError."""
     started = time.perf_counter()
-    reader = Reader(src, salvage=options.salvage)
+    search = Search(options.identity, folder_of(src))
+    reader = Reader(src, salvage=options.salvage, identities=search, keep=options.remember)
+    if options.identity is not None and not reader.header.identity_elsewhere:
+        raise UsageError("the file holds its own identity; fev-puppet puts another one in its place")
     decoder = FrameDecoder(reader, options)
+    if options.remember:
+        found = excerpt_of(reader, search)
+        if found is not None:
+            remember(found)
     h = reader.header
     time_base, fps = Fraction(*h.time_base), Fraction(*h.fps)
     metadata = {"comment": SYNTHETIC_MARK} if h.synthetic else {}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..format.container import Writer
+from ..format.excerpt import Excerpt
 from ..format.header import Header
 from ..format.meta import pack_key_frames
 from ..format.segment import Segment
@@ -27,20 +28,25 @@ from ..format.still import CODEC_AV1, Still
 from .appearance import Appearance, Fitter, Guess
 from .audio import Sound, open_audio
 from .background import encode_plate, make_plate
+from .identities import Known, known, remember
+from .identity import within
 from .media import open_video
-from .model import DEFAULT, Model, load_model, pick_device
+from .modefit import ModeStart
+from .model import DEFAULT, Model, load_for, load_model, pick_device
 from .motion import MotionSettings, fit_motion, nearest
 from .options import FAST, SLOW, EncodeOptions
 from .paper.fitter import Codes, Found, PaperFitter
 from .paper.stylespace import StyleSpace
 from .rdoq import choose, hold, metric_of
 from .render import Renderer
+from .reuse import AT_ONCE, FITTED, Passes, ReadStart, ReuseFitter
 from .source import Source, name_of, rereadable
 from .survey import CropStore, Seen, Survey
 from .units import IDENTITY_CODE, quantise_placement
 
 MOST_FRAMES = 256  # of a segment, for every conforming reader
 BATCH = 16
+SMOOTH = 0.0007  # price of a parameter's change from frame to frame, where a unit is what it is at first
 FAST_MOTION = MotionSettings(64, 12, 0.4, 0.0007, 0.006)  # of a pivot that shared modes move
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
@@ -48,7 +54,8 @@ Progress = Callable[[str, int, int], None]  # stage, done, total
 
 @dataclass(frozen=True)
 class EncodeReport:
-    """What was written.  seconds: wall time.  held: frames without a face.  stages: seconds a stage."""
+    """What was written.  seconds: wall time.  held: frames without a face.  stages: seconds a stage.
+    identity: the hash that other files may refer to."""
 
     frames: int
     held: int
@@ -60,6 +67,7 @@ class EncodeReport:
     model: str
     aligned: bool
     seconds: float
+    identity: str = ""
     stages: dict[str, float] = field(default_factory=dict)
 
 
@@ -81,17 +89,29 @@ def encode(
 ) -> EncodeReport:
     """Encode `src` into the open stream `dst`.  Raises FevError."""
     with ExitStack() as stack:
-        model = load_model(options.model)
-        return _Encoder(model, options, progress, stack).run(src, dst)
+        if options.identity is None:
+            return _Encoder(load_model(options.model), options, None, progress, stack).run(src, dst)
+        who = known(options.identity)
+        return _Encoder(_model_of(who, options), options, who, progress, stack).run(src, dst)
+
+
+def _model_of(who: Known, options: EncodeOptions) -> Model:
+    """The model of an identity; any other one that was asked for is refused."""
+    return load_for(who.identity.header.model_sha256.hex(), None if options.model == DEFAULT else options.model)
 
 
 class _Encoder:
-    def __init__(self, model: Model, options: EncodeOptions, progress: Progress, stack: ExitStack):
+    def __init__(self, model: Model, options: EncodeOptions, who: Known | None, progress: Progress, stack: ExitStack):
+        self.who = who
         self.model, self.options, self.progress, self.stack = model, options, progress, stack
         self.device = pick_device(options.device)
         self.stages: dict[str, float] = {}
-        self.fitter: Fitter | PaperFitter
-        if isinstance(model.latents, StyleSpace):
+        self.fitter: Fitter | PaperFitter | ReuseFitter
+        self.identity_code = IDENTITY_CODE
+        if who is not None:
+            self.identity_code = who.identity.header.identity_qp
+            self.fitter = ReuseFitter(model, who, self.device)
+        elif isinstance(model.latents, StyleSpace):
             self.fitter = PaperFitter(model, options, progress, self._stage)
         else:
             self.fitter = Fitter(model, options, self.device, progress, self._stage)
@@ -124,6 +144,9 @@ class _Encoder:
         else:
             frames = self._thorough(survey, dst)
         assert survey.aligned is not None
+        found = Excerpt(self.header, self.writer.identity_chunks) if self.who is None else self.who.found
+        if self.options.remember:
+            remember(found)
         return EncodeReport(
             frames=frames,
             held=survey.held,
@@ -135,6 +158,7 @@ class _Encoder:
             model=self.model.name,
             aligned=survey.aligned,
             seconds=time.perf_counter() - started,
+            identity=found.sha256.hex(),
             stages=self.stages,
         )
 
@@ -189,6 +213,11 @@ class _Encoder:
         guess = self.fitter.guess(pictures)
         if isinstance(self.fitter, PaperFitter):
             return self.fitter.moves(self.look, guess)
+        if self.look.start is not None:
+            driven = self.look.start.drive(guess.motion)
+            motion = self._refined(pictures, self.look.start, driven, self.last, AT_ONCE)
+            self.last = motion[-1]
+            return motion
         if not self.pivoted:
             return guess.motion
         motion = fit_motion(self.renderer, pictures, guess.moves, FAST_MOTION, self.last)
@@ -261,14 +290,28 @@ class _Encoder:
         start = look.start
         steps = 24 if self.options.preset == SLOW else 16
         if start is None:
-            return fit_motion(self.renderer, crops, look.motion[rows], MotionSettings(size=64, steps=steps), before)
-        driven = start.driven[rows]
+            settings = MotionSettings(size=64, steps=steps)
+            if self.who is not None and look.pivot is not None and self.model.shared is not None:
+                settings = FAST_MOTION
+            return fit_motion(self.renderer, crops, look.motion[rows], settings, before)
+        passes = ((128, steps, 0.35), (256, steps // 2, 0.12))
+        return self._refined(crops, start, start.driven[rows], before, passes if self.who is None else FITTED)
+
+    def _refined(
+        self,
+        crops: Tensor,
+        start: ModeStart | ReadStart,
+        driven: Tensor,
+        before: Tensor | None,
+        passes: Passes,
+    ) -> Tensor:
+        """Parameters (N, 35) of frames under modes, coarse to fine.  driven: (N, d), those that stay as they are."""
         with torch.no_grad():
             drawn = self.renderer.draw_model(F.pad(driven, (0, self.header.params - driven.shape[1]))).cpu()
         guess = start.guess(drawn, crops, driven)
         guess = F.pad(guess, (0, self.header.params - guess.shape[1]))
-        for size, count, rate in ((128, steps, 0.35), (256, steps // 2, 0.12)):
-            settings = MotionSettings(size, count, rate * start.scale, 0.0007 / start.scale)
+        for size, count, rate in passes:
+            settings = MotionSettings(size, count, rate * start.scale, SMOOTH / start.scale)
             guess = fit_motion(self.renderer, crops, guess, settings, before, drawn, driven.shape[1])
         return guess
 
@@ -288,24 +331,30 @@ class _Encoder:
             time_base=(info.time_base.numerator, info.time_base.denominator),
             fps=(info.fps.numerator, info.fps.denominator),
             model_sha256=bytes.fromhex(model.sha256), params=model.latents.params,
-            motion_qp=look.motion_code, identity_qp=IDENTITY_CODE,
+            motion_qp=look.motion_code, identity_qp=self.identity_code,
             crop=crop, placement=not crop, segment_frames=self._segment_frames(),
         )  # fmt: skip
-        used = np.flatnonzero(look.identity)
-        identity = look.identity[: used[-1] + 1] if len(used) else look.identity[:1]
         background = None
         if plate is not None:
-            data = encode_plate(plate, self.options.quality)
+            data = encode_plate(plate, self.options.fineness)
             background = Still(CODEC_AV1, plate.shape[1], plate.shape[0], 1, False, data)
         self.renderer = Renderer(
-            model, identity, look.delta, look.modes, look.pivot, identity_code=IDENTITY_CODE,
+            model, look.identity, look.delta, look.modes, look.pivot, identity_code=self.identity_code,
             motion_code=self.header.motion_qp, device=self.device, dtype=torch.float32,
         )  # fmt: skip
         self.writer = Writer(
-            dst, self.header, identity=identity, delta=look.delta or None, modes=look.modes, pivot=look.pivot,
+            dst, self.header, **self._written(look),
             background=background, audio=self.sound.config, meta=pack_key_frames(survey.key_frames),
             repeat_header_every=self.options.repeat_segments,
         )  # fmt: skip
+        assert sum(len(payload) for _, payload in self.writer.identity_chunks) <= self.options.budget
+
+    def _written(self, look: Appearance | Found) -> dict[str, Any]:
+        """What the Writer is to say of the identity."""
+        if self.who is not None:
+            return {"reference": self.who.identity.sha256}
+        identity = within(look.identity, self.options.budget)
+        return {"identity": identity, "delta": look.delta or None, "modes": look.modes, "pivot": look.pivot}
 
     def _segment_frames(self) -> int:
         return int(np.clip(round(float(self.info.fps) * self.options.segment_seconds), 1, MOST_FRAMES))

@@ -1,9 +1,13 @@
-"""Which frames stand for a clip: the identity to start from, and the frames that the tuning looks at."""
+"""Which frames stand for a clip: the identity to start from, and the frames that the tuning looks at; what is sent."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from ..format.errors import UsageError
+from ..format.identity import encode_identity
 
 
 def best_identity(identity: Tensor, motion: Tensor) -> Tensor:
@@ -48,3 +52,19 @@ def successors(frames: list[int]) -> Tensor:
     rows = torch.tensor(frames)
     at = torch.nonzero(rows[1:] - rows[:-1] == 1)[:, 0]
     return torch.stack([at, at + 1], 1)
+
+
+def within(values: np.ndarray, room: int) -> np.ndarray:
+    """An identity (rank,) as it is sent: as many coefficients as fit into `room` bytes, from the first, and none of the
+    zeros at the end, which a decoder fills in.  Raises UsageError where not even one fits."""
+    used = np.flatnonzero(values)
+    low, high = 0, int(used[-1]) + 1 if len(used) else 0
+    if high and len(encode_identity(values[:high])) <= room:
+        return values[:high]
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if len(encode_identity(values[:middle])) <= room else (low, middle)
+    kept = values[:low] if low else np.zeros(1, np.int32)
+    if len(encode_identity(kept)) > room:
+        raise UsageError(f"an identity takes {len(encode_identity(kept))} bytes at least, the budget leaves {room}")
+    return kept

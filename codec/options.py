@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from ..format.errors import UsageError
@@ -11,18 +12,23 @@ from .units import DEFAULT_QUALITY
 
 FAST, MEDIUM, SLOW = "fast", "medium", "slow"
 PRESETS = (FAST, MEDIUM, SLOW)
-DEFAULT_BUDGET = 27_000  # bytes of identity, pivot, delta and modes
+DEFAULT_BUDGET = 27_000  # bytes of the payloads of IDEN, PIVT, DELT and MODE together
+LEAST_BUDGET = 6  # bytes of the least identity, one coefficient that is zero
 SEGMENT = 3.0  # seconds; framing costs 51 bit/s then, and damage or joining late costs up to so much of the clip
 SEGMENT_FAST = 1.0  # a segment can only be sent when it is complete
 
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What a caller may choose; see the README for the meaning of each."""
+    """What a caller may choose; see the README for the meaning of each.
+
+    quality: None is DEFAULT_QUALITY, or where there is an identity that of its file.  identity: a .fev file of the same person; model and
+    quality are then its own, and nothing of the identity is sent again.  remember: keep the identity in the cache.
+    """
 
     model: str = DEFAULT
     preset: str = MEDIUM
-    quality: float = DEFAULT_QUALITY
+    quality: float | None = None
     identity_budget: int | None = None
     face: int = 0
     crop: bool = False
@@ -33,26 +39,40 @@ class EncodeOptions:
     duration: float | None = None
     segment: float | None = None
     repeat: float | None = None
+    identity: str | os.PathLike[str] | None = None
+    remember: bool = False
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise UsageError(f"preset {self.preset!r} is not one of {', '.join(PRESETS)}")
-        if not 0 <= self.quality <= 100:
+        if self.quality is not None and not 0 <= self.quality <= 100:
             raise UsageError(f"quality {self.quality} is not within 0 to 100")
-        if self.identity_budget is not None and not 0 <= self.identity_budget <= 1 << 22:
-            raise UsageError("identity budget is not within 0 to 4194304 bytes")
+        if self.identity_budget is not None and not LEAST_BUDGET <= self.identity_budget <= 1 << 22:
+            raise UsageError(
+                f"identity budget of {self.identity_budget} bytes is not within {LEAST_BUDGET} (the least identity "
+                "there is) to 4194304"
+            )
         if self.face < 0:
             raise UsageError("face numbers start at 0")
         if self.segment is not None and not 0.1 <= self.segment <= 10:
             raise UsageError("segments last 0.1 to 10 seconds")
         if self.repeat is not None and not 0 < self.repeat <= 3600:
             raise UsageError("the set-up is repeated every 0 to 3600 seconds")
+        if self.identity is not None and (self.identity_budget is not None or not self.pivot):
+            raise UsageError("with an identity of another file there is nothing to spend a budget on, or a pivot")
+        if self.identity is not None and self.quality is not None:
+            raise UsageError("with an identity of another file the quality is that file's: leave it out")
         check_part(self.start, self.duration)
 
     @property
+    def fineness(self) -> float:
+        """The quality asked for, or the default."""
+        return DEFAULT_QUALITY if self.quality is None else self.quality
+
+    @property
     def budget(self) -> int:
-        """Bytes of identity, pivot, delta and modes together."""
+        """Most bytes that the payloads of IDEN, PIVT, DELT and MODE may take together."""
         return DEFAULT_BUDGET if self.identity_budget is None else self.identity_budget
 
     @property

@@ -31,6 +31,7 @@ from ..format.segment import Segment
 from .appearance import Guess
 from .decoder import BATCH
 from .delta import step_size
+from .identities import Search, folder_of
 from .model import Model, load_for, pick_device
 from .modes import ClipModes
 from .render import Renderer
@@ -77,7 +78,7 @@ def puppet(
     with ExitStack() as stack:
         files = [stack.enter_context(rereadable(s)) for s in (identity, motion)]
         digests = [_digest(file) for file in files]
-        who, how = (_Clip(file, name_of(s)) for file, s in zip(files, (identity, motion), strict=True))
+        who, how = (_Clip(file, s) for file, s in zip(files, (identity, motion), strict=True))
         if who.reader.header.model_sha256 != how.reader.header.model_sha256:
             raise ModelMismatchError(f"{how.name} and {who.name} were made with different models")
         loaded = load_for(who.reader.header.model_sha256.hex(), model)
@@ -93,23 +94,25 @@ def puppet(
 class _Clip:
     """One of the two files, read as often as it takes."""
 
-    def __init__(self, file: BinaryIO, name: str):
-        self.file, self.name = file, name
+    def __init__(self, file: BinaryIO, src: Source):
+        self.file, self.name = file, name_of(src)
+        self._search = Search(folder=folder_of(src))
         self.reader = self._open()
+        self.look = self.reader.who()
 
     def _open(self) -> Reader:
         self.file.seek(0)
-        return Reader(self.file)
+        return Reader(self.file, identities=self._search)
 
     def load(self, model: Model, device: torch.device) -> None:
-        r, h = self.reader, self.reader.header
+        r, h = self.look, self.reader.header
         if model.latents.params != h.params:
             raise FevError(f"{self.name} has {h.params} motion parameters, the model {model.latents.params}")
         self.modes = None if r.modes is None else ClipModes(r.modes, h.params, torch.device("cpu"))
         self.plain = self.modes is None or self.modes.plain
         self.step = step_size(h.motion_qp)
         self.renderer = Renderer(
-            model, r.identity, r.delta or [], r.modes, r.pivot,
+            model, r.values, r.delta, r.modes, r.pivot,
             identity_code=h.identity_qp, motion_code=h.motion_qp, device=device,
         )  # fmt: skip
         frames, places, first, last = 0, [], None, 0
@@ -137,7 +140,7 @@ class _Carry:
 
     def __init__(self, model: Model, who: _Clip, how: _Clip, progress: Progress):
         self.model, self.who, self.how = model, who, how
-        alike = (who.reader.pivot is None) == (how.reader.pivot is None)
+        alike = (who.look.pivot is None) == (how.look.pivot is None)
         self.learnt = not (who.plain and how.plain and alike)
         if not self.learnt:
             return
@@ -169,7 +172,7 @@ class _Carry:
         for segment in clip.segments():
             for i in range(0, segment.frames, BATCH):
                 guess = Guess.of(self.model, clip.renderer.draw(segment.motion[i : i + BATCH]).clamp(-1, 1))
-                pair = (guess.motion, guess.moves) if self.who.reader.pivot is None else (guess.moves, guess.motion)
+                pair = (guess.motion, guess.moves) if self.who.look.pivot is None else (guess.moves, guess.motion)
                 out.append(torch.cat(pair, 1))
             progress(f"look at {clip.name}", sum(map(len, out)), clip.frames)
         return torch.cat(out)
@@ -247,15 +250,15 @@ def roaming(places: np.ndarray, own: np.ndarray, moving: np.ndarray | None) -> n
 def _write(
     dst: BinaryIO, who: _Clip, how: _Clip, carry: _Carry, audio: bool, digests: list[str], progress: Progress
 ) -> Writer:
-    look, played = who.reader, how.reader
+    look, held, played = who.look, who.reader, how.reader
     header = replace(
-        look.header, time_base=played.header.time_base, fps=played.header.fps, synthetic=True,
+        held.header, time_base=played.header.time_base, fps=played.header.fps, synthetic=True,
         segment_frames=played.header.segment_frames, frame_count=UNKNOWN_FRAMES,
     )  # fmt: skip
     meta: Meta = {"synthetic": True, "identity_sha256": digests[0], "motion_sha256": digests[1]}
     writer = Writer(
-        dst, header, identity=look.identity, delta=look.delta, modes=look.modes, pivot=look.pivot,
-        background=look.background, audio=played.audio if audio else None, meta=meta,
+        dst, header, identity=look.values, delta=look.delta, modes=look.modes, pivot=look.pivot,
+        background=held.background, audio=played.audio if audio else None, meta=meta,
     )  # fmt: skip
     for segment in how.segments():
         placement = None

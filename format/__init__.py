@@ -8,9 +8,11 @@ from .audio import AudioConfig, AudioPacket
 from .container import Damage, Reader, Writer
 from .delta import DeltaTensor
 from .errors import FevError
+from .excerpt import Excerpt, excerpt
 from .header import Header
 from .limits import Limits
 from .modes import Modes
+from .reference import Identity
 from .segment import Segment
 from .still import Pivot, Still
 from .verify import VerifyReport, verify
@@ -20,8 +22,10 @@ __all__ = [
     "AudioPacket",
     "Damage",
     "DeltaTensor",
+    "Excerpt",
     "FevError",
     "Header",
+    "Identity",
     "Limits",
     "Modes",
     "Pivot",
@@ -30,5 +34,6 @@ __all__ = [
     "Still",
     "VerifyReport",
     "Writer",
+    "excerpt",
     "verify",
 ]

@@ -63,6 +63,10 @@ class ModelMismatchError(FevError, ValueError):
     """The stream was made for another model or other tables than the ones at hand."""
 
 
+class MissingIdentityError(FevError, LookupError):
+    """The stream refers to an identity that lies in another file, and that file is not at hand."""
+
+
 class MediaError(FevError, ValueError):
     """The video or audio given to the encoder, or asked of the decoder, cannot be handled."""
 

@@ -9,8 +9,8 @@ from .errors import FevError, LimitError, ModelMismatchError, UnsupportedError, 
 from .limits import Limits
 from .wire import Pack, Take, crc16
 
-WRITER_VERSION = 1  # version of the format this package writes
-READER_VERSION = 1  # newest version this package reads
+READER_VERSION = 2  # newest version this package reads
+ELSEWHERE_VERSION = 2  # that IREF came with; streams without it say version 1
 UNKNOWN_FRAMES = 0xFFFFFFFF
 
 FLAG_CROP = 1  # the picture is the aligned square itself, not pasted back
@@ -21,7 +21,8 @@ FLAG_BACKGROUND = 16
 FLAG_AUDIO = 32
 FLAG_MODES = 64
 FLAG_PIVOT = 128
-_KNOWN_FLAGS = 255
+FLAG_ELSEWHERE = 256  # the set-up has an IREF chunk instead of IDEN, DELT, MODE and PIVT
+_KNOWN_FLAGS = 511
 _LAYOUT = "HHHHIIIII32s32sBBBHHBBBB"
 
 
@@ -38,7 +39,8 @@ class Header:
         motion_qp, identity_qp: quantiser numbers; `codec/quant.py` says what step they mean.
         crop, placement, synthetic: see the flags above.
         has_delta, has_background, has_audio, has_modes, has_pivot: which optional set-up chunks follow. A Writer
-            sets them itself.
+            sets them itself, as well as the next.
+        identity_elsewhere: the identity is named by its hash and lies in another stream.
         matrix, primaries, transfer: ISO/IEC 23091-2 code points of the output; full_range 0 or 1.
         segment_frames: frames of a regular segment, so that it need not say where it starts; 0 = every one says it.
         frame_count: of the whole stream, or UNKNOWN_FRAMES. A Writer leaves it unknown: the end chunk has it.
@@ -62,6 +64,7 @@ class Header:
     has_audio: bool = False
     has_modes: bool = False
     has_pivot: bool = False
+    identity_elsewhere: bool = False
     matrix: int = 1
     primaries: int = 1
     transfer: int = 1
@@ -69,13 +72,13 @@ class Header:
     segment_frames: int = 0
     frame_count: int = UNKNOWN_FRAMES
     tables_sha256: bytes = bytes.fromhex(tables.SHA256)
-    writer_version: int = WRITER_VERSION
+    writer_version: int = 1
     min_reader_version: int = 1
 
     @property
     def flags(self) -> int:
         announced = (self.has_delta, self.has_background, self.has_audio, self.has_modes, self.has_pivot)
-        bits = (self.crop, self.placement, self.synthetic, *announced)
+        bits = (self.crop, self.placement, self.synthetic, *announced, self.identity_elsewhere)
         return sum(1 << place for place, bit in enumerate(bits) if bit)
 
     @property
@@ -88,6 +91,11 @@ class Header:
     def check_seed(self) -> int:
         """Start of every segment's final check: binds segments to the model and tables they were made with."""
         return crc16(self.model_sha256 + self.tables_sha256)
+
+    @property
+    def bound(self) -> bytes:
+        """What an identity's integers mean something with: model, tables, parameters and quantisers, as in HEAD."""
+        return self.model_sha256 + self.tables_sha256 + bytes((self.params, self.motion_qp, self.identity_qp))
 
     def seconds(self, pts: int) -> float:
         """A pts as seconds, for messages."""
@@ -151,6 +159,12 @@ class Header:
         if segment_frames > limits.max_segment_frames:
             raise LimitError(f"segments of {segment_frames} frames, the limit is {limits.max_segment_frames}")
         check(not flags & ~_KNOWN_FLAGS, f"unknown header flags {flags & ~_KNOWN_FLAGS:#x}")
+        needed = ELSEWHERE_VERSION if flags & FLAG_ELSEWHERE else 1
+        check(reader >= needed, f"says it needs a reader of version {reader}, what it holds needs {needed}")
+        if reader > needed:  # something in it that this reader cannot see
+            raise UnsupportedError(f"needs a reader of format version {reader} for something this one does not know")
+        here = flags & (FLAG_DELTA | FLAG_MODES | FLAG_PIVOT)
+        check(not (flags & FLAG_ELSEWHERE and here), "an identity that lies elsewhere has parts here")
         check(full_range in (0, 1), "the colour range is neither limited nor full")
         if table_hash != bytes.fromhex(tables.SHA256):
             raise ModelMismatchError("made with other entropy tables than this reader has")
@@ -171,6 +185,7 @@ class Header:
             has_audio=bool(flags & FLAG_AUDIO),
             has_modes=bool(flags & FLAG_MODES),
             has_pivot=bool(flags & FLAG_PIVOT),
+            identity_elsewhere=bool(flags & FLAG_ELSEWHERE),
             matrix=matrix,
             primaries=primaries,
             transfer=transfer,

@@ -23,6 +23,7 @@ SECTION_OF_CHUNK = {
     "HEAD": "header",
     "meta": "header",
     "IDEN": "identity",
+    "IREF": "identity",
     "DELT": "delta",
     "MODE": "basis",
     "PIVT": "identity",

@@ -14,6 +14,7 @@ from .errors import (
     DamagedError,
     FevError,
     LimitError,
+    MissingIdentityError,
     ModelMismatchError,
     NotFevError,
     TruncatedError,
@@ -25,6 +26,7 @@ from .header import UNKNOWN_FRAMES
 from .index import End, unpack_index
 from .ledger import Ledger
 from .limits import Limits
+from .reference import Identities, Identity
 from .salvage import ChunkStream, Damage, settle
 from .seeking import Key, locate, read_index
 from .segment import Parts, Segment, parse
@@ -44,6 +46,8 @@ class Reader(Setup):
         limits: what to refuse before memory is taken for it.
         salvage: step over damage instead of raising.
         shallow: leave the modes, by far the longest of the set-up to decode, as they came.
+        identities: finds the identity of a hash; asked by `who` where the stream only refers to one.
+        keep: hold on to the identity's chunks as they came (`kept`), for who wants to hand them on.
 
     Attributes:
         damage: list of Damage found so far, in salvage.
@@ -54,9 +58,17 @@ class Reader(Setup):
     """
 
     def __init__(
-        self, stream: Any, *, limits: Limits | None = None, salvage: bool = False, shallow: bool = False
+        self,
+        stream: Any,
+        *,
+        limits: Limits | None = None,
+        salvage: bool = False,
+        shallow: bool = False,
+        identities: Identities | None = None,
+        keep: bool = False,
     ) -> None:
-        super().__init__(limits or Limits(), shallow)
+        super().__init__(limits or Limits(), shallow, keep)
+        self._identities = identities
         self.salvage = salvage
         self.damage: list[Damage] = []
         self.end: End | None = None
@@ -91,6 +103,22 @@ class Reader(Setup):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def who(self) -> Identity:
+        """The identity, from wherever it lies; only drawing needs it.
+
+        Raises MissingIdentityError where it lies elsewhere and is not found, DamagedError where it was lost.
+        """
+        if not self.header.identity_elsewhere:
+            return self.own_identity()
+        if self.reference is None:
+            raise DamagedError("the stream has lost the hash of its identity")
+        if self._identities is None:
+            raise MissingIdentityError(f"the identity {self.reference.hex()} lies in another file")
+        found = self._identities(self.reference)
+        if found.sha256 != self.reference or found.header.bound != self.header.bound:
+            raise DamagedError("the header does not fit the identity that the stream refers to")
+        return found
 
     def _read_signature(self) -> None:
         start = self._source.peek(len(SIGNATURE))

@@ -14,13 +14,14 @@ from .audio import AudioConfig
 from .chunk import SIGNATURE, make_chunk
 from .delta import DeltaTensor, encode_delta
 from .errors import FevError, UsageError
-from .header import UNKNOWN_FRAMES, Header
+from .header import ELSEWHERE_VERSION, UNKNOWN_FRAMES, Header
 from .identity import encode_identity
 from .index import End, IndexBuilder
 from .ledger import Ledger
 from .limits import Limits
 from .meta import Meta, pack_meta
 from .modes import Modes, encode_modes
+from .reference import PARTS, pack_reference
 from .segment import Segment, parse
 from .still import Pivot, Still
 
@@ -30,8 +31,10 @@ class Writer:
 
     Args:
         stream: anything with write(); never seeked.
-        header: its has_delta, has_modes, has_pivot, has_background and has_audio are set from what is given here.
-        identity: (n,) int32 coefficients.
+        header: its has_delta, has_modes, has_pivot, has_background, has_audio, identity_elsewhere and versions are set
+            from what is given here.
+        identity: (n,) int32 coefficients. This or a reference must be given.
+        reference: sha256 of an identity that another stream holds; in place of identity, delta, modes and pivot.
         delta: tensors of the weight change; None or empty = none.
         modes, pivot, background, audio, meta: see their modules; None = no such chunk.
         repeat_header_every: the whole set-up is repeated before every so many segments (0 = never), so that a receiver
@@ -45,7 +48,8 @@ class Writer:
         stream: Any,
         header: Header,
         *,
-        identity: NDArray[np.int32],
+        identity: NDArray[np.int32] | None = None,
+        reference: bytes | None = None,
         delta: Sequence[DeltaTensor] | None = None,
         modes: Modes | None = None,
         pivot: Pivot | None = None,
@@ -56,15 +60,27 @@ class Writer:
     ) -> None:
         if repeat_header_every < 0:
             raise UsageError("repeat_header_every is negative")
+        if (identity is None) == (reference is None):
+            raise UsageError("a stream holds an identity or refers to one")
+        if reference is not None and (delta or modes is not None or pivot is not None):
+            raise UsageError("delta, modes and pivot belong to the identity, which lies elsewhere")
+        version = 1 if reference is None else ELSEWHERE_VERSION
         self.header = replace(
             header,
+            writer_version=max(version, header.writer_version),
+            min_reader_version=version,
+            identity_elsewhere=reference is not None,
             has_delta=bool(delta),
             has_modes=modes is not None,
             has_pivot=pivot is not None,
             has_background=background is not None,
             has_audio=audio is not None,
         )
-        setup = [("HEAD", self.header.pack()), ("IDEN", encode_identity(identity))]
+        setup = [("HEAD", self.header.pack())]
+        if reference is not None:
+            setup.append(("IREF", pack_reference(reference)))
+        if identity is not None:
+            setup.append(("IDEN", encode_identity(identity)))
         if delta:
             setup.append(("DELT", encode_delta(delta)))
         if modes is not None:
@@ -101,6 +117,11 @@ class Writer:
         except (OSError, ValueError) as error:
             raise FevError(f"writing failed: {error}", offset=self.bytes_written) from None
         self.bytes_written += len(data)
+
+    @property
+    def identity_chunks(self) -> tuple[tuple[str, bytes], ...]:
+        """Type and payload of the chunks that hold the identity; () where it lies elsewhere."""
+        return tuple((name, payload) for name, payload in self._setup if name in PARTS)
 
     def _write_setup(self) -> None:
         for name, payload in self._setup:

@@ -31,6 +31,8 @@ def arguments() -> Any:
     options.add_argument("--start", type=seconds, metavar="S", help="begin at this second")
     options.add_argument("--duration", type=seconds, metavar="S", help="seconds to decode")
     options.add_argument("--model", help="model file, when it is not a built-in one")
+    options.add_argument("--identity", metavar="FILE", help=".fev file with the identity that the input refers to")
+    options.add_argument("--remember", action="store_true", help="keep the identity in the cache for later files")
     options.add_argument("--salvage", action="store_true", help="decode what is intact of a damaged file")
     options.add_argument("--mux", choices=("mp4", "y4m"), help="what to write to standard output (mp4 is fragmented)")
     add_device(options)
@@ -51,7 +53,7 @@ def work() -> int:
         container = "y4m"
     options = DecodeOptions(
         crop=args.crop, size=args.size, start=args.start, duration=args.duration, model=args.model,
-        salvage=args.salvage, device=str(device), container=container,
+        identity=args.identity, remember=args.remember, salvage=args.salvage, device=str(device), container=container,
     )  # fmt: skip
     with input_file(args.input) as src, output_file(args.output, args.force, (args.input,)) as dst, Stages() as stages:
         report = decode(src, dst, options, stages)

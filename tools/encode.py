@@ -29,10 +29,17 @@ def arguments() -> Any:
     options.add_argument("output", help=".fev file, or - for standard output")
     options.add_argument("--model", default="base-256", help="built-in model name or model file (default: base-256)")
     options.add_argument("--preset", choices=("fast", "medium", "slow"), default="medium")
-    options.add_argument("--quality", type=percent, default=60, help="0 to 100 (default: 60)")
+    options.add_argument("--quality", type=percent, help="0 to 100 (default: 60)")
     options.add_argument(
-        "--identity-budget", type=count, metavar="BYTES", help="bytes for identity, weight delta and modes"
+        "--identity-budget",
+        type=count,
+        metavar="BYTES",
+        help="most bytes for identity, pivot, weight delta and modes together, without the 15 of each chunk's frame",
     )
+    options.add_argument(
+        "--identity", metavar="OTHER.fev", help="of the same person: refer to its identity instead of sending one"
+    )
+    options.add_argument("--remember", action="store_true", help="keep the identity in the cache for later files")
     options.add_argument("--face", type=count, default=0, metavar="N", help="which face, by size: 0 is the largest")
     options.add_argument("--crop", action="store_true", help="code the aligned square alone, without the background")
     options.add_argument("--no-audio", action="store_true", help="leave the sound out")
@@ -65,7 +72,7 @@ def work() -> int:
 
     options = EncodeOptions(
         model=args.model, preset=args.preset, quality=args.quality, identity_budget=args.identity_budget,
-        face=args.face, crop=args.crop, pivot=not args.no_pivot,
+        identity=args.identity, remember=args.remember, face=args.face, crop=args.crop, pivot=not args.no_pivot,
         audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
         start=args.start, duration=args.duration, segment=args.segment, repeat=args.repeat, device=str(device),
     )  # fmt: skip

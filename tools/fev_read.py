@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 
 TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
-ORDER = ["HEAD", "IDEN", "DELT", "MODE", "PIVT", "BGND", "AUDH", "meta", "SEGM", "indx", "FEND"]
+ORDER = ["HEAD", "IREF", "IDEN", "DELT", "MODE", "PIVT", "BGND", "AUDH", "meta", "SEGM", "indx", "FEND"]
 MAX_MAGNITUDE = 1 << 30
 MAX_PAYLOAD = 8 << 20
 
@@ -207,7 +207,7 @@ def read_head(data: bytes, tables: Tables) -> dict:
     """spec: HEAD."""
     take = Bytes(data)
     head: dict = dict(zip(("writer", "reader"), take.fixed("HH")))
-    need(head["reader"] <= 1, "needs a newer reader")
+    need(head["reader"] <= 2, "needs a newer reader")
     need(1 <= head["reader"] <= head["writer"], "versions contradict")
     names = ("width", "height", "tb_num", "tb_den", "fps_num", "fps_den", "frames", "model", "tables", "params")
     head.update(zip(names, take.fixed("HHIIIII32s32sB")))
@@ -218,12 +218,25 @@ def read_head(data: bytes, tables: Tables) -> dict:
     need(all(0 < head[k] < 1 << 31 for k in ("tb_num", "tb_den", "fps_num", "fps_den")), "time base or rate")
     need(1 <= head["params"] <= 64 and head["segment_frames"] <= 1024, "parameters or segment length")
     need(head["frames"] == 0xFFFFFFFF or head["frames"] <= 1 << 24, "frame count")
-    need(head["flags"] < 256 and head["full_range"] < 2, "reserved bits")
+    need(head["flags"] < 512 and head["full_range"] < 2, "reserved bits")
+    need(head["reader"] == 1 + (head["flags"] >> 8), "reader version")
+    need(not head["flags"] & 256 or not head["flags"] & 200, "identity in two places")
     need(head["tables"] == tables.sha256, "made with other tables")
     ticks, rest = divmod(head["fps_den"] * head["tb_den"], head["fps_num"] * head["tb_num"])
     head["step"] = 0 if rest else ticks
     head["seed"] = binascii.crc_hqx(head["model"] + head["tables"], 0xFFFF)
     return head
+
+
+def identity_sha256(head: bytes, setup: dict[str, bytes]) -> str:
+    """spec: IREF. The hash of the identity that a stream's set-up chunks hold or refer to."""
+    if "IREF" in setup:
+        return setup["IREF"].hex()
+    digest = hashlib.sha256(head[28:95])
+    for name in ("IDEN", "DELT", "MODE", "PIVT"):
+        if name in setup:
+            digest.update(name.encode() + hashlib.sha256(setup[name]).digest())
+    return digest.hexdigest()
 
 
 def read_identity(data: bytes, tables: Tables) -> list[int]:
@@ -547,16 +560,18 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict:
             continue
         now = ORDER.index(name)
         need(place >= 0 or now == 0, "chunk before the header")
-        need(now > place or now == place == 8 or (now == 0 and place == 8), "chunk out of order")
-        need(not (place < 8 <= now) or group == set(setup), "set-up incomplete")
+        need(now > place or now == place == 9 or (now == 0 and place == 9), "chunk out of order")
+        need(not (place < 9 <= now) or group == set(setup), "set-up incomplete")
         place = now
-        if now < 8:
+        if now < 9:
             group = {name} if now == 0 else group | {name}
             need(name not in setup or setup[name] == payload, "repeated set-up differs")
             need(name in setup or not out["segments"], "set-up comes late")
             setup[name] = payload
             if name == "HEAD":
                 out["head"] = read_head(payload, tables)
+            elif name == "IREF":
+                need(len(payload) == 32, "hash")
             elif name == "IDEN":
                 out["identity"] = read_identity(payload, tables)
             elif name == "DELT":
@@ -569,8 +584,8 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict:
                 read_still(Bytes(payload))
             continue
         head = out["head"]
-        need("IDEN" in setup, "no identity")
-        for bit, kind in ((8, "DELT"), (64, "MODE"), (128, "PIVT"), (16, "BGND"), (32, "AUDH")):
+        need(("IREF" in setup) != ("IDEN" in setup), "no identity, or two")
+        for bit, kind in ((256, "IREF"), (8, "DELT"), (64, "MODE"), (128, "PIVT"), (16, "BGND"), (32, "AUDH")):
             need(bool(head["flags"] & bit) == (kind in setup), "flags and set-up disagree")
         if name == "SEGM":
             segment = read_segment(payload, head, tables)
@@ -591,6 +606,7 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict:
             need((at - back if back else None) == index_at, "index distance")
             ended = True
     need(ended, "truncated")
+    out["identity_sha256"] = identity_sha256(setup["HEAD"], setup)
     return out
 
 
@@ -615,6 +631,7 @@ def main() -> int:
         return 1
     for name, at, size in stream["chunks"]:
         print(f"{at:>10} {name} {size}")
+    print(f"identity sha256 {stream['identity_sha256']}")
     print(f"{len(stream['segments'])} segments, symbols sha256 {symbols_sha256(stream)}")
     return 0
 

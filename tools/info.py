@@ -64,6 +64,10 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
             "transfer": header.transfer,
             "full_range": bool(header.full_range),
         },
+        "identity": {
+            "sha256": None if reader.identity_sha256 is None else reader.identity_sha256.hex(),
+            "here": not header.identity_elsewhere,
+        },
         "identity_values": 0 if reader.identity is None else len(reader.identity),
         "delta": {
             "tensors": len(reader.delta or ()),
@@ -97,6 +101,8 @@ def render(facts: dict[str, Any]) -> str:
         f"{frames} frames, {seconds:.3f} s, {facts['segments']} segments",
         f"model {model['name'] or 'not installed'} {model['sha256']}",
     ]
+    who = facts["identity"]
+    lines.append(f"identity {who['sha256']} {'in this file' if who['here'] else 'in another file'}")
     if facts["synthetic"]:
         lines.append("synthetic: the motion is not the recorded person's own")
     audio = facts["audio"]

@@ -16,7 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from ..format import AudioConfig, AudioPacket, DeltaTensor, Header, Modes, Pivot, Reader, Segment, Still, Writer
+from ..format import (
+    AudioConfig,
+    AudioPacket,
+    DeltaTensor,
+    Excerpt,
+    Header,
+    Modes,
+    Pivot,
+    Reader,
+    Segment,
+    Still,
+    Writer,
+)
 from ..format.chunk import SIGNATURE, make_chunk
 from ..format.entropy import RangeEncoder
 from ..format.index import End, pack_index
@@ -98,19 +110,29 @@ def stream(
     held: tuple[int, ...] = (),
     times: Callable[[int], int] | None = None,
     identity: int = 24,
+    elsewhere: bool = False,
     **changes: Any,
 ) -> bytes:
-    """A whole stream with segments of the given lengths. `held` frames and `times` count over all frames."""
+    """A whole stream with segments of the given lengths. `held` frames and `times` count over all frames.
+
+    elsewhere: the stream refers to the identity that it would hold without.
+    """
     dice, head, out = Dice(seed), header(**changes), io.BytesIO()
-    writer = Writer(
-        out,
-        head,
+    who: dict[str, Any] = dict(
         identity=np.array([dice.step(12) for _ in range(identity)], np.int32),
         delta=[DeltaTensor(k, 1, 2, 3, np.array([dice.step(2) for _ in range(60)], np.int32)) for k in (2, 5)]
         if delta
         else None,
         modes=some_modes(Dice(seed + 100)) if modes else None,
         pivot=Pivot((3, -1, 0, 70), Still(1, 256, 256, 1, False, dice.bytes(50))) if pivot else None,
+    )
+    if elsewhere:
+        holder = Writer(io.BytesIO(), head, **who)
+        who = dict(reference=Excerpt(holder.header, holder.identity_chunks).sha256)
+    writer = Writer(
+        out,
+        head,
+        **who,
         background=Still(1, 64, 64, 1, False, dice.bytes(40)) if background else None,
         audio=AudioConfig(bitrate=12000) if audio else None,
         meta=meta,
@@ -214,6 +236,11 @@ def subset() -> Iterator[tuple[str, str, bytes]]:
         stream([15, 8], fps=(30000, 1001), time_base=(1, 30000)),
     )
     yield "indexed", "20 segments and an index", stream([5] * 20, segment_frames=5, params=6)
+    yield (
+        "elsewhere",
+        "refers to the identity that `pivot` holds",
+        stream([15, 9], seed=1, modes=True, pivot=True, placement=False, crop=True, elsewhere=True),
+    )
 
 
 def uncommon() -> Iterator[tuple[str, str, bytes]]:
@@ -326,6 +353,7 @@ def faulty() -> Iterator[tuple[str, str, str, bytes]]:
         "DamagedError",
         joined([*parts[:4], changed_head, *parts[1:3], *parts[4:]]),
     )
+    yield from faulty_references()
     yield (
         "identity_bomb",
         "2**40 coefficients",
@@ -556,6 +584,25 @@ def faulty() -> Iterator[tuple[str, str, str, bytes]]:
         data = entries.bytes()
         tail = [("indx", data), ("FEND", End(2, 7, 15 + len(data)).pack())]
         yield name, text, "LimitError" if "huge" in name else "DamagedError", joined([*parts[:-1], *tail])
+
+
+def faulty_references() -> Iterator[tuple[str, str, str, bytes]]:
+    """Ways in which a stream cannot refer to an identity."""
+    parts = base()
+    rest = parts[2:]
+    head = ("HEAD", patched(95, b"\0\1")(patched(0, b"\2\0\2\0")(parts[0][1])))
+    name = ("IREF", bytes(range(32)))
+    yield "reference_short", "a hash of 31 bytes", "DamagedError", joined([head, ("IREF", bytes(31)), *rest])
+    yield "reference_long", "a hash of 33 bytes", "DamagedError", joined([head, ("IREF", bytes(33)), *rest])
+    yield "reference_missing", "the header announces an IREF that does not come", "DamagedError", joined([head, *rest])
+    yield "reference_replaced", "the header announces an IREF, IDEN comes", "DamagedError", joined([head, *parts[1:]])
+    yield "reference_unannounced", "IREF without its header flag", "DamagedError", joined([parts[0], name, *rest])
+    yield "reference_and_identity", "IREF, and IDEN too", "DamagedError", joined([head, name, *parts[1:]])
+    yield "identity_and_reference", "IDEN, and IREF too", "DamagedError", joined([*parts[:2], name, *rest])
+    both = ("HEAD", patched(95, b"\x80\1")(head[1]))
+    yield "reference_and_pivot", "the header announces IREF and a pivot", "DamagedError", joined([both, name, *rest])
+    old = ("HEAD", patched(2, b"\1\0")(head[1]))
+    yield "reference_version", "IREF, for readers of version 1", "DamagedError", joined([old, name, *rest])
 
 
 def crc(data: bytes) -> int:

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from ...format.delta import DeltaTensor, encode_delta
-from ...format.errors import FevError
+from ...format.errors import FevError, UsageError
 from ...format.identity import encode_identity
 from ...format.modes import Modes, encode_modes
 from .. import library
 from ..delta import step_code, step_size
-from ..identity import spread_out
+from ..identity import spread_out, within
 from ..model import Model
 from ..motion import quantise_motion
 from ..options import FAST, SLOW, EncodeOptions
@@ -93,7 +93,7 @@ class PaperFitter:
         self.plan = PLANS[options.preset]
         self.face = self._face(model.latents)
         self.reached = Reached.at_rest(self.face)
-        self.motion_code = motion_code(options.quality)
+        self.motion_code = motion_code(options.fineness)
 
     def _face(self, space: StyleSpace) -> Face:
         held = self.networks.names
@@ -167,6 +167,13 @@ class PaperFitter:
         base = pipeline.base_of(face, identity)
         self.channels = self.stage("sensitivity", lambda: pipeline.channels_of(face, base, size))
         modes = self._mix()
+        left = self.options.budget - len(encode_modes(modes))
+        whole = len(encode_identity(within(identity.numpy(), 1 << 22)))
+        if whole > left:
+            raise UsageError(
+                f"identity budget of {self.options.budget} bytes: identity and mix of this clip take "
+                f"{self.options.budget - left + whole}"
+            )
         found = Found(identity.numpy(), torch.zeros(len(codes), face.space.params), [], modes, self.motion_code)
         if store is None:
             return found
@@ -181,8 +188,7 @@ class PaperFitter:
 
         motion = self.stage("search", searched)
         found.motion = motion / self.units
-        spent = len(encode_identity(found.identity)) + len(encode_modes(modes))
-        left = self.options.budget - spent
+        left -= whole
         if self.options.preset in TUNE_STEPS and left > 0:
             found.delta = self.stage("tune", lambda: self._tune(store, found, left))
         return found

@@ -62,7 +62,8 @@ def test_good(name, digest):
     assert [s["pts"] for s in other["segments"]] == [s.pts.tolist() for s in segments]
     assert [s["held"] for s in other["segments"]] == [s.held.tolist() for s in segments]
     assert [s["audio"] for s in other["segments"]] == [[(p.pts, p.duration, p.data) for p in s.audio] for s in segments]
-    assert other["identity"] == reader.identity.tolist()
+    assert other["identity"] == (None if reader.identity is None else reader.identity.tolist())
+    assert other["identity_sha256"] == reader.identity_sha256.hex()
     tensors = [(t.key, t.variant, t.rank, t.step, t.values.tolist()) for t in reader.delta or []]
     assert (other["delta"] or []) == tensors
     assert (reader.modes is None) == ("modes" not in other)
