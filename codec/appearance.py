@@ -121,7 +121,12 @@ class Fitter:
         stage: Callable[[str, Callable[[], Any]], Any],
     ):
         self.model, self.options, self.device, self.progress, self.stage = model, options, device, progress, stage
-        self.motion_code = motion_code(options.fineness)
+        self.choose(options.fineness, options.budget)
+
+    def choose(self, quality: float, budget: int) -> None:
+        """What the options left open, once it is known.  budget: most bytes of identity, pivot, delta and modes."""
+        self.quality, self.budget = quality, budget
+        self.motion_code = motion_code(quality)
 
     def guess(self, pictures: Tensor) -> Guess:
         """What is known of frames (N, 3, S, S) when they are first seen."""
@@ -129,14 +134,14 @@ class Fitter:
 
     def at_once(self, frames: Tensor, guess: Guess) -> Appearance:
         """From the first frames of a clip, nothing fitted."""
-        quantised = within(self._quantised(guess.identity.mean(0) / self.model.identity_scale), self.options.budget)
-        room = min(FAST_PIVOT, self.options.budget - len(encode_identity(quantised)))
+        quantised = within(self._quantised(guess.identity.mean(0) / self.model.identity_scale), self.budget)
+        room = min(FAST_PIVOT, self.budget - len(encode_identity(quantised)))
         pivot = self._pivot(frames, guess.moves, room)
         return Appearance(quantised, guess.moves if pivot else guess.motion, self.motion_code, pivot=pivot)
 
     def fit(self, store: CropStore, guess: Guess) -> Appearance:
         """From all frames of a clip."""
-        budget, motion = self.options.budget, guess.motion
+        budget, motion = self.budget, guess.motion
         chosen, delta = best_identity(guess.identity, motion) / self.model.identity_scale, []
         if self.options.preset == SLOW and not self.options.pivot:
             chosen, delta, motion = self._tune(store, chosen, motion, round(budget * TUNE_SHARE))
@@ -145,7 +150,10 @@ class Fitter:
         left -= len(encode_identity(look.identity))
         keys = with_successors(motion, MODE_KEYS)
         frames = store.read(keys)
-        look.pivot = self._pivot(frames, guess.moves[keys], round(left * PIVOT_SHARE))
+        room = round(left * PIVOT_SHARE)
+        if left - room < LEAST_MODES:
+            room = left  # there will be no modes
+        look.pivot = self._pivot(frames, guess.moves[keys], room)
         if look.pivot is not None:
             look.motion = guess.moves
             left -= len(look.pivot.pack())
@@ -165,7 +173,7 @@ class Fitter:
         return float(np.clip(frames / 300, 0.25, 1.0)) * (3 if self.options.preset == SLOW else 1)
 
     def _price(self) -> float:
-        return 2e-7 * 2 ** ((DEFAULT_QUALITY - self.options.fineness) / 10)
+        return 2e-7 * 2 ** ((DEFAULT_QUALITY - self.quality) / 10)
 
     @staticmethod
     def _quantised(identity: Tensor) -> np.ndarray:

@@ -12,7 +12,7 @@ heard, so `start`, the time of the first heard sample, is the first packet's pts
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
@@ -264,11 +264,11 @@ def _ticks(seconds: Fraction) -> int:
 
 
 class Sound:
-    """Hands out the audio packets of a stretch of time, in order."""
+    """Hands out the audio packets of a stretch of time, in order.  config: None where there is no sound."""
 
-    def __init__(self, reader: AudioReader | None):
-        self.config = reader.config if reader is not None else None
-        self._packets: Iterator[AudioPacket] = iter(reader) if reader is not None else iter(())
+    def __init__(self, config: AudioConfig | None, packets: Iterable[AudioPacket]):
+        self.config = config
+        self._packets = iter(packets)
         self._next = next(self._packets, None)
 
     def until(self, seconds: Fraction | None) -> list[AudioPacket]:

@@ -9,9 +9,9 @@ aligned squares in a temporary file.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..format.container import Writer
+from ..format.errors import UsageError
 from ..format.excerpt import Excerpt
 from ..format.header import Header
 from ..format.meta import pack_key_frames
-from ..format.segment import Segment
 from ..format.still import CODEC_AV1, Still
 from .appearance import Appearance, Fitter, Guess
 from .audio import Sound, open_audio
@@ -34,15 +34,17 @@ from .media import open_video
 from .modefit import ModeStart
 from .model import DEFAULT, Model, load_for, load_model, pick_device
 from .motion import MotionSettings, fit_motion, nearest
-from .options import FAST, SLOW, EncodeOptions
+from .options import FAST, LEAST_BUDGET, SLOW, EncodeOptions
+from .outgoing import Nowhere, Outgoing
 from .paper.fitter import Codes, Found, PaperFitter
 from .paper.stylespace import StyleSpace
+from .ratecontrol import MOST_PLATE, price_for, share_out
 from .rdoq import choose, hold, metric_of
 from .render import Renderer
 from .reuse import AT_ONCE, FITTED, Passes, ReadStart, ReuseFitter
 from .source import Source, name_of, rereadable
 from .survey import CropStore, Seen, Survey
-from .units import IDENTITY_CODE, quantise_placement
+from .units import IDENTITY_CODE, motion_code
 
 MOST_FRAMES = 256  # of a segment, for every conforming reader
 BATCH = 16
@@ -50,6 +52,7 @@ SMOOTH = 0.0007  # price of a parameter's change from frame to frame, where a un
 FAST_MOTION = MotionSettings(64, 12, 0.4, 0.0007, 0.006)  # of a pivot that shared modes move
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
+Block = tuple[Tensor, np.ndarray]  # of a segment: parameters (n, 35), unquantised; (n,) which frames are held
 
 
 @dataclass(frozen=True)
@@ -115,10 +118,9 @@ class _Encoder:
             self.fitter = PaperFitter(model, options, progress, self._stage)
         else:
             self.fitter = Fitter(model, options, self.device, progress, self._stage)
-        self.pending: Segment | None = None
         self.last: Tensor | None = None  # parameters of the frame before the block, unquantised
         self.metric: np.ndarray | None = None  # how far the parameters move the clip's pictures
-        self.frames_written = self.segments_written = 0
+        self.price = 1.0  # of a bit of motion, as a factor
 
     def run(self, src: Source, dst: BinaryIO) -> EncodeReport:
         started = time.perf_counter()
@@ -137,7 +139,7 @@ class _Encoder:
         if isinstance(self.fitter, PaperFitter) and self.options.preset != FAST:
             registration = self.fitter.registration()
         survey = Survey(video, aligner, self.model.size, self.options.face, registration)
-        self.sound = Sound(audio)
+        self.sound = Sound(None, ()) if audio is None else Sound(audio.config, audio)
         self.info, self.name = info, name_of(src)
         if self.options.preset == FAST:
             frames = self._fast(survey, dst)
@@ -152,7 +154,7 @@ class _Encoder:
             held=survey.held,
             width=self.header.width,
             height=self.header.height,
-            duration_s=float(self.end - info.start_time),
+            duration_s=float(self.out.end - info.start_time),
             bytes=self.writer.bytes_written,
             preset=self.options.preset,
             model=self.model.name,
@@ -172,7 +174,8 @@ class _Encoder:
         need = self._segment_frames()
         done = 0
         for seen in survey:
-            self._flush()
+            if lead:
+                self.out.flush()
             block.append(seen)
             if len(block) < need:
                 continue
@@ -188,14 +191,14 @@ class _Encoder:
         if block:
             self._fast_segment(block, before)
             done += len(block)
-        self._close()
+        self.out.close()
         return done
 
     def _fast_start(self, survey: Survey, lead: list[Seen], dst: BinaryIO) -> None:
         crops = [s.crop for s in lead if s.crop is not None]
         pictures = _pictures(crops)
         look = self.look = self.fitter.at_once(pictures, self.fitter.guess(pictures))
-        self._start(survey, dst, look, self._plate(survey, lead))
+        self._start(survey, dst, look, self._background(survey, lead))
         self.pivoted = look.pivot is not None and self.model.shared is not None
 
     def _fast_segment(self, block: list[Seen], before: np.ndarray | None) -> np.ndarray:
@@ -205,7 +208,7 @@ class _Encoder:
             motion[[i for i, s in enumerate(block) if s.crop is not None]] = self._fast_motion(_pictures(crops))
         held = np.array([s.crop is None for s in block])
         q = self._quantise(motion, held, before)
-        self._write([s.pts for s in block], q, [s.placement for s in block], held)
+        self.out.write([s.pts for s in block], q, [s.placement for s in block], held)
         return q[-1]
 
     def _fast_motion(self, pictures: Tensor) -> Tensor:
@@ -228,12 +231,50 @@ class _Encoder:
         store = CropStore(self.model.size)
         self.stack.callback(store.close)
         clip = self._stage("survey", lambda: self._read(survey, store))
-        plate = self._plate(survey, [Seen(p, q, None) for p, q in zip(clip.pts, clip.placement, strict=True)])
-        look = self.fitter.fit(store, type(clip.guesses[0]).joined(clip.guesses))
-        self._start(survey, dst, look, plate)
-        self._stage("motion", lambda: self._fit_segments(clip, store, look))
-        self._close()
+        seen = [Seen(p, q, None) for p, q in zip(clip.pts, clip.placement, strict=True)]
+        guesses = type(clip.guesses[0]).joined(clip.guesses)
+        if self.options.bitrate is not None:
+            self._to_bitrate(survey, clip, seen, store, guesses, dst)
+        else:
+            look = self.fitter.fit(store, guesses)
+            self._start(survey, dst, look, self._background(survey, seen))
+            self._stage("motion", lambda: self._send(clip, self._fitted(clip, store, look)))
         return len(clip.pts)
+
+    def _to_bitrate(
+        self, survey: Survey, clip: Clip, seen: list[Seen], store: CropStore, guesses: Any, dst: BinaryIO
+    ) -> None:
+        """Two passes (`ratecontrol`): the file is written again and again to nowhere, at other prices of motion."""
+        if isinstance(self.fitter, PaperFitter):
+            raise UsageError("imported networks have no bitrate to aim at; --quality and --identity-budget set it")
+        assert self.options.bitrate is not None
+        packets = self.sound.until(None)
+        seconds = clip.pts[-1] * self.info.time_base + 1 / self.info.fps - self.info.start_time
+        target = round(self.options.bitrate * 125 * float(seconds))
+        background = self._background(survey, seen, round(MOST_PLATE * target))
+
+        def written(look: Appearance, blocks: Iterable[Block], sink: Any) -> int:
+            self.sound = Sound(self.sound.config, packets)
+            self._start(survey, sink, look, background)
+            self._send(clip, blocks)
+            return self.writer.bytes_written
+
+        if isinstance(self.fitter, Fitter):
+            nobody = Appearance(np.zeros(1, np.int32), torch.zeros(0), motion_code(self.options.fineness))
+            others = written(nobody, self._still(clip), Nowhere()) - LEAST_BUDGET
+            share = share_out(target - others, len(clip.pts))
+            self.fitter.choose(share.quality, share.identity)
+            self.metric = None
+        look = self.fitter.fit(store, guesses)
+        self._start(survey, Nowhere(), look, background)
+        blocks = self._stage("motion", lambda: list(self._fitted(clip, store, look)))
+
+        def size(price: float) -> int:
+            self.price = price
+            return written(look, blocks, Nowhere())
+
+        self.price = self._stage("price", lambda: price_for(size, target))
+        written(look, blocks, dst)
 
     # -- stages
 
@@ -254,23 +295,38 @@ class _Encoder:
             clip.guesses.append(self.fitter.guess(_pictures(batch)))
         return clip
 
-    def _fit_segments(self, clip: Clip, store: CropStore, look: Appearance) -> None:
+    def _blocks(self, clip: Clip) -> Iterator[tuple[int, list[int]]]:
+        """The segments of a clip: first frame, and the rows of its frames in the store, -1 for held ones."""
         need = self._segment_frames()
-        before: np.ndarray | None = None
+        return ((first, clip.crop_row[first : first + need]) for first in range(0, len(clip.pts), need))
+
+    def _fitted(self, clip: Clip, store: CropStore, look: Appearance | Found) -> Iterator[Block]:
+        """Every segment's parameters (n, 35), unquantised, and which of its frames are held."""
         free: Tensor | None = None
-        for first in range(0, len(clip.pts), need):
-            rows = clip.crop_row[first : first + need]
+        for _, rows in self._blocks(clip):
             here = [r for r in rows if r >= 0]
             block = torch.zeros(len(rows), self.header.params)
             if here:
                 fitted = self._fit_block(store.read(here), look, here, free)
                 block[[i for i, r in enumerate(rows) if r >= 0]] = fitted
                 free = fitted[-1]
-            held = np.array([r < 0 for r in rows])
-            q = self._quantise(block, held, before)
-            self._write(clip.pts[first : first + need], q, clip.placement[first : first + need], held)
-            before = q[-1]
-            self.progress("motion", min(first + need, len(clip.pts)), len(clip.pts))
+            yield block, np.array([r < 0 for r in rows])
+
+    def _still(self, clip: Clip) -> Iterator[Block]:
+        """Segments in which nothing moves."""
+        for _, rows in self._blocks(clip):
+            yield torch.zeros(len(rows), self.header.params), np.zeros(len(rows), bool)
+
+    def _send(self, clip: Clip, blocks: Iterable[Block]) -> None:
+        """Quantise and write the segments of a clip, and end the file."""
+        before: np.ndarray | None = None
+        for (first, rows), (block, held) in zip(self._blocks(clip), blocks, strict=True):
+            end = first + len(rows)
+            before = self._quantise(block, held, before)
+            self.out.write(clip.pts[first:end], before, clip.placement[first:end], held)
+            before = before[-1]
+            self.progress("motion", end, len(clip.pts))
+        self.out.close()
 
     def _quantise(self, motion: Tensor, held: np.ndarray, before: np.ndarray | None) -> np.ndarray:
         """Parameters (n, 35) of a segment -> integers."""
@@ -281,7 +337,7 @@ class _Encoder:
             self.metric = metric_of(self.renderer, motion[torch.from_numpy(~held)])
         if self.metric is None:
             return hold(nearest(steps), held, before)
-        return choose(steps, self.metric, held, before)
+        return choose(steps, self.metric, held, before, self.price)
 
     def _fit_block(self, crops: Tensor, look: Appearance | Found, rows: list[int], before: Tensor | None) -> Tensor:
         """Parameters (N, 35) of a block of frames, `rows` of the clip."""
@@ -315,14 +371,20 @@ class _Encoder:
             guess = fit_motion(self.renderer, crops, guess, settings, before, drawn, driven.shape[1])
         return guess
 
-    def _plate(self, survey: Survey, seen: list[Seen]) -> np.ndarray | None:
+    def _background(self, survey: Survey, seen: list[Seen], room: int | None = None) -> Still | None:
+        """The still picture behind the face.  room: bytes; the finest that takes no more, or the coarsest."""
         if self.options.crop or survey.aligned:
             return None
-        return make_plate(survey.plates, np.array([s.placement for s in seen]))
+        plate = make_plate(survey.plates, np.array([s.placement for s in seen]))
+        for quality in (self.options.fineness,) if room is None else (60.0, 40.0, 20.0, 0.0):
+            data = encode_plate(plate, quality)
+            if room is None or len(data) <= room:
+                break
+        return Still(CODEC_AV1, plate.shape[1], plate.shape[0], 1, False, data)
 
     # -- writing
 
-    def _start(self, survey: Survey, dst: BinaryIO, look: Appearance | Found, plate: np.ndarray | None) -> None:
+    def _start(self, survey: Survey, dst: Any, look: Appearance | Found, background: Still | None) -> None:
         info, model = self.info, self.model
         crop = self.options.crop or bool(survey.aligned)
         width, height = (model.size, model.size) if self.options.crop else (info.width, info.height)
@@ -334,10 +396,6 @@ class _Encoder:
             motion_qp=look.motion_code, identity_qp=self.identity_code,
             crop=crop, placement=not crop, segment_frames=self._segment_frames(),
         )  # fmt: skip
-        background = None
-        if plate is not None:
-            data = encode_plate(plate, self.options.fineness)
-            background = Still(CODEC_AV1, plate.shape[1], plate.shape[0], 1, False, data)
         self.renderer = Renderer(
             model, look.identity, look.delta, look.modes, look.pivot, identity_code=self.identity_code,
             motion_code=self.header.motion_qp, device=self.device, dtype=torch.float32,
@@ -347,40 +405,19 @@ class _Encoder:
             background=background, audio=self.sound.config, meta=pack_key_frames(survey.key_frames),
             repeat_header_every=self.options.repeat_segments,
         )  # fmt: skip
-        assert sum(len(payload) for _, payload in self.writer.identity_chunks) <= self.options.budget
+        if self.who is None:
+            assert sum(len(payload) for _, payload in self.writer.identity_chunks) <= self.fitter.budget
+        self.out = Outgoing(self.writer, self.sound, info)
 
     def _written(self, look: Appearance | Found) -> dict[str, Any]:
         """What the Writer is to say of the identity."""
-        if self.who is not None:
-            return {"reference": self.who.identity.sha256}
-        identity = within(look.identity, self.options.budget)
+        if isinstance(self.fitter, ReuseFitter):
+            return {"reference": self.fitter.who.sha256}
+        identity = within(look.identity, self.fitter.budget)
         return {"identity": identity, "delta": look.delta or None, "modes": look.modes, "pivot": look.pivot}
 
     def _segment_frames(self) -> int:
         return int(np.clip(round(float(self.info.fps) * self.options.segment_seconds), 1, MOST_FRAMES))
-
-    def _write(self, pts: list[int], motion: np.ndarray, placement: list[np.ndarray], held: np.ndarray) -> None:
-        """Hand over a segment.  It is written when the next frame is there; the last takes the sound that is left."""
-        self._flush()
-        self.end = (pts[-1] + self._tick()) * self.info.time_base
-        self.pending = Segment(
-            index=self.segments_written, first_frame=self.frames_written, pts=np.array(pts, np.int64), motion=motion,
-            placement=quantise_placement(np.array(placement)) if self.header.placement else None, held=held,
-        )  # fmt: skip
-        self.frames_written += len(pts)
-        self.segments_written += 1
-
-    def _flush(self, last: bool = False) -> None:
-        if self.pending is not None:
-            self.writer.write_segment(replace(self.pending, audio=self.sound.until(None if last else self.end)))
-            self.pending = None
-
-    def _tick(self) -> int:
-        return max(1, round(1 / (self.info.fps * self.info.time_base)))
-
-    def _close(self) -> None:
-        self._flush(last=True)
-        self.writer.close()
 
     def _stage(self, name: str, work: Callable):
         started = time.perf_counter()

@@ -22,13 +22,16 @@ SEGMENT_FAST = 1.0  # a segment can only be sent when it is complete
 class EncodeOptions:
     """What a caller may choose; see the README for the meaning of each.
 
-    quality: None is DEFAULT_QUALITY, or where there is an identity that of its file.  identity: a .fev file of the same person; model and
-    quality are then its own, and nothing of the identity is sent again.  remember: keep the identity in the cache.
+    bitrate: kbit/s of the whole file; quality and identity budget then follow from it.
+    quality: None is DEFAULT_QUALITY, or where there is an identity that of its file.  identity: a .fev file of the same
+    person; the model is then its own too, and nothing of the identity is sent again.  remember: keep the identity in
+    the cache.
     """
 
     model: str = DEFAULT
     preset: str = MEDIUM
     quality: float | None = None
+    bitrate: float | None = None
     identity_budget: int | None = None
     face: int = 0
     crop: bool = False
@@ -53,6 +56,8 @@ class EncodeOptions:
                 f"identity budget of {self.identity_budget} bytes is not within {LEAST_BUDGET} (the least identity "
                 "there is) to 4194304"
             )
+        if self.bitrate is not None:
+            self._check_bitrate(self.bitrate)
         if self.face < 0:
             raise UsageError("face numbers start at 0")
         if self.segment is not None and not 0.1 <= self.segment <= 10:
@@ -64,6 +69,14 @@ class EncodeOptions:
         if self.identity is not None and self.quality is not None:
             raise UsageError("with an identity of another file the quality is that file's: leave it out")
         check_part(self.start, self.duration)
+
+    def _check_bitrate(self, bitrate: float) -> None:
+        if not 0 < bitrate <= 10_000:
+            raise UsageError(f"a bitrate of {bitrate:g} kbit/s is not within 0 to 10000")
+        if self.preset == FAST:
+            raise UsageError("a bitrate takes two passes: preset medium or slow")
+        if self.quality is not None or self.identity_budget is not None:
+            raise UsageError("give a bitrate, or quality and identity budget")
 
     @property
     def fineness(self) -> float:

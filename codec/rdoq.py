@@ -42,17 +42,20 @@ def metric_of(renderer: Renderer, motion: Tensor) -> np.ndarray:
     return measured.cpu().double().numpy()
 
 
-def choose(motion: np.ndarray, metric: np.ndarray, held: np.ndarray, before: Ints | None = None) -> Ints:
+def choose(
+    motion: np.ndarray, metric: np.ndarray, held: np.ndarray, before: Ints | None = None, price: float = 1.0
+) -> Ints:
     """The integers (n, P) of a segment.
 
     motion: (n, P) in steps, unquantised; rows of held frames say nothing.  metric: H (P, P).
     before: (P,) integers of the frame before the segment, what held frames at its beginning repeat.
+    price: of a bit, in units of PRICE.
     """
     own = np.diag(metric)
     moving = np.flatnonzero(own > STILL * own.max(initial=0))
     if not len(moving):
         return hold(nearest(motion), held, before)
-    price = PRICE * own[moving].mean()
+    price = price * PRICE * own[moving].mean()
     q = hold(nearest(motion), held, before)
     fixed = held[0] and before is not None
     for _ in range(ROUNDS):

@@ -62,6 +62,11 @@ def seconds(text: str) -> float:
     return float(_number(text, float, 0, None))
 
 
+def kilobits(text: str) -> float:
+    """argparse type: kbit/s, as a plain number."""
+    return float(_number(text, float, 0, None))
+
+
 def percent(text: str) -> float:
     """argparse type: a number from 0 to 100."""
     return float(_number(text, float, 0, 100))

@@ -11,6 +11,7 @@ from .common import (
     check_output,
     count,
     input_file,
+    kilobits,
     output_file,
     parser,
     percent,
@@ -30,6 +31,7 @@ def arguments() -> Any:
     options.add_argument("--model", default="base-256", help="built-in model name or model file (default: base-256)")
     options.add_argument("--preset", choices=("fast", "medium", "slow"), default="medium")
     options.add_argument("--quality", type=percent, help="0 to 100 (default: 60)")
+    options.add_argument("--bitrate", type=kilobits, metavar="KBPS", help="kbit/s of the whole file, sound included")
     options.add_argument(
         "--identity-budget",
         type=count,
@@ -71,9 +73,9 @@ def work() -> int:
     from ..codec.options import EncodeOptions
 
     options = EncodeOptions(
-        model=args.model, preset=args.preset, quality=args.quality, identity_budget=args.identity_budget,
-        identity=args.identity, remember=args.remember, face=args.face, crop=args.crop, pivot=not args.no_pivot,
-        audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
+        model=args.model, preset=args.preset, quality=args.quality, bitrate=args.bitrate,
+        identity_budget=args.identity_budget, identity=args.identity, remember=args.remember, face=args.face,
+        crop=args.crop, pivot=not args.no_pivot, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
         start=args.start, duration=args.duration, segment=args.segment, repeat=args.repeat, device=str(device),
     )  # fmt: skip
     with input_file(args.input) as src, output_file(args.output, args.force, (args.input,)) as dst, Stages() as stages:

@@ -93,7 +93,7 @@ class PaperFitter:
         self.plan = PLANS[options.preset]
         self.face = self._face(model.latents)
         self.reached = Reached.at_rest(self.face)
-        self.motion_code = motion_code(options.fineness)
+        self.motion_code, self.budget = motion_code(options.fineness), options.budget
 
     def _face(self, space: StyleSpace) -> Face:
         held = self.networks.names
@@ -167,12 +167,12 @@ class PaperFitter:
         base = pipeline.base_of(face, identity)
         self.channels = self.stage("sensitivity", lambda: pipeline.channels_of(face, base, size))
         modes = self._mix()
-        left = self.options.budget - len(encode_modes(modes))
+        left = self.budget - len(encode_modes(modes))
         whole = len(encode_identity(within(identity.numpy(), 1 << 22)))
         if whole > left:
             raise UsageError(
-                f"identity budget of {self.options.budget} bytes: identity and mix of this clip take "
-                f"{self.options.budget - left + whole}"
+                f"identity budget of {self.budget} bytes: identity and mix of this clip take "
+                f"{self.budget - left + whole}"
             )
         found = Found(identity.numpy(), torch.zeros(len(codes), face.space.params), [], modes, self.motion_code)
         if store is None:
