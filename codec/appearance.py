@@ -20,7 +20,7 @@ from ..format.identity import encode_identity
 from ..format.modes import Modes
 from ..format.still import Pivot
 from .delta import step_size
-from .identity import best_identity, spread_out, within
+from .identity import best_identity, spread_out, successors, with_successors, within
 from .modefit import MIX_CODE, ModeFit, ModeSettings, ModeStart, principal_drive
 from .model import Model
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
@@ -74,11 +74,12 @@ class Guess:
 class Appearance:
     """identity: (up to rank,) quantised.  motion: (N, 35) the model's parameters of all frames, not quantised.
 
-    start: how the parameters of any frame begin where there are modes.
+    start: how the parameters of any frame begin where there are modes.  motion_code: of the motion's step.
     """
 
     identity: np.ndarray
     motion: Tensor
+    motion_code: int
     delta: list[DeltaTensor] = field(default_factory=list)
     pivot: Pivot | None = None
     modes: Modes | None = None
@@ -131,7 +132,7 @@ class Fitter:
         quantised = within(self._quantised(guess.identity.mean(0) / self.model.identity_scale), self.options.budget)
         room = min(FAST_PIVOT, self.options.budget - len(encode_identity(quantised)))
         pivot = self._pivot(frames, guess.moves, room)
-        return Appearance(quantised, guess.moves if pivot else guess.motion, pivot=pivot)
+        return Appearance(quantised, guess.moves if pivot else guess.motion, self.motion_code, pivot=pivot)
 
     def fit(self, store: CropStore, guess: Guess) -> Appearance:
         """From all frames of a clip."""
@@ -140,9 +141,9 @@ class Fitter:
         if self.options.preset == SLOW and not self.options.pivot:
             chosen, delta, motion = self._tune(store, chosen, motion, round(budget * TUNE_SHARE))
         left = budget - coded_size(delta)
-        look = Appearance(within(self._quantised(chosen), left), motion, delta)
+        look = Appearance(within(self._quantised(chosen), left), motion, self.motion_code, delta)
         left -= len(encode_identity(look.identity))
-        keys = spread_out(motion, min(len(motion), MODE_KEYS))
+        keys = with_successors(motion, MODE_KEYS)
         frames = store.read(keys)
         look.pivot = self._pivot(frames, guess.moves[keys], round(left * PIVOT_SHARE))
         if look.pivot is not None:
@@ -216,10 +217,13 @@ class Fitter:
         if look.pivot is not None and self.model.shared is not None:
             started = look.pivot, frames, look.motion[keys], self.motion_code, self.device
             moved = self.stage("movement", lambda: first_moves(self.model, *started))
-        fit = ModeFit(drawn, frames, driven[keys], mix, settings, budget, step_size(self.motion_code), moved)
+        fit = ModeFit(
+            drawn, frames, driven[keys], mix, settings, budget, step_size(self.motion_code), moved, successors(keys)
+        )  # fmt: skip
         total = sum(n for _, n in settings.steps)
         ticks = iter(range(1, total + 1))
         self.stage("modes", lambda: fit.run(lambda n: self.progress("modes", next(ticks), total)))
         look.modes = fit.finish()
         if look.modes is not None:
+            look.motion_code = fit.motion_code(self.options.quality)
             look.start, look.pivot = ModeStart(fit, driven), pivot

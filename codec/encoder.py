@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..format.container import Writer
-from ..format.errors import UsageError
 from ..format.excerpt import Excerpt
 from ..format.header import Header
 from ..format.meta import pack_key_frames
@@ -34,18 +33,20 @@ from .identity import within
 from .media import open_video
 from .modefit import ModeStart
 from .model import DEFAULT, Model, load_for, load_model, pick_device
-from .motion import MotionSettings, fit_motion, quantise_motion
+from .motion import MotionSettings, fit_motion, nearest
 from .options import FAST, SLOW, EncodeOptions
 from .paper.fitter import Codes, Found, PaperFitter
 from .paper.stylespace import StyleSpace
+from .rdoq import choose, hold, metric_of
 from .render import Renderer
-from .reuse import AT_ONCE, FITTED, ReadStart, ReuseFitter
+from .reuse import AT_ONCE, FITTED, Passes, ReadStart, ReuseFitter
 from .source import Source, name_of, rereadable
 from .survey import CropStore, Seen, Survey
-from .units import IDENTITY_CODE, motion_code, quality_of, quantise_placement
+from .units import IDENTITY_CODE, quantise_placement
 
 MOST_FRAMES = 256  # of a segment, for every conforming reader
 BATCH = 16
+SMOOTH = 0.0007  # price of a parameter's change from frame to frame, where a unit is what it is at first
 FAST_MOTION = MotionSettings(64, 12, 0.4, 0.0007, 0.006)  # of a pivot that shared modes move
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
@@ -91,25 +92,12 @@ def encode(
         if options.identity is None:
             return _Encoder(load_model(options.model), options, None, progress, stack).run(src, dst)
         who = known(options.identity)
-        model = _model_of(who, options)
-        return _Encoder(model, _quality_of(who, options), who, progress, stack).run(src, dst)
+        return _Encoder(_model_of(who, options), options, who, progress, stack).run(src, dst)
 
 
 def _model_of(who: Known, options: EncodeOptions) -> Model:
     """The model of an identity; any other one that was asked for is refused."""
     return load_for(who.identity.header.model_sha256.hex(), None if options.model == DEFAULT else options.model)
-
-
-def _quality_of(who: Known, options: EncodeOptions) -> EncodeOptions:
-    """Options with the quality of an identity; any other one that was asked for is refused."""
-    code = who.identity.header.motion_qp
-    if options.quality is None:
-        return replace(options, quality=quality_of(code))
-    if motion_code(options.quality) != code:
-        raise UsageError(
-            f"quality {options.quality:g} is not that of the identity, {quality_of(code):.0f}; leave it out"
-        )
-    return options
 
 
 class _Encoder:
@@ -119,9 +107,9 @@ class _Encoder:
         self.device = pick_device(options.device)
         self.stages: dict[str, float] = {}
         self.fitter: Fitter | PaperFitter | ReuseFitter
-        self.motion_code, self.identity_code = motion_code(options.fineness), IDENTITY_CODE
+        self.identity_code = IDENTITY_CODE
         if who is not None:
-            self.motion_code, self.identity_code = who.identity.header.motion_qp, who.identity.header.identity_qp
+            self.identity_code = who.identity.header.identity_qp
             self.fitter = ReuseFitter(model, who, self.device)
         elif isinstance(model.latents, StyleSpace):
             self.fitter = PaperFitter(model, options, progress, self._stage)
@@ -129,6 +117,7 @@ class _Encoder:
             self.fitter = Fitter(model, options, self.device, progress, self._stage)
         self.pending: Segment | None = None
         self.last: Tensor | None = None  # parameters of the frame before the block, unquantised
+        self.metric: np.ndarray | None = None  # how far the parameters move the clip's pictures
         self.frames_written = self.segments_written = 0
 
     def run(self, src: Source, dst: BinaryIO) -> EncodeReport:
@@ -215,7 +204,7 @@ class _Encoder:
         if crops:
             motion[[i for i, s in enumerate(block) if s.crop is not None]] = self._fast_motion(_pictures(crops))
         held = np.array([s.crop is None for s in block])
-        q = hold(quantise_motion(motion, self.header.motion_qp), held, before)
+        q = self._quantise(motion, held, before)
         self._write([s.pts for s in block], q, [s.placement for s in block], held)
         return q[-1]
 
@@ -278,10 +267,21 @@ class _Encoder:
                 block[[i for i, r in enumerate(rows) if r >= 0]] = fitted
                 free = fitted[-1]
             held = np.array([r < 0 for r in rows])
-            q = hold(quantise_motion(block, self.header.motion_qp), held, before)
+            q = self._quantise(block, held, before)
             self._write(clip.pts[first : first + need], q, clip.placement[first : first + need], held)
             before = q[-1]
             self.progress("motion", min(first + need, len(clip.pts)), len(clip.pts))
+
+    def _quantise(self, motion: Tensor, held: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+        """Parameters (n, 35) of a segment -> integers."""
+        steps = (motion / self.renderer.motion_step).numpy()
+        if isinstance(self.fitter, PaperFitter):  # its weights were tuned to the nearest integers
+            return hold(nearest(steps), held, before)
+        if self.metric is None and not held.all():
+            self.metric = metric_of(self.renderer, motion[torch.from_numpy(~held)])
+        if self.metric is None:
+            return hold(nearest(steps), held, before)
+        return choose(steps, self.metric, held, before)
 
     def _fit_block(self, crops: Tensor, look: Appearance | Found, rows: list[int], before: Tensor | None) -> Tensor:
         """Parameters (N, 35) of a block of frames, `rows` of the clip."""
@@ -294,7 +294,7 @@ class _Encoder:
             if self.who is not None and look.pivot is not None and self.model.shared is not None:
                 settings = FAST_MOTION
             return fit_motion(self.renderer, crops, look.motion[rows], settings, before)
-        passes = (MotionSettings(128, steps, 0.35, 0.0007), MotionSettings(256, steps // 2, 0.12, 0.0007))
+        passes = ((128, steps, 0.35), (256, steps // 2, 0.12))
         return self._refined(crops, start, start.driven[rows], before, passes if self.who is None else FITTED)
 
     def _refined(
@@ -303,14 +303,15 @@ class _Encoder:
         start: ModeStart | ReadStart,
         driven: Tensor,
         before: Tensor | None,
-        passes: tuple[MotionSettings, ...],
+        passes: Passes,
     ) -> Tensor:
         """Parameters (N, 35) of frames under modes, coarse to fine.  driven: (N, d), those that stay as they are."""
         with torch.no_grad():
             drawn = self.renderer.draw_model(F.pad(driven, (0, self.header.params - driven.shape[1]))).cpu()
         guess = start.guess(drawn, crops, driven)
         guess = F.pad(guess, (0, self.header.params - guess.shape[1]))
-        for settings in passes:
+        for size, count, rate in passes:
+            settings = MotionSettings(size, count, rate * start.scale, SMOOTH / start.scale)
             guess = fit_motion(self.renderer, crops, guess, settings, before, drawn, driven.shape[1])
         return guess
 
@@ -330,7 +331,7 @@ class _Encoder:
             time_base=(info.time_base.numerator, info.time_base.denominator),
             fps=(info.fps.numerator, info.fps.denominator),
             model_sha256=bytes.fromhex(model.sha256), params=model.latents.params,
-            motion_qp=self.motion_code, identity_qp=self.identity_code,
+            motion_qp=look.motion_code, identity_qp=self.identity_code,
             crop=crop, placement=not crop, segment_frames=self._segment_frames(),
         )  # fmt: skip
         background = None
@@ -391,15 +392,3 @@ class _Encoder:
 def _pictures(crops: list[np.ndarray]) -> Tensor:
     """Squares (S, S, 3), uint8 -> (N, 3, S, S), -1 to 1."""
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def hold(motion: np.ndarray, held: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-    """Repeat the last good row over held frames; before the first one, the first good row."""
-    out = motion.copy()
-    good = np.flatnonzero(~held)
-    last = before if before is not None else (out[good[0]] if len(good) else np.zeros_like(out[0]))
-    for i in range(len(out)):
-        if held[i]:
-            out[i] = last
-        last = out[i]
-    return out

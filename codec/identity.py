@@ -37,6 +37,23 @@ def spread_out(motion: Tensor, count: int) -> list[int]:
     return sorted(chosen)
 
 
+def with_successors(motion: Tensor, count: int) -> list[int]:
+    """At most `count` frames that cover the motion of a clip, a quarter of them the next frames of others."""
+    if len(motion) <= count:
+        return list(range(len(motion)))
+    chosen = spread_out(motion, count - count // 4)
+    nexts = [i + 1 for i in chosen[:-1] if i + 1 not in set(chosen)]
+    stride = max(1, len(nexts) // (count // 4))
+    return sorted(chosen + nexts[::stride][: count // 4])
+
+
+def successors(frames: list[int]) -> Tensor:
+    """Places (n, 2) in a rising list of frames where one frame follows the other."""
+    rows = torch.tensor(frames)
+    at = torch.nonzero(rows[1:] - rows[:-1] == 1)[:, 0]
+    return torch.stack([at, at + 1], 1)
+
+
 def within(values: np.ndarray, room: int) -> np.ndarray:
     """An identity (rank,) as it is sent: as many coefficients as fit into `room` bytes, from the first, and none of the
     zeros at the end, which a decoder fills in.  Raises UsageError where not even one fits."""

@@ -102,7 +102,11 @@ def fit_motion(
     return motion.detach().cpu()
 
 
+def nearest(steps: np.ndarray) -> np.ndarray:
+    """Parameters in steps -> the nearest integers, int32."""
+    return np.clip(np.round(steps), -MAX_STEPS, MAX_STEPS).astype(np.int32)
+
+
 def quantise_motion(motion: Tensor, code: int) -> np.ndarray:
-    """Parameters (N, 35) -> integers; the step is that of the header's code."""
-    q = (motion / step_size(code)).round().clamp(-MAX_STEPS, MAX_STEPS)
-    return q.numpy().astype(np.int32)
+    """Parameters (N, 35) -> integers by rounding; the step is that of the header's code."""
+    return nearest((motion / step_size(code)).numpy())

@@ -22,7 +22,7 @@ SEGMENT_FAST = 1.0  # a segment can only be sent when it is complete
 class EncodeOptions:
     """What a caller may choose; see the README for the meaning of each.
 
-    quality: None is DEFAULT_QUALITY, or that of the identity.  identity: a .fev file of the same person; model and
+    quality: None is DEFAULT_QUALITY, or where there is an identity that of its file.  identity: a .fev file of the same person; model and
     quality are then its own, and nothing of the identity is sent again.  remember: keep the identity in the cache.
     """
 
@@ -61,6 +61,8 @@ class EncodeOptions:
             raise UsageError("the set-up is repeated every 0 to 3600 seconds")
         if self.identity is not None and (self.identity_budget is not None or not self.pivot):
             raise UsageError("with an identity of another file there is nothing to spend a budget on, or a pivot")
+        if self.identity is not None and self.quality is not None:
+            raise UsageError("with an identity of another file the quality is that file's: leave it out")
         check_part(self.start, self.duration)
 
     @property

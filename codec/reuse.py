@@ -8,33 +8,33 @@ what the inverter sees in them is regressed to their parameters, as in `puppet`;
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..format.errors import FevError
 from .appearance import Appearance, Guess
 from .identities import Known
+from .modefit import PARAMETER_UNIT
 from .model import Model
 from .modes import ClipModes
-from .motion import MotionSettings
 from .puppet import regression
+from .rdoq import metric_of
 from .render import Renderer
 from .survey import CropStore
 
 BATCH = 16
 # From a start that is only read off the pictures; with modes, coarse to fine, and for `fast`.
-FITTED = (
-    MotionSettings(64, 40, 0.5, 0.0007),
-    MotionSettings(128, 24, 0.35, 0.0007),
-    MotionSettings(256, 10, 0.12, 0.0007),
-)
-AT_ONCE = (MotionSettings(64, 40, 0.5, 0.0007), MotionSettings(128, 8, 0.25, 0.0007))
+Passes = tuple[tuple[int, int, float], ...]  # picture size, steps and rate of each
+FITTED: Passes = ((64, 40, 0.5), (128, 24, 0.35), (256, 10, 0.12))
+AT_ONCE: Passes = ((64, 40, 0.5), (128, 8, 0.25))
 
 
 class ReadStart:
     """How the parameters of any frame begin under known modes: by what the inverter sees in it.
 
     driven: (N, d) of all frames of a clip, for who knows them all; the first d parameters drive the model.
+    scale: as in `ModeStart`.
     """
 
     def __init__(self, model: Model, known: Known, renderer: Renderer):
@@ -43,6 +43,8 @@ class ReadStart:
         self.modes = ClipModes(known.identity.modes, model.latents.params, torch.device("cpu"))
         self.free = known.identity.modes.planes - 1
         self.driven = torch.zeros(0, 0)
+        moved = metric_of(renderer, torch.zeros(1, model.latents.params)).diagonal()[: self.free] / self.step**2
+        self.scale = PARAMETER_UNIT / max(float(np.sqrt(moved.mean())), 0.1 * PARAMETER_UNIT) if self.free else 1.0
         self.mean, self.rest, self.map = torch.zeros(1), torch.zeros(self.free), None
         if len(known.motion) > 1:
             own = torch.from_numpy(known.motion).float()[:, : self.free] * self.step
@@ -101,4 +103,4 @@ class ReuseFitter:
         if self.start is not None:
             self.start.driven = self.start.drive(guess.motion)
         motion = guess.motion if who.pivot is None else guess.moves
-        return Appearance(who.values, motion, who.delta, who.pivot, who.modes, self.start)
+        return Appearance(who.values, motion, who.header.motion_qp, who.delta, who.pivot, who.modes, self.start)

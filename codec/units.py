@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .delta import step_code, step_size
+from .delta import step_code
 
 DEFAULT_QUALITY = 60
 IDENTITY_CODE = step_code(0.12)
@@ -13,11 +13,6 @@ IDENTITY_CODE = step_code(0.12)
 def motion_code(quality: float) -> int:
     """Step code of the motion parameters: one unit of a parameter moves the picture by 2 %."""
     return step_code(0.5 * 2 ** ((DEFAULT_QUALITY - quality) / 20))
-
-
-def quality_of(code: int) -> float:
-    """The quality in the middle of those that have this step code."""
-    return float(np.clip(DEFAULT_QUALITY - 20 * np.log2(step_size(code) / 0.5), 0, 100))
 
 
 def quantise_placement(placement: np.ndarray) -> np.ndarray:

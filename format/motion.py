@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from .adaptive import Contexts, bounds
 from .entropy import RangeDecoder, RangeEncoder
 from .errors import DamagedError, UsageError, check
-from .tables import EDGE, ESCAPE, LEVELS, MEAN_BITS, load
-from .values import MAX_MAGNITUDE, ROW_OF_LEVEL, SHIFT_OF_LEVEL, decode_values, encode_values, level_of
+from .tables import EDGE, LEVELS, MEAN_BITS
+from .values import MAX_MAGNITUDE, SHIFT_OF_LEVEL, decode_values, encode_values, level_of, value_bits
 from .wire import Pack, Take, crc16
 
 PLACEMENT_VALUES = 4  # centre x, centre y, half side in 1/8 pixel; angle in 2*pi/16384
@@ -171,14 +171,19 @@ def decode_motion(
     return motion, placement
 
 
+def motion_plan(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> tuple[list[int], Ints, Ints]:
+    """How one segment's motion (n, P) is coded: the m frames that are, their residuals and levels, both (m, P).
+
+    For encoders that weigh bits: residuals at these levels cost `values.value_bits`.
+    """
+    held = np.zeros(len(motion), bool) if held is None else np.asarray(held, bool)
+    frames = _coded(held)
+    residuals, levels, _ = _plan(_checked(motion, held), frames, MOTION_GROUPS)
+    return frames, residuals, levels
+
+
 def motion_bits(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """Estimated bits (P,) that each parameter of one segment's motion (n, P) costs. For rate control."""
-    held = np.zeros(len(motion), bool) if held is None else np.asarray(held, bool)
-    residuals, levels, _ = _plan(_checked(motion, held), _coded(held), MOTION_GROUPS)
-    shifts = SHIFT_OF_LEVEL[levels]
-    upper = residuals >> shifts
-    plain = np.abs(upper) <= EDGE
-    bits = load().bits[0][ROW_OF_LEVEL[levels], np.where(plain, upper + EDGE, ESCAPE)] + shifts
-    beyond = np.maximum(np.abs(upper) - EDGE + 3, 4)
-    total: NDArray[np.float64] = (bits + np.where(plain, 0, 2 * np.floor(np.log2(beyond)))).sum(0)
+    _, residuals, levels = motion_plan(motion, held)
+    total: NDArray[np.float64] = value_bits(residuals, levels).sum(0)
     return total

@@ -130,3 +130,14 @@ def level_of(means: Ints) -> Ints:
 def mean_of_level(level: int) -> int:
     """The least mean (in 2**-16) of a level: where an adaptive mean starts that was told a level."""
     return int(load().thresholds[level - 1]) if level else 0
+
+
+def value_bits(values: Ints, levels: Ints) -> NDArray[np.float64]:
+    """Estimated bits of values at levels, of one shape when broadcast. For rate control, never to decode."""
+    shifts = SHIFT_OF_LEVEL[levels]
+    upper = values >> shifts
+    plain = np.abs(upper) <= EDGE
+    bits = load().bits[0][ROW_OF_LEVEL[levels], np.where(plain, upper + EDGE, ESCAPE)] + shifts
+    beyond = np.maximum(np.abs(upper) - EDGE - 1 + (1 << GOLOMB_ORDER), 1 << GOLOMB_ORDER)
+    total: NDArray[np.float64] = bits + np.where(plain, 0, 2 * np.floor(np.log2(beyond)))
+    return total

@@ -7,11 +7,11 @@ import pytest
 import torch
 from fev.codec.decoder import DecodeOptions
 from fev.codec.delta import DENSE, FACTOR_U, FACTOR_V, apply_delta, step_code, step_size, tunables
-from fev.codec.encoder import hold
 from fev.codec.identity import best_identity, spread_out
 from fev.codec.model import pick_device
 from fev.codec.motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from fev.codec.options import EncodeOptions
+from fev.codec.rdoq import hold
 from fev.codec.render import Renderer
 from fev.codec.survey import CropStore, Survey
 from fev.codec.tune import ClipFit, TuneSettings, coded_size, shrink_round, straight_through

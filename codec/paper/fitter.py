@@ -58,12 +58,14 @@ class Codes:
 class Found:
     """All parameters are found by then and are not fitted again.
 
-    identity: (rank,) integers.  motion: (N, params), in the file's units.  modes: their mix alone."""
+    identity: (rank,) integers.  motion: (N, params), in the file's units.  modes: their mix alone.  motion_code: of the
+    step."""
 
     identity: np.ndarray
     motion: Tensor
     delta: list[DeltaTensor]
     modes: Modes
+    motion_code: int
     pivot: None = None
 
 
@@ -91,6 +93,7 @@ class PaperFitter:
         self.plan = PLANS[options.preset]
         self.face = self._face(model.latents)
         self.reached = Reached.at_rest(self.face)
+        self.motion_code = motion_code(options.fineness)
 
     def _face(self, space: StyleSpace) -> Face:
         held = self.networks.names
@@ -171,7 +174,7 @@ class PaperFitter:
                 f"identity budget of {self.options.budget} bytes: identity and mix of this clip take "
                 f"{self.options.budget - left + whole}"
             )
-        found = Found(identity.numpy(), torch.zeros(len(codes), face.space.params), [], modes)
+        found = Found(identity.numpy(), torch.zeros(len(codes), face.space.params), [], modes, self.motion_code)
         if store is None:
             return found
         done = iter(range(len(codes) + 1))
@@ -207,7 +210,7 @@ class PaperFitter:
         keys = spread_out(found.motion, min(len(found.motion), TUNE_KEYS))
         settings = TuneSettings(steps=TUNE_STEPS[self.options.preset], batch=4, rank=4)
         identity = torch.from_numpy(found.identity).float() * step_size(IDENTITY_CODE)
-        code = motion_code(self.options.fineness)
+        code = self.motion_code
         pivots = torch.from_numpy(quantise_motion(found.motion[keys], code)).float() * step_size(code)
         fit = ClipFit(
             self.model, store.read(keys), identity, pivots * self.units, settings, budget, step_size(IDENTITY_CODE),
