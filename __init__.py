@@ -49,7 +49,7 @@ def encode(src: Any, dst: Any, **options: Any) -> EncodeReport:
     from .codec.options import EncodeOptions
 
     chosen = _options(EncodeOptions, options)
-    with _sink(dst) as file:
+    with _sink(dst, chosen.identity) as file:
         return run(src, file, chosen)
 
 
@@ -145,14 +145,18 @@ def _source(src: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _sink(dst: Any) -> Iterator[BinaryIO]:
-    """A path is written under a temporary name in the same folder and renamed when all went well."""
+def _sink(dst: Any, needed: Any = None) -> Iterator[BinaryIO]:
+    """A path is written under a temporary name in the same folder and renamed when all went well.
+
+    needed: a file that must not be replaced by it.
+    """
     if not isinstance(dst, (str, os.PathLike)):
         yield dst
         return
     from .tools.common import output_file
 
-    with output_file(os.fspath(dst), force=True) as file:
+    kept = () if needed is None else (os.fspath(needed),)
+    with output_file(os.fspath(dst), force=True, inputs=kept) as file:
         yield file
 
 

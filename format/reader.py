@@ -47,7 +47,8 @@ class Reader(Setup):
         salvage: step over damage instead of raising.
         shallow: leave the modes, by far the longest of the set-up to decode, as they came.
         identities: finds the identity of a hash; asked by `who` where the stream only refers to one.
-        keep: hold on to the identity's chunks as they came (`kept`), for who wants to hand them on.
+        keep: hold on to the identity's chunks as they came (`kept`), for who wants to hand them on; their memory comes
+            on top of what Limits states.
 
     Attributes:
         damage: list of Damage found so far, in salvage.

@@ -67,7 +67,7 @@ class Writer:
         version = 1 if reference is None else ELSEWHERE_VERSION
         self.header = replace(
             header,
-            writer_version=max(version, header.writer_version),
+            writer_version=version,
             min_reader_version=version,
             identity_elsewhere=reference is not None,
             has_delta=bool(delta),

@@ -237,7 +237,16 @@ def test_an_identity_that_cannot_be_used_is_one_line(lost, tiny_sha, tmp_path):
     bad(command("encode", *words, tmp_path / "no.fev"), "no.fev", "cannot be opened")
     (tmp_path / "other.fev").write_bytes(other(tiny_sha))
     bad(command("encode", *words, tmp_path / "other.fev"), "not installed")
-    assert [p.name for p in tmp_path.iterdir()] != ["out.fev"]
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["other.fev"]
+
+
+def test_an_identity_is_not_overwritten_by_what_refers_to_it(first, tmp_path):
+    only = tmp_path / "only.fev"
+    only.write_bytes(first.read_bytes())
+    bad(command("encode", SAMPLE, only, "--force", "--preset", "fast", "--identity", only), "is the input too")
+    with pytest.raises(FevError, match="is the input too"):
+        fev.encode(SAMPLE, only, preset="fast", identity=only)
+    assert only.read_bytes() == first.read_bytes()
 
 
 def test_a_file_that_refers_can_be_referred_through(second, tmp_path, first):
@@ -253,6 +262,8 @@ def test_puppets_of_files_that_refer(first, second, lost, tmp_path):
         fev.puppet(who, how, tmp_path / f"{n}.fev")
         with fev.open(tmp_path / f"{n}.fev") as reader:
             made.append((reader.identity_sha256, reader.header.identity_elsewhere))
+        with (tmp_path / f"{n}.fev").open("rb") as file:
+            assert describe(file)["version"] == 1
     assert made[0] == made[1] and not made[1][1], "a puppet holds its identity itself"
     np.testing.assert_array_equal(motion_of(tmp_path / "0.fev"), motion_of(tmp_path / "1.fev"))
     with pytest.raises(MissingIdentityError):

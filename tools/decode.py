@@ -42,7 +42,8 @@ def arguments() -> Any:
 
 def work() -> int:
     args = arguments()
-    check_output(args.output, args.force, (args.input,))  # said at once, before networks are loaded
+    inputs = (args.input, args.identity) if args.identity else (args.input,)
+    check_output(args.output, args.force, inputs)  # said at once, before networks are loaded
     device = setup_device(args.device, args.threads)
     from ..codec.decoder import DecodeOptions, decode
 
@@ -55,7 +56,7 @@ def work() -> int:
         crop=args.crop, size=args.size, start=args.start, duration=args.duration, model=args.model,
         identity=args.identity, remember=args.remember, salvage=args.salvage, device=str(device), container=container,
     )  # fmt: skip
-    with input_file(args.input) as src, output_file(args.output, args.force, (args.input,)) as dst, Stages() as stages:
+    with input_file(args.input) as src, output_file(args.output, args.force, inputs) as dst, Stages() as stages:
         report = decode(src, dst, options, stages)
     if report.synthetic:
         say("note: this file is marked synthetic; the motion was not performed by the person shown")

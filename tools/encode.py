@@ -67,7 +67,8 @@ def arguments() -> Any:
 
 def work() -> int:
     args = arguments()
-    check_output(args.output, args.force, (args.input,))  # said at once, before networks are loaded
+    inputs = (args.input, args.identity) if args.identity else (args.input,)
+    check_output(args.output, args.force, inputs)  # said at once, before networks are loaded
     device = setup_device(args.device, args.threads)
     from ..codec.encoder import encode
     from ..codec.options import EncodeOptions
@@ -78,7 +79,7 @@ def work() -> int:
         crop=args.crop, pivot=not args.no_pivot, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
         start=args.start, duration=args.duration, segment=args.segment, repeat=args.repeat, device=str(device),
     )  # fmt: skip
-    with input_file(args.input) as src, output_file(args.output, args.force, (args.input,)) as dst, Stages() as stages:
+    with input_file(args.input) as src, output_file(args.output, args.force, inputs) as dst, Stages() as stages:
         report = encode(src, dst, options, stages)
     if args.json:
         print_json(asdict(report))
