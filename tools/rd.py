@@ -10,6 +10,7 @@ What FOLDER holds already is not done again: an interrupted or enlarged run goes
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def some(kind: Callable[[str], Any], known: tuple[str, ...] | None = None) -> Ca
         values = tuple(dict.fromkeys(kind(part) for part in text.split(",") if part))
         wrong = [v for v in values if known and v not in known]
         if wrong or not values:
-            raise UsageError(f"{wrong[0] if wrong else text!r} is not one of {', '.join(known or ())}")
+            raise argparse.ArgumentTypeError(f"{wrong[0]} is not one of {', '.join(known or ())}" if wrong else "empty")
         return values
 
     read.__name__ = kind.__name__
@@ -298,7 +299,7 @@ def write(
 
 def plain_name(*parts: object) -> str:
     """A file's name out of words."""
-    text = "_".join(str(p) for p in parts)
+    text = "_".join(str(p).replace(", ", "-") for p in parts)
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
 
 
@@ -337,7 +338,8 @@ def keep_frames(
             out.append({"file": f"frames/{path.name}", "clip": s.name, "curve": None, "point": None})
             bar.update(1)
         for r in results:
-            path = place / f"{plain_name(r['clip'], r['curve'], r['point'], r['key'][:12])}.npy"
+            way = r["setting"].get("gop") or r["setting"].get("preset") or plain_name(r["label"])
+            path = place / f"{plain_name(r['clip'], r['codec'], way, r['point'], r['key'][:12])}.npy"
             if not path.exists():
                 pictures.keep(r, path)
             out.append({"file": f"frames/{path.name}", "clip": r["clip"], "curve": r["curve"], "point": r["point"]})

@@ -28,9 +28,10 @@ def build(
     shown = [c["name"] for c in report["clips"]]
     if len(shown) > MANY:
         shown = list(dict.fromkeys(p.clip for p in picks)) or shown[:MANY]
+    lost = _folded("Where fev loses by most", tables.worst_table(report))
     parts = [
         "<h1>Rate and distortion</h1>", _clips(report), "<h2>Who is better at the same rate</h2>", _honest(report),
-        tables.score_table(report), _bd(report), _view(0), *_plots(shown, results, _whole), _view(1),
+        tables.score_table(report), lost, _bd(report), _view(0), *_plots(shown, results, _whole), _view(1),
         *_plots(shown, results, plots.cost_length), "<h3>Break-even lengths</h3>", _paragraph(EVEN),
         tables.even_table(report), _folded("Rates at each length", tables.length_table(report)), _view(2),
         *_plots(shown, results, _marginal), *_stills(picks, pictures, videos), *_frames(shown, results, picks),
@@ -43,7 +44,8 @@ def build(
 EVEN = (
     "From how many seconds of clip on fev's whole file has the lower rate: against each codec at the lowest rate that "
     "it has, whatever that looks like, and at equal quality in one measure. 'Never': its next second costs no more "
-    "than fev's, or its best point is worse than fev. Several clips: the median, and the range."
+    "than fev's. 'Its lowest is better': it has no point so bad, and its lowest rate is taken. 'Its best is worse': "
+    "nothing that was run reaches fev's quality. Several clips: the median, and the range."
 )
 BD = (
     "Percent of rate that fev needs more (+) or less (-) at equal quality, whole files, over the range of quality that "

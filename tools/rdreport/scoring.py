@@ -5,9 +5,9 @@ that the user names: LPIPS (AlexNet, as `fev-evaluate` finds it), DISTS (piq's w
 pose and landmarks (a shape model, as `fev.tools.train.directions` takes it).  Nothing is downloaded, and no measure is
 put in another's place.
 
-Choices: piq's measures are taken with its defaults on RGB, 0 to 1.  DISTS is turned round so that 0 is equal, as in its
-paper.  Pose is the mean error of yaw, pitch and roll in degrees; landmarks is the mean distance of 68 points without
-the camera, over the distance of the outer corners of the eyes.
+Choices: piq's measures are taken with its defaults on RGB, 0 to 1.  Pose is the mean error of yaw, pitch and roll in
+degrees; landmarks is the mean distance of 68 points without the camera, over the distance of the outer corners of the
+eyes.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Scorer:
             self.missing["dists"] = f"it needs {' and '.join(lacking)}"
             return
         net = dists(weights, backbone)
-        self._add("dists", f"DISTS by piq, {weights.name} over {about}", lambda a, b: 1 - net(b, a))
+        self._add("dists", f"DISTS by piq, {weights.name} over {about}", lambda a, b: net(b, a))
 
     def _identity(self, given: Networks | None) -> None:
         if given is None or "arcface" not in given.names:
@@ -250,8 +250,12 @@ def dists(weights: str | os.PathLike[str], backbone: dict[str, Tensor]) -> Any:
         if tensor.shape != (1, sum(CHANNELS), 1, 1):
             raise ModelMismatchError(f"{Path(weights).name} is no file of DISTS: {name} is {tuple(tensor.shape)}")
         parts += tensor.float().split(CHANNELS, dim=1)
-    features = torchvision.models.vgg16(weights=None).features
-    features.load_state_dict({k.removeprefix("features."): v for k, v in backbone.items()})
+    with torch.device("meta"):  # what is not used of VGG-16 has 120 million numbers
+        features = torchvision.models.vgg16(weights=None).features
+    try:
+        features.load_state_dict({k.removeprefix("features."): v for k, v in backbone.items()}, assign=True)
+    except RuntimeError as error:
+        raise ModelMismatchError("the backbone of DISTS is no VGG-16") from error
     net = DISTS.__new__(DISTS)
     ContentLoss.__init__(
         net, features.eval(), layers=LAYERS, weights=parts, replace_pooling=True, reduction="none",

@@ -3,8 +3,8 @@
 `panels` makes the same of published side-by-side videos; `jobs` codes and scores what is cut here.
 
 The square is the one that `fev-encode --crop` cuts (`codec.survey`); a clip that already is that square stays as it is.
-It is kept as FFV1, RGB, in MP4: lossless, with the source's time stamps.  Frames before the first face are left out;
-later ones without a face are cut where the face was last, and every codec has to code them.
+It is kept as FFV1, RGB, in MP4: lossless, with the source's time stamps, counted from the first frame.  Frames before
+the first face are left out; later ones without a face are cut where it was last, and every codec has to code them.
 """
 
 from __future__ import annotations
@@ -85,18 +85,19 @@ class SquareWriter:
     def write(self, rgb: np.ndarray, pts: int) -> None:
         """One frame, uint8 (size, size, 3)."""
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24").reformat(format="bgr0")
+        self._first = pts if not self.count else self._first
+        pts -= self._first
         frame.pts, frame.time_base = pts * self._ticks, self._base
         self._container.mux(self._stream.encode(frame))
         self._hash.update(pts.to_bytes(8, "little", signed=True))
         self._hash.update(rgb.tobytes())
-        self._first = pts if not self.count else self._first
         self.count, self.last = self.count + 1, pts
 
     def square(self, name: str, **facts: Any) -> Square:
         if self.count < LEAST:
             raise MediaError(f"{name}: {self.count} frames can be measured, {LEAST} are needed")
         fps = self.info.fps
-        seconds = float((self.last - self._first) * self.info.time_base + 1 / fps)
+        seconds = float(self.last * self.info.time_base + 1 / fps)
         return Square(
             name, str(self.path), self._hash.hexdigest(), self.size, self.count, (fps.numerator, fps.denominator),
             seconds, **facts,

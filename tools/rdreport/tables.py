@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from .scoring import METRICS
-from .views import LENGTHS
+from .views import LENGTHS, WORSE
 
 Cell = str | tuple[str, str]  # text, or text and a class of the style sheet
 
@@ -40,7 +40,22 @@ def measured(report: dict[str, Any]) -> list[str]:
 
 
 def score_table(report: dict[str, Any]) -> str:
-    """Who is better at the same rate: lost, won, and where the other cannot go."""
+    """Who is better at the same rate: a codec a row, a measure a column."""
+    metrics = measured(report)
+    groups: dict[tuple[str, str], dict[str, Cell]] = defaultdict(dict)
+    for s in report["score"]:
+        parts = [f"worse in {s['lost']}" if s["lost"] else "", f"better in {s['won']}" if s["won"] else ""]
+        parts.append(f"too low for it in {s['out_of_reach']}" if s["out_of_reach"] else "")
+        kind = "lost" if s["lost"] > s["won"] else "won" if s["won"] else ""
+        groups[s["ours"], s["curve"]][s["metric"]] = (", ".join(p for p in parts if p) + f" of {s['of']}", kind)
+    rows: list[list[Cell]] = [
+        [f"{a} against {b}", *(found.get(m, "–") for m in metrics)] for (a, b), found in groups.items()
+    ]
+    return table(["fev is", *(METRICS[m].title for m in metrics)], rows)
+
+
+def worst_table(report: dict[str, Any]) -> str:
+    """The same with the widest loss of each."""
     rows: list[list[Cell]] = []
     for s in report["score"]:
         w, title = s["worst"], METRICS[s["metric"]].title
@@ -63,8 +78,10 @@ def bd_table(report: dict[str, Any]) -> str:
     for r in report["bd_mean"]:
         flags = ", ".join(f"{flag}{f' in {n}' if r['of'] > 1 else ''}" for flag, n in r["flags"].items())
         text = flags if r["bd_rate"] is None else f"{r['bd_rate']:+.0f} %"
-        if r["bd_rate"] is not None and (flags or r["clips"] < r["of"]):
-            text += f" ({r['clips']} of {r['of']} clips{'; ' + flags if flags else ''})"
+        if r["bd_rate"] is not None:
+            notes = [f"{r['clips']} of {r['of']} clips"] if r["clips"] < r["of"] else []
+            notes += [flags] if flags else []
+            text += f" ({'; '.join(notes)})" if notes else ""
         kind = "" if r["bd_rate"] is None else "lost" if r["bd_rate"] > 0 else "won"
         groups[r["ours"], r["curve"]][r["metric"]] = (text, kind)
     rows: list[list[Cell]] = [
@@ -78,6 +95,8 @@ def duration(seconds: float | None) -> str:
         return "never"
     if seconds == 0:
         return "at once"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 300 else f"{seconds / 60:.0f} min" if seconds < 18000 else "over 5 h"
 
 
@@ -96,6 +115,8 @@ def even_table(report: dict[str, Any]) -> str:
 def _even(found: list[dict[str, Any]]) -> Cell:
     if not found:
         return "–"
+    if all(r["note"] == WORSE for r in found):
+        return (WORSE, "t")
     known = sorted(float("inf") if r["seconds"] is None else r["seconds"] for r in found)
     low, middle, high = (None if v == float("inf") else v for v in (known[0], median(known), known[-1]))
     text = duration(middle)

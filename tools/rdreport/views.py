@@ -17,6 +17,7 @@ from typing import Any
 from .curves import ABOVE, BELOW, Point, Reading, delta, front, quality_at, rate_at
 from .scoring import METRICS
 
+BETTER, WORSE = "its lowest is better", "its best is worse"  # notes where a curve does not have our quality
 LENGTHS = (10.0, 60.0, 600.0)  # seconds: those that the tables state
 EQUAL = ("psnr", "ms_ssim", "haarpsi", "lpips", "dists", "identity")  # measures at whose equality lengths are compared
 
@@ -107,7 +108,7 @@ def break_evens(ours: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[
             if q is None or not points:
                 continue
             read = rate_at(points, q)
-            note = {BELOW: "better even at its lowest rate, taken here", ABOVE: "not reached by its best point"}
+            note = {BELOW: BETTER, ABOVE: WORSE}
             found = interpolated(rows, metric, read)
             out.append({
                 **base, "at": f"equal {METRICS[metric].title}", "kbps": found.kbps(),
