@@ -7,7 +7,7 @@ import pytest
 import torch
 from fev.codec import library
 from fev.format.errors import FevError, MediaError, ModelMismatchError, UsageError
-from fev.tools.rdreport import scoring
+from fev.tools.rdreport import dists
 from fev.tools.rdreport.scoring import METRICS, Named, Scorer
 from fev.tools.train.landmarknet import LandmarkNet, save_net
 
@@ -89,7 +89,7 @@ def test_pose_and_landmarks_by_a_named_network(tmp_path):
 
 def test_dists_is_piqs_without_its_download(tmp_path):
     """Weights that sum to 1, as the published ones do: 0 for equal pictures, and more the less equal they are."""
-    parts = torch.rand(2, 1, sum(scoring.CHANNELS), 1, 1, generator=torch.Generator().manual_seed(1))
+    parts = torch.rand(2, 1, sum(dists.CHANNELS), 1, 1, generator=torch.Generator().manual_seed(1))
     alpha, beta = parts / parts.sum()
     torch.save({"alpha": alpha, "beta": beta}, tmp_path / "w.pt")
     import torchvision
@@ -98,7 +98,7 @@ def test_dists_is_piqs_without_its_download(tmp_path):
         shapes = torchvision.models.vgg16(weights=None).features.state_dict()
     draw = torch.Generator().manual_seed(0)
     backbone = {f"features.{k}": 0.05 * torch.randn(v.shape, generator=draw) for k, v in shapes.items()}
-    net = scoring.dists(tmp_path / "w.pt", backbone)
+    net = dists.load(tmp_path / "w.pt", backbone)
     a = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         same, near, far = (net(b, a) for b in (a, (a + 0.1).clamp(0, 1), a.flip(3)))
@@ -106,9 +106,9 @@ def test_dists_is_piqs_without_its_download(tmp_path):
     assert (near > 1e-4).all() and (far > near).all() and (far < 1).all()
     torch.save({"alpha": alpha}, tmp_path / "half.pt")
     with pytest.raises(ModelMismatchError, match="it has no beta"):
-        scoring.dists(tmp_path / "half.pt", backbone)
+        dists.load(tmp_path / "half.pt", backbone)
     with pytest.raises(ModelMismatchError, match="no VGG-16"):
-        scoring.dists(tmp_path / "w.pt", {})
+        dists.load(tmp_path / "w.pt", {})
     with pytest.raises(FevError, match="no such file"):
         Scorer(Named(dists=str(tmp_path / "none.pt")))
 

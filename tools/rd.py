@@ -23,7 +23,6 @@ from .common import count, output_file, parser, percent, print_json, progress, r
 
 if TYPE_CHECKING:
     from .rdreport.jobs import Job
-    from .rdreport.scoring import Named
     from .rdreport.square import Square
 
 MARK = "fev-rd.json"  # says that a folder is ours
@@ -109,116 +108,6 @@ def prepare_folder(args: Any) -> Path:
     return folder
 
 
-def squares_of(args: Any, folder: Path) -> tuple[list[Square], dict[str, list[Square]], list[str]]:
-    """The squares, cut now or before; of each the panels beside it; and what could not be cut."""
-    from .rdreport.panels import NAMES
-    from .rdreport.workers import run_here
-
-    names = args.panel_names or NAMES
-    size = args.size or model_size(args.model)
-    calls = [(v, str(folder), size, args.duration, None, args.force) for v in args.videos]
-    calls += [(v, str(folder), size, args.duration, names, args.force) for v in args.panels]
-    found: dict[str, list[Square]] = {}
-    errors = []
-    with progress(len(calls), "squares", "clip") as bar:
-        for source, squares, error in run_here(one_square, calls, min(args.jobs, len(calls))):
-            bar.update(1)
-            if error:
-                errors.append(error)
-            else:
-                found[source] = squares
-    order = [found[v] for v in (*args.videos, *args.panels) if v in found]
-    if not order:
-        raise FevError(errors[0])
-    renamed = unique([s[0] for s in order])
-    return renamed, {r.name: rest[1:] for r, rest in zip(renamed, order, strict=True)}, errors
-
-
-def one_square(
-    source: str, folder: str, size: int, duration: float | None, names: tuple[str, ...] | None, force: bool
-) -> tuple[str, list[Square], str | None]:
-    """Cut one clip, or its panels, unless that was done.  Never raises FevError: the last value says what is wrong."""
-    from ..codec.model import load_model
-    from .rdreport import jobs, square
-    from .rdreport.panels import cut_panels
-
-    try:
-        made = [
-            square.digest_of(source),
-            size,
-            duration,
-            names,
-            jobs.code_of("square.py", "panels.py"),
-            jobs.ours.version(),
-        ]
-        key = jobs.digest(made)
-        place = Path(folder) / "squares"
-        place.mkdir(exist_ok=True)
-        known = None if force else square.recall(place / f"{key}.json")
-        if known is not None:
-            return source, known, None
-        paths = [place / f"{key}{f'.{k}' if k else ''}.mp4" for k in range(1 + len(names or ()))]
-        if names is None:
-            net = load_model().aligner
-            assert net is not None  # the built-in model has one
-            cuts = [square.cut(source, paths[0], net, size, duration)]
-        else:
-            cuts = cut_panels(source, paths, names, size, duration)
-        square.remember(place / f"{key}.json", cuts)
-        return source, cuts, None
-    except FevError as error:
-        return source, [], str(error)
-
-
-def model_size(name: str | None) -> int:
-    from ..codec.model import DEFAULT, load_model
-
-    return load_model(name or DEFAULT).size
-
-
-def unique(squares: list[Square]) -> list[Square]:
-    """No two clips of one name."""
-    from dataclasses import replace
-
-    seen: dict[str, int] = {}
-    out = []
-    for s in squares:
-        seen[s.name] = seen.get(s.name, 0) + 1
-        out.append(s if seen[s.name] == 1 else replace(s, name=f"{s.name} ({seen[s.name]})"))
-    return out
-
-
-def jobs_of(
-    args: Any, squares: list[Square], panels: dict[str, list[Square]], named: Named
-) -> tuple[list[Job], list[str]]:
-    """All jobs, clip by clip; and the codecs that are missing here."""
-    from .rdreport import classic
-    from .rdreport.jobs import OURS, PANEL, Job
-
-    known = [c for c in args.codecs if c != OURS]
-    gone = {c: why for c in known if (why := classic.missing(c))}
-    jobs = []
-    for s in squares:
-        for c in (c for c in known if c not in gone):
-            title = classic.CODECS[c].title
-            for gop in args.gops:
-                curve = f"{title}, {'one GOP' if gop == 'single' else '1 s GOP'}"
-                for point in classic.points(c, args.points):
-                    setting = {"point": point, "gop": gop, "effort": args.effort}
-                    jobs.append(Job(s, c, title, curve, point, setting, args.every, named))
-        for preset in args.presets if OURS in args.codecs else ():
-            for budget in args.budgets:
-                for quality in args.qualities:
-                    setting = {"preset": preset, "quality": quality, "identity_budget": budget}
-                    setting |= {"model": args.model} if args.model else {}
-                    point = f"{budget} B, q{quality:g}"
-                    jobs.append(Job(s, OURS, "fev", f"fev {preset}", point, setting, args.every, named))
-        for p in panels[s.name]:
-            setting = {"path": p.path, "digest": p.digest}
-            jobs.append(Job(s, PANEL, p.name, p.name, "as published", setting, args.every, named))
-    return jobs, list(gone.values())
-
-
 def measure(args: Any, folder: Path, jobs: list[Job]) -> tuple[list[dict[str, Any]], list[str]]:
     """Results of all jobs, those of earlier runs first; and what went wrong."""
     from .rdreport.jobs import Store, perform
@@ -257,6 +146,8 @@ def work(given: list[str] | None = None) -> int:
     named = Named(args.networks, args.shape, args.dists)
     Scorer(named)  # what cannot be used is said before any work
     folder = prepare_folder(args)
+    from .rdreport.plan import jobs_of, squares_of
+
     squares, panels, errors = squares_of(args, folder)
     jobs, gone = jobs_of(args, squares, panels, named)
     results, failed = measure(args, folder, jobs)
@@ -276,16 +167,16 @@ def write(
     args: Any, folder: Path, squares: list[Square], jobs: list[Job], results: list[dict[str, Any]], errors: list[str]
 ) -> dict[str, Any]:
     """report.html, report.json, points.csv, per_frame.csv, the stills as files and, with --keep, the frames."""
-    from .rdreport import page, stills, summary, tables
+    from .rdreport import files, page, stills, summary, tables
     from .rdreport.jobs import Store
 
     names = ("codecs", "gops", "points", "effort", "presets", "qualities", "budgets", "model", "every", "duration")
     settings = {k: list(v) if isinstance(v := getattr(args, k), tuple) else v for k in names}
     report = summary.report(squares, results, {"version": __version__, "settings": settings, "errors": errors})
     pictures, picks = stills.Pictures(Store(folder), jobs), stills.pick(results)
-    report["stills"] = {"rule": stills.RULE, "files": save_stills(folder, picks, pictures)}
+    report["stills"] = {"rule": stills.RULE, "files": files.save_stills(folder, picks, pictures)}
     if args.keep:
-        report["kept"] = keep_frames(folder, squares, results, pictures)
+        report["kept"] = files.keep_frames(folder, squares, results, pictures)
     texts = {
         "report.html": page.build(report, results, picks, pictures, args.clips),
         "report.json": json.dumps(report, indent=1, allow_nan=False) + "\n",
@@ -295,56 +186,6 @@ def write(
         with output_file(str(folder / name), force=True) as file:
             file.write(text.encode())
     return report
-
-
-def plain_name(*parts: object) -> str:
-    """A file's name out of words."""
-    text = "_".join(str(p).replace(", ", "-") for p in parts)
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
-
-
-def save_stills(folder: Path, picks: list[Any], pictures: Any) -> list[dict[str, Any]]:
-    """Each picked frame as a PNG, and what it is."""
-    from .rdreport.stills import kbps, png
-
-    out = []
-    place = folder / "stills"
-    place.mkdir(exist_ok=True)
-    for found in picks:
-        for k, rgb in enumerate(pictures.row(found)):
-            r = found.results[k - 1] if k else None
-            what = r["codec"] if r else "source"
-            name = plain_name(found.why, found.clip, found.results[0]["point"], what) + ".png"
-            (place / name).write_bytes(png(rgb))
-            facts = {"file": f"stills/{name}", "clip": found.clip, "why": found.why, "frame": found.frame, "what": what}
-            if r:
-                facts |= {"point": r["point"], "bytes": r["coded"]["bytes"], "kbps": round(kbps(r), 3)}
-            out.append(facts)
-    return out
-
-
-def keep_frames(
-    folder: Path, squares: list[Square], results: list[dict[str, Any]], pictures: Any
-) -> list[dict[str, Any]]:
-    """All decoded frames of all points, and the squares, as .npy; what is there already stays."""
-    place = folder / "frames"
-    place.mkdir(exist_ok=True)
-    out = []
-    with progress(len(squares) + len(results), "keep", "point") as bar:
-        for s in squares:
-            path = place / f"{plain_name(s.name, s.digest[:12])}.npy"
-            if not path.exists():
-                pictures.keep_square(s, path)
-            out.append({"file": f"frames/{path.name}", "clip": s.name, "curve": None, "point": None})
-            bar.update(1)
-        for r in results:
-            way = r["setting"].get("gop") or r["setting"].get("preset") or plain_name(r["label"])
-            path = place / f"{plain_name(r['clip'], r['codec'], way, r['point'], r['key'][:12])}.npy"
-            if not path.exists():
-                pictures.keep(r, path)
-            out.append({"file": f"frames/{path.name}", "clip": r["clip"], "curve": r["curve"], "point": r["point"]})
-            bar.update(1)
-    return out
 
 
 def main() -> None:

@@ -13,12 +13,10 @@ eyes.
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,19 +24,15 @@ from torch import Tensor
 
 from ...codec.metrics import decibels, structure
 from ...codec.paper.arcface import ArcFace
-from ...codec.paper.checkpoint import read_checkpoint
 from ...codec.paper.imports import missing
 from ...codec.paper.networks import Networks, files_of
-from ...codec.paper.perceptual import Perceptual, cached, read_backbone
-from ...codec.paper.stored import Stored
-from ...format.errors import FevError, MediaError, ModelMismatchError, UsageError
+from ...codec.paper.perceptual import Perceptual, cached
+from ...format.errors import FevError, MediaError, UsageError
 from ..models import DEFAULT
+from . import dists
 
 BATCH = 8
 SMALLEST_MS_SSIM = 161  # pixels: five scales under a window of 11
-LAYERS = ("3", "8", "15", "22", "29")  # of VGG-16's features, behind which DISTS looks
-CHANNELS = (3, 64, 128, 256, 512, 512)
-DISTS_FILE = "dists_weights.pt"
 EYES = (36, 45)  # outer corners, of 68
 
 
@@ -165,16 +159,16 @@ class Scorer:
         self._add("lpips", f"LPIPS 0.1 on AlexNet, {about}", lambda a, b: net(2 * a - 1, 2 * b - 1))
 
     def _dists(self, file: str | None, given: Networks | None) -> None:
-        weights = Path(file) if file else Path(torch.hub.get_dir()) / "checkpoints" / DISTS_FILE
+        weights = Path(file) if file else Path(torch.hub.get_dir()) / "checkpoints" / dists.FILE
         if file and not weights.is_file():
             raise FevError(f"{file}: cannot be opened: no such file")
-        backbone, about = _vgg(given)
-        lacking = [] if weights.is_file() else [f"piq's {DISTS_FILE} (--dists FILE)"]
+        backbone, about = dists.vgg(given)
+        lacking = [] if weights.is_file() else [f"piq's {dists.FILE} (--dists FILE)"]
         lacking += [] if backbone else [about]
         if lacking or backbone is None:
             self.missing["dists"] = f"it needs {' and '.join(lacking)}"
             return
-        net = dists(weights, backbone)
+        net = dists.load(weights, backbone)
         self._add("dists", f"DISTS by piq, {weights.name} over {about}", lambda a, b: net(b, a))
 
     def _identity(self, given: Networks | None) -> None:
@@ -220,48 +214,6 @@ def _at_least(pictures: Tensor, side: int) -> Tensor:
     if pictures.shape[-1] >= side:
         return pictures
     return torch.nn.functional.interpolate(pictures, size=side, mode="bilinear", align_corners=False)
-
-
-def _vgg(given: Networks | None) -> tuple[dict[str, Tensor] | None, str]:
-    """VGG-16's features and where they are from, or None and what is lacking."""
-    for file in given.files if given else ():
-        if "lpips-vgg" in file.networks:
-            return file.tensors("lpips-vgg"), f"VGG-16 imported as {file.path.name}"
-    if path := cached("vgg"):
-        return read_backbone(path, "vgg"), f"{path.name} of torch's cache"
-    return None, missing("lpips-vgg")
-
-
-def dists(weights: str | os.PathLike[str], backbone: dict[str, Tensor]) -> Any:
-    """piq's DISTS without its download: the same class, its weights through our reader.
-
-    backbone: `features.*` of torchvision's VGG-16.  Raises FevError.
-    """
-    import torchvision
-    from piq.perceptual import DISTS, ContentLoss
-
-    content = read_checkpoint(Path(weights).read_bytes())
-    parts = []
-    for name in ("alpha", "beta"):
-        part = content.get(name) if isinstance(content, dict) else None
-        if not isinstance(part, Stored):
-            raise ModelMismatchError(f"{Path(weights).name} is no file of DISTS: it has no {name}")
-        tensor = part.tensor()
-        if tensor.shape != (1, sum(CHANNELS), 1, 1):
-            raise ModelMismatchError(f"{Path(weights).name} is no file of DISTS: {name} is {tuple(tensor.shape)}")
-        parts += tensor.float().split(CHANNELS, dim=1)
-    with torch.device("meta"):  # what is not used of VGG-16 has 120 million numbers
-        features = torchvision.models.vgg16(weights=None).features
-    try:
-        features.load_state_dict({k.removeprefix("features."): v for k, v in backbone.items()}, assign=True)
-    except RuntimeError as error:
-        raise ModelMismatchError("the backbone of DISTS is no VGG-16") from error
-    net = DISTS.__new__(DISTS)
-    ContentLoss.__init__(
-        net, features.eval(), layers=LAYERS, weights=parts, replace_pooling=True, reduction="none",
-        allow_layers_weights_mismatch=True,
-    )  # fmt: skip
-    return net.eval()
 
 
 def need(*packages: str, extra: str = "rd") -> None:

@@ -24,7 +24,7 @@ import numpy as np
 
 from ...codec.align import extract
 from ...codec.aligner import Aligner
-from ...codec.media import VideoReader, open_video
+from ...codec.media import open_video
 from ...codec.model import to_numpy
 from ...codec.source import Source
 from ...codec.survey import Survey
@@ -116,9 +116,17 @@ def cut(source: str, path: Path, net: Aligner, size: int, seconds: float | None 
     name = Path(source).stem
     with open_video(source, None, seconds) as video, SquareWriter(path, size, video.info) as writer:
         waiting: deque[np.ndarray | None] = deque()
-        survey = Survey(_tapped(video, waiting), net, size)
+
+        def tapped() -> Iterator[tuple[int, np.ndarray]]:
+            for pts, frame in video:
+                if waiting and survey.tracker.last is None:
+                    waiting[-1] = None  # before the first face nothing is cut, and the wait may be long
+                waiting.append(frame)
+                yield pts, frame
+
+        survey = Survey(tapped(), net, size)
         dropped = faceless = 0
-        for seen in _watched(survey, waiting):
+        for seen in survey:
             frame = waiting.popleft()
             if seen.crop is not None:
                 writer.write(seen.crop, seen.pts)
@@ -129,26 +137,6 @@ def cut(source: str, path: Path, net: Aligner, size: int, seconds: float | None 
                 writer.write(to_numpy(extract(frame, seen.placement, size))[0], seen.pts)
         aligned = bool(survey.aligned)
     return writer.square(name, dropped=dropped, faceless=faceless, aligned=aligned, about=os.path.basename(source))
-
-
-def _tapped(video: VideoReader, waiting: deque[np.ndarray | None]) -> Iterator[tuple[int, np.ndarray]]:
-    for pts, frame in video:
-        waiting.append(frame)
-        yield pts, frame
-
-
-def _watched(survey: Survey, waiting: deque[np.ndarray | None]) -> Iterator[Any]:
-    """The survey's frames.  Before the first face, pixels are let go of: the wait may be long."""
-    inner = survey.frames
-
-    def watch() -> Iterator[tuple[int, np.ndarray]]:
-        for item in inner:
-            yield item
-            if survey.tracker.last is None:
-                waiting[-1] = None
-
-    survey.frames = watch()
-    yield from survey
 
 
 def digest_of(path: str | os.PathLike[str]) -> str:
@@ -174,7 +162,8 @@ def recall(path: Path) -> list[Square] | None:
     """What was cut by an earlier run, if all of it is still there."""
     try:
         rows = json.loads(path.read_text())
-        squares = [Square(**{**row, "fps": tuple(row["fps"])}) for row in rows]
+        here = [str(path.parent / Path(row["path"]).name) for row in rows]  # the folder may have moved
+        squares = [Square(**{**row, "path": p, "fps": tuple(row["fps"])}) for row, p in zip(rows, here, strict=True)]
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return squares if all(Path(s.path).is_file() for s in squares) else None
