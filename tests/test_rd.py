@@ -277,5 +277,7 @@ def test_a_local_ray_gives_the_same(report, tmp_path, capsys):
 @pytest.mark.slow
 def test_no_cluster_is_one_line():
     pytest.importorskip("ray")
-    with pytest.raises(UsageError, match="--ray nowhere:1"):
-        list(workers.run_on_ray([], "nowhere:1"))
+    with pytest.raises(UsageError, match="--ray 127.0.0.1:1: nothing answers there"):
+        list(workers.run_on_ray([], "127.0.0.1:1"))
+    with pytest.raises(UsageError, match="--ray auto: "):
+        list(workers.run_on_ray([], "auto"))

@@ -7,6 +7,7 @@ and the rest is done when the command is given again.
 from __future__ import annotations
 
 import multiprocessing
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -49,6 +50,16 @@ def run_here(function: Callable[..., T], calls: Iterable[tuple[Any, ...]], proce
             child.terminate()
 
 
+def _knock(address: str) -> None:
+    """Ray itself waits for minutes for a machine that is not there.  Raises UsageError."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise UsageError(f"--ray {address}: nothing answers there: {error}") from error
+
+
 def run_on_ray(tasks: Iterable[Task], address: str) -> Iterator[Done]:
     """On a Ray cluster.  address: `auto`, HOST:PORT, ray://..., or `local` for one that is started here.
 
@@ -59,6 +70,7 @@ def run_on_ray(tasks: Iterable[Task], address: str) -> Iterator[Done]:
     need("ray", extra="ray")
     import ray
 
+    _knock(address)
     try:
         ray.init(address=address, log_to_driver=False, **({"include_dashboard": False} if address == "local" else {}))
     except (ConnectionError, ValueError, RuntimeError) as error:
