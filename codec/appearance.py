@@ -233,5 +233,5 @@ class Fitter:
         self.stage("modes", lambda: fit.run(lambda n: self.progress("modes", next(ticks), total)))
         look.modes = fit.finish()
         if look.modes is not None:
-            look.motion_code = fit.motion_code(self.options.quality)
+            look.motion_code = fit.motion_code(self.quality)
             look.start, look.pivot = ModeStart(fit, driven), pivot
