@@ -7,13 +7,14 @@ import json
 import os
 import stat
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import fev
 import numpy as np
 import pytest
 import torch
-from fev.codec import appearance, encoder, identities
+from fev.codec import appearance, decoder, encoder, identities, puppet
 from fev.codec.decoder import DecodeOptions, FrameDecoder
 from fev.codec.delta import step_code
 from fev.codec.identities import Search, known, remember
@@ -45,6 +46,16 @@ def cache(tmp_path_factory, monkeypatch) -> Path:
     folder = tmp_path_factory.mktemp("home") / "cache"
     monkeypatch.setenv(identities.VARIABLE, str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded_once():
+    """Models are read from disk once; nothing changes them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (encoder, decoder, puppet):
+            for name in {"load_model", "load_for"} & set(vars(module)):
+                patch.setattr(module, name, lru_cache(getattr(module, name)))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +110,6 @@ def test_a_missing_identity_is_one_line_and_all_else_is_read(lost, first):
     out = lost.with_name("out.mp4")
     bad(command("decode", lost, out), "lies in another file", str(lost.parent), "cache", "--identity FILE")
     assert not out.exists()
-    with pytest.raises(MissingIdentityError):
-        fev.decode(lost, io.BytesIO())
     with pytest.raises(MissingIdentityError, match="not in the cache"):
         fev.decode(io.BytesIO(lost.read_bytes()), io.BytesIO())  # a pipe has no folder
     assert len(motion_of(lost)) == 15 and fev.verify(lost).ok
@@ -117,11 +126,18 @@ def test_a_file_may_be_named(lost, first):
     assert wanted.frames == 15
     piped = command("decode", "-", "-", "--identity", first, data=lost.read_bytes())
     assert piped.returncode == 0 and piped.stdout.startswith(b"YUV4MPEG2")
-    bad(command("decode", lost, lost.with_name("o.mp4"), "--identity", lost), "refers to an identity too")
-    bad(command("decode", lost, lost.with_name("o.mp4"), "--identity", lost.with_name("no.fev")), "cannot be opened")
-    bad(command("decode", first, lost.with_name("o.mp4"), "--identity", first), "fev-puppet", code=2)
     (lost.parent / "junk").write_bytes(b"junk")
-    bad(command("decode", lost, lost.with_name("o.mp4"), "--identity", lost.parent / "junk"), "not a .fev stream")
+    (lost.parent / "other").write_bytes(other("00" * 32))
+    for name, words in (
+        ("second.fev", "refers to an identity too"),
+        ("no.fev", "cannot be opened"),
+        ("junk", "junk: not a .fev stream"),
+        ("other", "other: holds the identity"),
+    ):
+        with pytest.raises(FevError, match=words):
+            fev.decode(lost, io.BytesIO(), identity=str(lost.parent / name))
+    with pytest.raises(UsageError, match="fev-puppet"):
+        fev.decode(first, io.BytesIO(), identity=str(first))
 
 
 def other(model: str, value: int = 3) -> bytes:
@@ -217,6 +233,7 @@ def test_quality_is_that_of_the_identity(first, tmp_path):
     out = tmp_path / "out.fev"
     words = [SAMPLE, out, "--preset", "fast", "--crop", "--no-audio", "--duration", "0.1", "--identity", first]
     bad(command("encode", *words, "--quality", "60"), "the quality is that file's", code=2)
+    assert command("encode", *words).returncode == 0
     fine, again = tmp_path / "fine.fev", tmp_path / "again.fev"
     fev.encode(SAMPLE, fine, preset="fast", duration=0.1, quality=90, **CLIP)
     fev.encode(SAMPLE, again, preset="fast", duration=0.1, identity=fine, **CLIP)
@@ -231,12 +248,15 @@ def test_what_makes_no_sense_with_an_identity_is_refused(first, wrong):
 
 
 def test_an_identity_that_cannot_be_used_is_one_line(lost, tiny_sha, tmp_path):
-    words = [SAMPLE, tmp_path / "out.fev", "--preset", "fast", "--identity"]
-    bad(command("encode", *words, lost), "second.fev", "lies in another file")
-    bad(command("encode", *words, SAMPLE), "sample.mp4", "not a .fev")
-    bad(command("encode", *words, tmp_path / "no.fev"), "no.fev", "cannot be opened")
     (tmp_path / "other.fev").write_bytes(other(tiny_sha))
-    bad(command("encode", *words, tmp_path / "other.fev"), "not installed")
+    for path, words in (
+        (lost, "second.fev: the identity .* lies in another file"),
+        (SAMPLE, "sample.mp4: not a .fev stream"),
+        (tmp_path / "no.fev", "no.fev: cannot be opened"),
+        (tmp_path / "other.fev", "not installed"),
+    ):
+        with pytest.raises(FevError, match=words):
+            fev.encode(SAMPLE, tmp_path / "out.fev", preset="fast", identity=path)
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["other.fev"]
 
 
@@ -358,8 +378,8 @@ def short(monkeypatch):
     monkeypatch.setattr(appearance, "MODE_STEPS", ((32, 24),))
     monkeypatch.setattr(appearance, "TUNE_STEPS", ((32, 16),))
     monkeypatch.setattr(appearance, "FIRST_MOVES", MotionSettings(32, 4, 0.4, 0.0))
-    monkeypatch.setattr(encoder, "FITTED", (MotionSettings(32, 30, 0.5, 0.0007), MotionSettings(64, 6, 0.3, 0.0007)))
-    monkeypatch.setattr(encoder, "AT_ONCE", (MotionSettings(32, 30, 0.5, 0.0007),))
+    monkeypatch.setattr(encoder, "FITTED", ((32, 30, 0.5), (64, 6, 0.3)))
+    monkeypatch.setattr(encoder, "AT_ONCE", ((32, 30, 0.5),))
 
 
 def test_a_second_clip_moves_under_the_first_one_s_modes(tmp_path, short):
@@ -377,21 +397,22 @@ def test_a_second_clip_moves_under_the_first_one_s_modes(tmp_path, short):
         fev.encode(SAMPLE, out, preset=preset, start=0.8, duration=0.4, identity=first, audio=False)
         with fev.open(out) as reader:
             assert reader.header.identity_elsewhere
-            decoder = FrameDecoder(reader, DecodeOptions(crop=True))
+            drawing = FrameDecoder(reader, DecodeOptions())
             segments = list(reader.segments())
-            drawn = [decoder.renderer.draw(s.motion) for s in segments]
-            still = decoder.renderer.draw(np.tile(known(first).motion.mean(0).round().astype(np.int32), (10, 1)))
-        assert sum(s.frames for s in segments) == 10 == len(source)
-        assert torch.cat(drawn).std(0).mean() > 2 * still.std(0).mean()  # it moves
-        motion = np.concatenate([s.motion for s in segments])
-        assert motion.any(0).sum() > 3 and len(np.unique(motion, axis=0)) > 5
+            rest = known(first).motion.mean(0).round().astype(np.int32)
+            still = [replace(s, motion=np.tile(rest, (s.frames, 1))) for s in segments]
+            errors = []
+            for shown in (segments, still):
+                drawn = [rgb for s in shown for _, rgb in drawing.segment(s)]
+                errors.append(np.mean([(a - b) ** 2 for a, b in zip(drawn, source, strict=True)]))
+        assert errors[0] < 0.8 * errors[1], preset
 
 
 # -- budgets
 
 
 @pytest.mark.parametrize("preset", ["fast", "medium", "slow"])
-@pytest.mark.parametrize("budget", [LEAST_BUDGET, 40, 300, 2000, 8192])
+@pytest.mark.parametrize("budget", [LEAST_BUDGET, 300, 2000, 8192])
 def test_budgets_are_kept_to_the_byte(preset, budget, short, tmp_path):
     """`slow` without a pivot, so that weights are tuned as well."""
     out = tmp_path / "out.fev"
