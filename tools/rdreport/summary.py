@@ -33,9 +33,9 @@ VIEWS = (
     ),
     (
         "When the identity is already there",
-        "What the next second costs: fev's segments alone. This version of fev cannot yet refer to an identity that "
-        "was sent in another file, so this is what its stream is made of, not what two files cost. The others have no "
-        "such thing and stand with their whole files.",
+        "What the next second costs: fev's segments alone, as in a file that refers to an identity in another one "
+        "(--identity). Quality is that of this clip's own identity. The others have no such thing and stand with their "
+        "whole files.",
     ),
 )
 
