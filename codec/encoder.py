@@ -38,7 +38,7 @@ from .options import FAST, LEAST_BUDGET, SLOW, EncodeOptions
 from .outgoing import Nowhere, Outgoing
 from .paper.fitter import Codes, Found, PaperFitter
 from .paper.stylespace import StyleSpace
-from .ratecontrol import MOST_PLATE, price_for, share_out
+from .ratecontrol import MOST_PLATE, MOST_STEPS, price_for, share_out
 from .rdoq import choose, hold, metric_of
 from .render import Renderer
 from .reuse import AT_ONCE, FITTED, Passes, ReadStart, ReuseFitter
@@ -273,7 +273,22 @@ class _Encoder:
             self.price = price
             return written(look, blocks, Nowhere())
 
-        self.price = self._stage("price", lambda: price_for(size, target))
+        def near() -> None:
+            """Steps of motion with which the usual price comes near; modes are drawn alike whatever the step."""
+            way = 0
+            for _ in range(MOST_STEPS if look.modes is not None and isinstance(self.fitter, Fitter) else 0):
+                turn = size(1.0) > target
+                if way and turn != (way > 0):
+                    break
+                way = 1 if turn else -1
+                look.motion_code += way
+                self.metric = None
+
+        def search() -> float:
+            near()
+            return price_for(size, target)
+
+        self.price = self._stage("price", search)
         written(look, blocks, dst)
 
     # -- stages

@@ -23,6 +23,7 @@ IDENTITY_BYTES = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
 IDENTITY_GAIN = (17.0, 20.0, 23.5, 26.8, 29.5, 31.5, 32.9, 33.6)  # dB on the face
 MOST_PLATE = 0.25  # of the file: what a background may take, where a coarser one is to be had
 PRICES = (1 / 32, 32.0)  # of a bit of motion, as a factor
+MOST_STEPS = 12  # quarter octaves that the motion's step may move by to come near
 CLOSE = 0.002  # of the file: near enough
 ROUNDS = 14
 

@@ -23,7 +23,7 @@ from .motion import MAX_STEPS, nearest
 from .render import Renderer
 from .sensitivity import SIZE, sensitivity
 
-PRICE = 0.16  # of a bit, in mean squared steps of a parameter; 0.1 to 0.4 lie on one curve of bits against error
+PRICE = 0.16  # of a bit, in mean squared steps of a parameter; 0.1 to 0.3 lie on one curve of bits against error
 ROUNDS = 3
 STILL = 1e-4  # of the largest sensitivity: below it a parameter moves nothing, but for rounding
 REACH = 1  # integers beside the nearest that are tried on either side; more was no better
