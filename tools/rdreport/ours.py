@@ -1,0 +1,77 @@
+"""fev itself on a square, as `classic` is for the others: the whole `.fev` file is counted, framing and index too.
+
+What is paid once is what lies before the first segment; segments and the index, which grows with them, are the rest.
+Decoded pictures are drawn as `fev-decode --crop` draws them and then go through 8-bit 4:2:0, BT.709, limited range and
+back (`seen`), as the pictures of all other codecs have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ... import __version__
+from ...codec.colour import Colour, from_rgb, to_rgb
+from ...codec.decoder import DecodeOptions, FrameDecoder
+from ...codec.encoder import encode as encode_fev
+from ...codec.model import load_model
+from ...codec.options import EncodeOptions
+from ...codec.source import Source
+from ...format.container import Reader
+from ...format.errors import FevError
+from .coded import Coded
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def encode(square: Source, setting: dict[str, Any]) -> Coded:
+    """Code a square's file.  setting: fields of EncodeOptions.  Raises FevError."""
+    started = time.perf_counter()
+    out = io.BytesIO()
+    report = encode_fev(square, out, EncodeOptions(crop=True, audio=False, **setting))
+    if not report.aligned:
+        raise FevError("fev took the square for a picture with a face somewhere in it, and cut it again")
+    seconds = time.perf_counter() - started
+    with Reader(io.BytesIO(out.getvalue())) as reader:
+        once = sum(reader.sections().values())
+        for _ in reader.segments():
+            pass
+        sections = reader.sections()
+    size = len(out.getbuffer())
+    return Coded(out.getvalue(), ".fev", size, once, 0, seconds, sections, software=version())
+
+
+def decode(stream: bytes, size: int, model: str | None) -> Iterator[np.ndarray]:
+    """The pictures of a `.fev` stream, uint8 (size, size, 3)."""
+    with Reader(io.BytesIO(stream)) as reader:
+        own = reader.header.width == size
+        decoder = FrameDecoder(reader, DecodeOptions(crop=True, size=None if own else size, model=model))
+        for _, rgb in decoder.frames(reader.segments()):
+            yield seen(rgb)
+
+
+def seen(rgb: np.ndarray) -> np.ndarray:
+    """A picture as it is after 8-bit 4:2:0."""
+    return to_rgb(from_rgb(rgb, "yuv420p", Colour()), Colour())
+
+
+@cache
+def version() -> str:
+    """fev by what is in it: a change of the code is another codec."""
+    out = hashlib.sha256()
+    for folder in ("format", "codec"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            out.update(path.read_bytes())
+    return f"fev {__version__}, code {out.hexdigest()[:12]}"
+
+
+@cache
+def model_digest(name: str) -> str:
+    return load_model(name).sha256
