@@ -41,7 +41,7 @@ from .paper.stylespace import StyleSpace
 from .ratecontrol import MOST_PLATE, MOST_STEPS, price_for, share_out
 from .rdoq import choose, hold, metric_of
 from .render import Renderer
-from .reuse import AT_ONCE, FITTED, Passes, ReadStart, ReuseFitter
+from .reuse import AT_ONCE, FITTED, STAY, Passes, ReadStart, ReuseFitter
 from .source import Source, name_of, rereadable
 from .survey import CropStore, Seen, Survey
 from .units import IDENTITY_CODE, motion_code
@@ -381,8 +381,9 @@ class _Encoder:
             drawn = self.renderer.draw_model(F.pad(driven, (0, self.header.params - driven.shape[1]))).cpu()
         guess = start.guess(drawn, crops, driven)
         guess = F.pad(guess, (0, self.header.params - guess.shape[1]))
+        stay = STAY if isinstance(start, ReadStart) else 0.0
         for size, count, rate in passes:
-            settings = MotionSettings(size, count, rate * start.scale, SMOOTH / start.scale)
+            settings = MotionSettings(size, count, rate * start.scale, SMOOTH / start.scale, stay / start.scale**2)
             guess = fit_motion(self.renderer, crops, guess, settings, before, drawn, driven.shape[1])
         return guess
 

@@ -28,6 +28,7 @@ BATCH = 16
 Passes = tuple[tuple[int, int, float], ...]  # picture size, steps and rate of each
 FITTED: Passes = ((64, 40, 0.5), (128, 24, 0.35), (256, 10, 0.12))
 AT_ONCE: Passes = ((64, 40, 0.5), (128, 8, 0.25))
+STAY = 0.016  # price of leaving the start: saves a seventh of the bits for 0.05 dB, and unseen poses melt less
 
 
 class ReadStart:
