@@ -290,11 +290,11 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where the processor has matrix units for it, else float32 (bf16 without them is slower)."""
+    """bf16 where the device computes in it (AMX or AVX-512 BF16 on x86), else float32: emulated bf16 is slower."""
     if device.type == "cuda":
         return torch.bfloat16
-    check = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return torch.bfloat16 if check is not None and check() else torch.float32
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return torch.bfloat16 if any(check is not None and check() for check in checks) else torch.float32
 
 
 def to_numpy(x: Tensor) -> np.ndarray:

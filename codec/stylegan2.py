@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import abc
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -145,6 +146,7 @@ class StyleLayer(nn.Module):
         self.weight = nn.Parameter(torch.randn(spec.out_channels, spec.in_channels, k, k))
         self.bias = nn.Parameter(torch.zeros(spec.out_channels))
         self.gain = 1.0 / math.sqrt(spec.in_channels * k * k)
+        self._kept: tuple[Tensor, int, Tensor] | None = None  # weights, their version and power
         if self.has_noise:
             self.register_buffer("noise", torch.randn(1, 1, spec.size, spec.size))
             self.noise_strength = nn.Parameter(torch.zeros(()))
@@ -190,8 +192,7 @@ class StyleLayer(nn.Module):
         dtype = x.dtype
         weight = self.weight.float()
         style = style.float() * self.gain  # a pass over the style instead of one over the weights
-        power = weight.square().sum((2, 3))  # (O, C)
-        demod = torch.rsqrt(style.square() @ power.t() + 1e-8) * SQRT2  # (N, O)
+        demod = torch.rsqrt(style.square() @ self._power().t() + 1e-8) * SQRT2  # (N, O)
         bias = self.bias * SQRT2
         noise = (self.noise * (self.noise_strength * SQRT2)).to(dtype) if self.has_noise else None
         if style.shape[0] == 1:
@@ -204,6 +205,23 @@ class StyleLayer(nn.Module):
             shift = bias.to(dtype)[None, :, None, None]
             y = torch.addcmul(shift if noise is None else shift + noise, y, demod.to(dtype)[:, :, None, None])
         return F.leaky_relu(y, 0.2, inplace=True)
+
+    def _power(self) -> Tensor:
+        """Squares of the weights, summed over the kernel: (O, C), float32.
+
+        While nothing is learnt they are kept until the weights are others or were written to: at 1024x1024 they would
+        be 30 million squares a picture.
+        """
+        weight = self.weight
+        if torch.compiler.is_compiling() or weight.is_inference() or (torch.is_grad_enabled() and weight.requires_grad):
+            return weight.float().square().sum((2, 3))
+        if self._kept is None or self._kept[0] is not weight or self._kept[1] != weight._version:
+            self._kept = (weight, weight._version, weight.float().square().sum((2, 3)))
+        return self._kept[2]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StyleLayer:
+        self._kept = None  # `to` moves the weights without writing to them
+        return super()._apply(fn, recurse)
 
     def _bare(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The convolution alone, with the upsampling and its blur where the layer has them."""
