@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .chunk import SIGNATURE, Chunk, make_chunk, read_chunk
-from .errors import FevError, NotFevError, check
+from .errors import DamagedError, FevError, NotFevError
 from .header import UNKNOWN_FRAMES, Header
 from .index import End
 from .limits import Limits
@@ -62,8 +62,8 @@ def excerpt(stream: Any, limits: Limits | None = None) -> Excerpt | None:
         raise NotFevError("not a .fev stream", offset=0)
     source.skip(len(SIGNATURE))
     first = read_chunk(source, limits.max_chunk_bytes)
-    check(first is not None and first.type == "HEAD", "the stream does not begin with its header")
-    assert first is not None
+    if first is None or first.type != "HEAD":
+        raise DamagedError("the stream does not begin with its header")
     header = Header.unpack(first.payload, limits)
     if header.identity_elsewhere:
         return None

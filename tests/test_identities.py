@@ -14,7 +14,7 @@ import fev
 import numpy as np
 import pytest
 import torch
-from fev.codec import appearance, decoder, encoder, identities, puppet
+from fev.codec import appearance, decoder, encoder, encoding, identities, puppet, streaming, wholeclip
 from fev.codec.appearance import Fitter
 from fev.codec.decoder import DecodeOptions, FrameDecoder
 from fev.codec.delta import step_code
@@ -54,7 +54,7 @@ def cache(tmp_path_factory, monkeypatch) -> Path:
 def loaded_once():
     """Models are read from disk once; nothing changes them."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (encoder, decoder, puppet):
+        for module in (encoder, encoding, decoder, puppet):
             for name in {"load_model", "load_for"} & set(vars(module)):
                 patch.setattr(module, name, lru_cache(getattr(module, name)))
         yield
@@ -380,8 +380,8 @@ def short(monkeypatch):
     monkeypatch.setattr(appearance, "MODE_STEPS", ((32, 24),))
     monkeypatch.setattr(appearance, "TUNE_STEPS", ((32, 16),))
     monkeypatch.setattr(appearance, "FIRST_MOVES", MotionSettings(32, 4, 0.4, 0.0))
-    monkeypatch.setattr(encoder, "FITTED", ((32, 30, 0.5), (64, 6, 0.3)))
-    monkeypatch.setattr(encoder, "AT_ONCE", ((32, 30, 0.5),))
+    monkeypatch.setattr(wholeclip, "FITTED", ((32, 30, 0.5), (64, 6, 0.3)))
+    monkeypatch.setattr(streaming, "AT_ONCE", ((32, 30, 0.5),))
 
 
 @pytest.mark.slow

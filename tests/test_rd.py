@@ -18,8 +18,9 @@ from fev.codec.media import open_video
 from fev.codec.mux import VideoWriter
 from fev.format.errors import FevError, UsageError
 from fev.tools import rd
-from fev.tools.rdreport import classic, jobs, ours, published, workers
+from fev.tools.rdreport import classic, jobs, ours, plan, published, scoring, workers
 from fev.tools.rdreport.scoring import METRICS
+from fev.tools.rdreport.square import Square
 
 SAMPLE = str(Path(fev.__file__).parent / "tools" / "sample" / "sample.mp4")
 FRAMES = 8
@@ -176,6 +177,29 @@ def test_decoded_frames_are_kept_when_asked_for(folder, capsys):
     assert float(row["psnr"]) == pytest.approx(10 * np.log10(255**2 / error), abs=1e-4)
 
 
+def test_the_table_goes_into_a_file_with_marks(folder, tmp_path):
+    path = tmp_path / "notes.md"
+    path.write_text("no marks")
+    given = [SAMPLE, "--out", str(folder), *SMALL, "--into", str(path)]
+    with pytest.raises(UsageError, match="once each"):
+        rd.work(given)
+    path.write_text("above\n<!-- fev-rd -->\n<!-- /fev-rd -->\nbelow\n")
+    assert rd.work(given) == 0
+    text = path.read_text()
+    assert text.startswith("above\n") and text.endswith("below\n") and text.count("| sample | fev fast") == 2
+    assert (tmp_path / "docs" / "stills.png").stat().st_size > 1000 and "docs/stills.png" in text
+
+
+def test_bitrates_make_points_of_their_own():
+    args = rd.arguments([SAMPLE, "--out", "out", "--bitrates", "6,12.5"])
+    square = Square("a", "a.mp4", "0" * 64, 256, 2, (30, 1), 2 / 30)
+    made = [j for j in plan.jobs_of(args, [square], {"a": []}, scoring.Named())[0] if j.codec == "fev"]
+    assert [(j.point, j.setting) for j in made] == [
+        ("6 kbit/s", {"preset": "medium", "bitrate": 6.0}),
+        ("12.5 kbit/s", {"preset": "medium", "bitrate": 12.5}),
+    ]
+
+
 def test_panels_are_measured_without_a_rate(tmp_path, capsys):
     with open_video(SAMPLE, duration=0.2) as video:
         frames = [rgb for _, rgb in video]
@@ -221,6 +245,8 @@ def test_one_bad_clip_does_not_stop_the_others(folder, tmp_path, capsys):
         ([], "no clip was given"),
         ([SAMPLE, "--size", "63"], "--size 63 is not an even number from 64"),
         ([SAMPLE, "--every", "0"], "--every has to be 1"),
+        ([SAMPLE, "--bitrates", "6", "--budgets", "8192"], "bitrates, or qualities and budgets"),
+        ([SAMPLE, "--scores", "scores.csv"], "--scores is for --into"),
     ],
 )
 def test_what_makes_no_sense_is_refused_at_once(given, words, tmp_path):

@@ -1,8 +1,9 @@
 """`fev-rd`: rate and distortion of fev against H.264, HEVC, AV1 and VP9, as one HTML page, CSV and JSON.
 
     fev-rd CLIP... --out FOLDER [--codecs x264,x265,svtav1,vp9,fev] [--points N] [--gops single,1s] [--effort slow|fast]
-           [--presets medium] [--qualities 20,40,60,80] [--budgets 8192,27000] [--panels CLIP ...] [--every K]
-           [--networks NAME] [--shape FILE] [--dists FILE] [--jobs N | --ray ADDRESS] [--clips median|all] [--keep]
+           [--presets medium] [--qualities 20,40,60,80] [--budgets 8192,27000 | --bitrates 6,12] [--panels CLIP ...]
+           [--every K] [--networks NAME] [--shape FILE] [--dists FILE] [--jobs N | --ray ADDRESS] [--clips median|all]
+           [--keep] [--into FILE.md] [--scores FILE.csv]
 
 What FOLDER holds already is not done again: an interrupted or enlarged run goes on where it was.  The parts are in
 `fev.tools.rdreport`; `jobs` is the work, `summary` the report.
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..format.errors import FevError, UsageError
-from .common import count, output_file, parser, percent, print_json, progress, run, say, seconds
+from .common import count, kilobits, output_file, parser, percent, print_json, progress, run, say, seconds
 
 if TYPE_CHECKING:
     from .rdreport.jobs import Job
@@ -29,6 +30,7 @@ MARK = "fev-rd.json"  # says that a folder is ours
 CODECS = ("x264", "x265", "svtav1", "vp9", "fev")
 SIZES = (64, 1024)
 PRESETS = ("fast", "medium", "slow")
+QUALITIES, BUDGETS = (20.0, 40.0, 60.0, 80.0), (8192, 27000)
 
 
 def some(kind: Callable[[str], Any], known: tuple[str, ...] | None = None) -> Callable[[str], tuple[Any, ...]]:
@@ -62,8 +64,11 @@ def arguments(given: list[str] | None) -> Any:
     o.add_argument("--points", type=count, default=8, metavar="N", help="of each classical codec's ladder (default: 8)")
     o.add_argument("--effort", choices=("slow", "fast"), default="slow", help="of the classical codecs (default: slow)")
     o.add_argument("--presets", type=some(str, PRESETS), default=("medium",), help="of fev (default: medium)")
-    o.add_argument("--qualities", type=some(percent), default=(20.0, 40.0, 60.0, 80.0), help="of fev (20,40,60,80)")
-    o.add_argument("--budgets", type=some(count), default=(8192, 27000), help="identity budgets of fev (8192,27000)")
+    o.add_argument("--qualities", type=some(percent), help="of fev (default: 20,40,60,80)")
+    o.add_argument("--budgets", type=some(count), help="identity budgets of fev (default: 8192,27000)")
+    o.add_argument(
+        "--bitrates", type=some(kilobits), metavar="KBPS", help="of fev's whole file, instead of those two: 6,12,24"
+    )
     o.add_argument("--model", metavar="NAME", help="of fev, if not the built-in one")
     o.add_argument("--size", type=count, metavar="N", help="side of the square, even (default: the model's)")
     o.add_argument("--duration", type=seconds, metavar="S", help="seconds of each clip to use")
@@ -80,6 +85,14 @@ def arguments(given: list[str] | None) -> Any:
     )
     o.add_argument("--keep", action="store_true", help="keep all decoded frames as .npy, 197 KB a frame at 256")
     o.add_argument(
+        "--into",
+        metavar="FILE",
+        help="write the table into a Markdown file, between its marks; stills beside it",
+    )
+    o.add_argument(
+        "--scores", metavar="FILE", help="CSV with a column file (of --keep) and measures of another scorer, for --into"
+    )
+    o.add_argument(
         "--force", "-f", action="store_true", help="do everything again; use a folder that holds other files"
     )
     o.add_argument("--json", action="store_true", help="print the report as one JSON object on standard output")
@@ -88,6 +101,12 @@ def arguments(given: list[str] | None) -> Any:
         raise UsageError("no clip was given: fev-rd CLIP... --out FOLDER")
     if args.size is not None and (not SIZES[0] <= args.size <= SIZES[1] or args.size % 2):
         raise UsageError(f"--size {args.size} is not an even number from {SIZES[0]} to {SIZES[1]}")
+    if args.bitrates and (args.budgets or args.qualities):
+        raise UsageError("give bitrates, or qualities and budgets")
+    if args.bitrates is None:
+        args.qualities, args.budgets = args.qualities or QUALITIES, args.budgets or BUDGETS
+    if args.scores and not args.into:
+        raise UsageError("--scores is for --into")
     for name in ("points", "every"):
         if not getattr(args, name):
             raise UsageError(f"--{name} has to be 1 at least")
@@ -143,6 +162,10 @@ def work(given: list[str] | None = None) -> int:
     for name in args.videos + args.panels:
         if not Path(name).is_file():
             raise FevError(f"{name}: cannot be opened: no such file")
+    if args.into:
+        from .rdreport import markdown
+
+        markdown.check(Path(args.into))
     named = Named(args.networks, args.shape, args.dists)
     Scorer(named)  # what cannot be used is said before any work
     folder = prepare_folder(args)
@@ -167,10 +190,11 @@ def write(
     args: Any, folder: Path, squares: list[Square], jobs: list[Job], results: list[dict[str, Any]], errors: list[str]
 ) -> dict[str, Any]:
     """report.html, report.json, points.csv, per_frame.csv, the stills as files and, with --keep, the frames."""
-    from .rdreport import files, page, stills, summary, tables
+    from .rdreport import files, markdown, page, stills, summary, tables
     from .rdreport.jobs import Store
 
-    names = ("codecs", "gops", "points", "effort", "presets", "qualities", "budgets", "model", "every", "duration")
+    names = ("codecs", "gops", "points", "effort", "presets", "qualities", "budgets", "bitrates", "model", "every")
+    names += ("duration",)
     settings = {k: list(v) if isinstance(v := getattr(args, k), tuple) else v for k in names}
     report = summary.report(squares, results, {"version": __version__, "settings": settings, "errors": errors})
     pictures, picks = stills.Pictures(Store(folder), jobs), stills.pick(results)
@@ -185,6 +209,8 @@ def write(
     for name, text in texts.items():
         with output_file(str(folder / name), force=True) as file:
             file.write(text.encode())
+    if args.into:
+        markdown.put(Path(args.into), report, folder, markdown.read_scores(args.scores, report))
     return report
 
 

@@ -92,22 +92,11 @@ def _clips(report: dict[str, Any]) -> str:
 
 def _honest(report: dict[str, Any]) -> str:
     """The losses in words, the codec that wins most first."""
-    by: dict[str, list[dict[str, Any]]] = {}
-    for s in report["score"]:
-        by.setdefault(f"{s['curve']} against {s['ours']}", []).append(s)
-    lines = []
-    for title, rows in sorted(by.items(), key=lambda item: -sum(s["lost"] / s["of"] for s in item[1])):
-        lost = [f"{METRICS[s['metric']].title} ({s['lost']} of {s['of']})" for s in rows if s["lost"]]
-        kept = [METRICS[s["metric"]].title for s in rows if not s["lost"] and s["won"]]
-        reach = max(s["out_of_reach"] for s in rows)
-        text = f"{title}: better in {', '.join(lost)}" if lost else f"{title}: never better at the same rate"
-        text += f"; worse wherever compared in {', '.join(kept)}" if kept else ""
-        lines.append(text + (f"; cannot go as low as fev in up to {reach} of {rows[0]['of']}." if reach else "."))
     about = (
         "Each of fev's points is held against each codec at the rate of fev's whole file, on each clip; between the "
         "codec's points a straight line over the logarithm of the rate, above its ladder its best point."
     )
-    return _list(lines) + _paragraph(about)
+    return _list(tables.losses(report)) + _paragraph(about)
 
 
 def _bd(report: dict[str, Any]) -> str:

@@ -110,12 +110,17 @@ def _classic(args: Any, s: Square, codec: str, named: Named) -> list[Job]:
 
 
 def _ours(args: Any, s: Square, named: Named) -> list[Job]:
+    if args.bitrates:
+        targets = [({"bitrate": rate}, f"{rate:g} kbit/s") for rate in args.bitrates]
+    else:
+        targets = [
+            ({"quality": quality, "identity_budget": budget}, f"{budget} B, q{quality:g}")
+            for budget in args.budgets
+            for quality in args.qualities
+        ]
     out = []
     for preset in args.presets:
-        for budget in args.budgets:
-            for quality in args.qualities:
-                setting = {"preset": preset, "quality": quality, "identity_budget": budget}
-                setting |= {"model": args.model} if args.model else {}
-                point = f"{budget} B, q{quality:g}"
-                out.append(Job(s, OURS, "fev", f"fev {preset}", point, setting, args.every, named))
+        for target, point in targets:
+            setting = {"preset": preset, **target, **({"model": args.model} if args.model else {})}
+            out.append(Job(s, OURS, "fev", f"fev {preset}", point, setting, args.every, named))
     return out

@@ -39,6 +39,22 @@ def measured(report: dict[str, Any]) -> list[str]:
     return [m for m in METRICS if any(m in p["scores"] for p in report["points"])]
 
 
+def losses(report: dict[str, Any]) -> list[str]:
+    """A line of text a codec and setting, what wins most against fev first."""
+    by: dict[str, list[dict[str, Any]]] = {}
+    for s in report["score"]:
+        by.setdefault(f"{s['curve']} against {s['ours']}", []).append(s)
+    lines = []
+    for title, rows in sorted(by.items(), key=lambda item: -sum(s["lost"] / s["of"] for s in item[1])):
+        lost = [f"{METRICS[s['metric']].title} ({s['lost']} of {s['of']})" for s in rows if s["lost"]]
+        kept = [METRICS[s["metric"]].title for s in rows if not s["lost"] and s["won"]]
+        reach = max(s["out_of_reach"] for s in rows)
+        text = f"{title}: better in {', '.join(lost)}" if lost else f"{title}: never better at the same rate"
+        text += f"; worse wherever compared in {', '.join(kept)}" if kept else ""
+        lines.append(text + (f"; cannot go as low as fev in up to {reach} of {rows[0]['of']}." if reach else "."))
+    return lines
+
+
 def score_table(report: dict[str, Any]) -> str:
     """Who is better at the same rate: a codec a row, a measure a column."""
     metrics = measured(report)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ...codec.appearance import FAST_PIVOT, PIVOT_SHARE, Guess, first_moves
 from ...codec.delta import step_size
-from ...codec.encoder import FAST_MOTION
+from ...codec.encoding import FAST_MOTION
 from ...codec.metrics import psnr, ssim
 from ...codec.modefit import ModeFit, ModeSettings
 from ...codec.model import Model, load_model, to_numpy

@@ -1,0 +1,176 @@
+"""Presets `medium` and `slow`: the whole clip is looked at first, its aligned squares wait in a temporary file.
+
+With a bitrate the file is written again and again to nowhere, until it has its size (`ratecontrol`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..format.errors import UsageError
+from .appearance import Appearance, Fitter, Guess
+from .audio import Sound
+from .encoding import FAST_MOTION, Encoding, pictures_of
+from .motion import MotionSettings, fit_motion
+from .options import LEAST_BUDGET, SLOW
+from .outgoing import Nowhere
+from .paper.fitter import Codes, Found, PaperFitter
+from .ratecontrol import MOST_PLATE, MOST_STEPS, price_for, share_out
+from .reuse import FITTED
+from .survey import CropStore, Seen, Survey
+from .units import motion_code
+
+BATCH = 16
+
+Block = tuple[Tensor, np.ndarray]  # of a segment: parameters (n, 35), unquantised; (n,) which frames are held
+
+
+@dataclass
+class Clip:
+    """What the survey leaves behind: a row a frame, squares on disk for the frames with a face.
+
+    crop_row: place in the store, -1 for a held frame.
+    """
+
+    pts: list[int] = field(default_factory=list)
+    placement: list[np.ndarray] = field(default_factory=list)
+    crop_row: list[int] = field(default_factory=list)
+    guesses: list[Guess] | list[Codes] = field(default_factory=list)
+
+
+class WholeClip(Encoding):
+    """Survey, fit, then motion against what was quantised."""
+
+    def work(self, survey: Survey, dst: BinaryIO) -> int:
+        store = CropStore(self.model.size)
+        self.stack.callback(store.close)
+        clip = self._stage("survey", lambda: self._read(survey, store))
+        seen = [Seen(p, q, None) for p, q in zip(clip.pts, clip.placement, strict=True)]
+        guesses = type(clip.guesses[0]).joined(clip.guesses)
+        if self.options.bitrate is not None:
+            self._to_bitrate(survey, clip, seen, store, guesses, dst)
+        else:
+            look = self.fitter.fit(store, guesses)
+            self._start(survey, dst, look, self._background(survey, seen))
+            self._stage("motion", lambda: self._send(clip, self._fitted(clip, store, look)))
+        return len(clip.pts)
+
+    def _to_bitrate(
+        self, survey: Survey, clip: Clip, seen: list[Seen], store: CropStore, guesses: Any, dst: BinaryIO
+    ) -> None:
+        """Two passes (`ratecontrol`): the file is written again and again to nowhere, at other prices of motion."""
+        if isinstance(self.fitter, PaperFitter):
+            raise UsageError("imported networks have no bitrate to aim at; --quality and --identity-budget set it")
+        assert self.options.bitrate is not None
+        packets = self.sound.until(None)
+        seconds = clip.pts[-1] * self.info.time_base + 1 / self.info.fps - self.info.start_time
+        target = round(self.options.bitrate * 125 * float(seconds))
+        background = self._background(survey, seen, round(MOST_PLATE * target))
+
+        def written(look: Appearance, blocks: Iterable[Block], sink: Any) -> int:
+            self.sound = Sound(self.sound.config, packets)
+            self._start(survey, sink, look, background)
+            self._send(clip, blocks)
+            return self.writer.bytes_written
+
+        if isinstance(self.fitter, Fitter):
+            nobody = Appearance(np.zeros(1, np.int32), torch.zeros(0), motion_code(self.options.fineness))
+            others = written(nobody, self._still(clip), Nowhere()) - LEAST_BUDGET
+            share = share_out(target - others, len(clip.pts))
+            self.fitter.choose(share.quality, share.identity)
+            self.metric = None
+        look = self.fitter.fit(store, guesses)
+        self._start(survey, Nowhere(), look, background)
+        blocks = self._stage("motion", lambda: list(self._fitted(clip, store, look)))
+
+        def size(price: float) -> int:
+            self.price = price
+            return written(look, blocks, Nowhere())
+
+        def near() -> None:
+            """Steps of motion with which the usual price comes near; modes are drawn alike whatever the step."""
+            way = 0
+            for _ in range(MOST_STEPS if look.modes is not None and isinstance(self.fitter, Fitter) else 0):
+                turn = size(1.0) > target
+                if way and turn != (way > 0):
+                    break
+                way = 1 if turn else -1
+                look.motion_code += way
+                self.metric = None
+
+        def search() -> float:
+            near()
+            return price_for(size, target)
+
+        self.price = self._stage("price", search)
+        written(look, blocks, dst)
+
+    def _read(self, survey: Survey, store: CropStore) -> Clip:
+        clip, batch = Clip(), []
+        for seen in survey:
+            clip.pts.append(seen.pts)
+            clip.placement.append(seen.placement)
+            clip.crop_row.append(-1 if seen.crop is None else store.count)
+            if seen.crop is not None:
+                store.append(seen.crop)
+                batch.append(seen.crop)
+            if len(batch) == BATCH:
+                clip.guesses.append(self.fitter.guess(pictures_of(batch)))
+                batch.clear()
+            self.progress("align", len(clip.pts), self.info.frames_hint or 0)
+        if batch:
+            clip.guesses.append(self.fitter.guess(pictures_of(batch)))
+        return clip
+
+    def _blocks(self, clip: Clip) -> Iterator[tuple[int, list[int]]]:
+        """The segments of a clip: first frame, and the rows of its frames in the store, -1 for held ones."""
+        need = self._segment_frames()
+        return ((first, clip.crop_row[first : first + need]) for first in range(0, len(clip.pts), need))
+
+    def _fitted(self, clip: Clip, store: CropStore, look: Appearance | Found) -> Iterator[Block]:
+        """Every segment's parameters (n, 35), unquantised, and which of its frames are held."""
+        free: Tensor | None = None
+        for _, rows in self._blocks(clip):
+            here = [r for r in rows if r >= 0]
+            block = torch.zeros(len(rows), self.header.params)
+            if here:
+                fitted = self._fit_block(store.read(here), look, here, free)
+                block[[i for i, r in enumerate(rows) if r >= 0]] = fitted
+                free = fitted[-1]
+            yield block, np.array([r < 0 for r in rows])
+
+    def _still(self, clip: Clip) -> Iterator[Block]:
+        """Segments in which nothing moves."""
+        for _, rows in self._blocks(clip):
+            yield torch.zeros(len(rows), self.header.params), np.zeros(len(rows), bool)
+
+    def _send(self, clip: Clip, blocks: Iterable[Block]) -> None:
+        """Quantise and write the segments of a clip, and end the file."""
+        before: np.ndarray | None = None
+        for (first, rows), (block, held) in zip(self._blocks(clip), blocks, strict=True):
+            end = first + len(rows)
+            before = self._quantise(block, held, before)
+            self.out.write(clip.pts[first:end], before, clip.placement[first:end], held)
+            before = before[-1]
+            self.progress("motion", end, len(clip.pts))
+        self.out.close()
+
+    def _fit_block(self, crops: Tensor, look: Appearance | Found, rows: list[int], before: Tensor | None) -> Tensor:
+        """Parameters (N, 35) of a block of frames, `rows` of the clip."""
+        if isinstance(look, Found):
+            return look.motion[rows]
+        start = look.start
+        steps = 24 if self.options.preset == SLOW else 16
+        if start is None:
+            settings = MotionSettings(size=64, steps=steps)
+            if self.who is not None and look.pivot is not None and self.model.shared is not None:
+                settings = FAST_MOTION
+            return fit_motion(self.renderer, crops, look.motion[rows], settings, before)
+        passes = ((128, steps, 0.35), (256, steps // 2, 0.12))
+        return self._refined(crops, start, start.driven[rows], before, passes if self.who is None else FITTED)
