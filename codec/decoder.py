@@ -27,6 +27,7 @@ from .units import dequantise_placement
 
 BATCH = 8  # frames drawn at once
 MAX_SIZE = 8192
+LEAST_DRAWN = 64  # side of a square
 SOUND_CLOCK = Fraction(1, 48_000)
 SYNTHETIC_MARK = "synthetic: the motion in this video was not performed by the person shown"
 
@@ -34,13 +35,15 @@ SYNTHETIC_MARK = "synthetic: the motion in this video was not performed by the p
 @dataclass(frozen=True)
 class DecodeOptions:
     """crop: deliver the aligned square even where the file has a background.  size: side of that
-    square, or the picture's larger side; None for the file's own.  start, duration: seconds.
+    square, or the picture's larger side; None for the file's own.  coarse: draw and paste no finer than that size
+    needs, which is faster and a little softer than shrinking what was drawn.  start, duration: seconds.
     identity: the .fev file that holds the identity, for a file that refers to one.  remember: keep the identity in the
     cache.
     """
 
     crop: bool = False
     size: int | None = None
+    coarse: bool = False
     start: float | None = None
     duration: float | None = None
     model: str | None = None
@@ -95,6 +98,8 @@ class FrameDecoder:
         if options.size:
             scale = options.size / max(self.width, self.height)
             self.width, self.height = (max(2, round(v * scale)) for v in (self.width, self.height))
+        scale = self.width / (self.model.size if self.square else h.width)
+        self._scale = min(1.0, scale) if options.coarse else 1.0  # of what is drawn
         self.plate: np.ndarray | None = None
         if not self.square:
             self.plate = np.zeros((h.height, h.width, 3), np.uint8)
@@ -102,6 +107,8 @@ class FrameDecoder:
                 b = reader.background
                 still = decode_still(b.data, b.width, b.height)
                 self.plate = resize(still, h.width, h.height)
+            if self._scale < 1:
+                self.plate = resize(self.plate, self.width, self.height)
         self.repeated = 0
         self.expected = 0
         self._last: np.ndarray | None = None
@@ -115,17 +122,26 @@ class FrameDecoder:
     def segment(self, segment: Segment) -> Iterator[tuple[int, np.ndarray]]:
         """Pictures of one segment."""
         for i in range(0, len(segment.pts), BATCH):
-            squares = self.renderer.draw(segment.motion[i : i + BATCH])
-            if self.plate is None:
-                pictures = self._squares(squares)
-            else:
-                assert segment.placement is not None
-                places = dequantise_placement(segment.placement[i : i + BATCH])
-                pictures = [self._fit(paste(self.plate, s, p)) for s, p in zip(squares, places, strict=True)]
-            for pts, picture in zip(segment.pts[i : i + BATCH], pictures, strict=True):
-                self._last, self._last_pts = picture, int(pts)
-                yield int(pts), picture
+            yield from self.pictures(segment, np.arange(i, min(i + BATCH, len(segment.pts))))
         self.expected = segment.first_frame + len(segment.pts)
+
+    def pictures(self, segment: Segment, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Pictures of some frames of a segment, by their places in it, all drawn at once."""
+        if self.plate is None:
+            pictures = self._squares(self.renderer.draw(segment.motion[rows], self._drawn(self.width)))
+        else:
+            assert segment.placement is not None
+            places = dequantise_placement(segment.placement[rows]) * [*[self._scale] * 3, 1]
+            squares = self.renderer.draw(segment.motion[rows], self._drawn(2 * float(places[:, 2].max())))
+            pictures = [self._fit(paste(self.plate, s, p)) for s, p in zip(squares, places, strict=True)]
+        for pts, picture in zip(segment.pts[rows], pictures, strict=True):
+            self._last, self._last_pts = picture, int(pts)
+            yield int(pts), picture
+
+    def _drawn(self, needed: float) -> int | None:
+        """Side of the squares to draw, a power of two; None for the model's own."""
+        side = max(LEAST_DRAWN, 1 << max(0, math.ceil(math.log2(max(1.0, needed)))))
+        return side if self._scale < 1 and side < self.model.size else None
 
     def _squares(self, squares: torch.Tensor) -> list[np.ndarray]:
         if (self.height, self.width) != tuple(squares.shape[2:]):

@@ -70,3 +70,16 @@ def tiny_space(tiny_model):
     turn = LinearPose(4, 16)
     turn.directions.data.normal_(0, 0.05, generator=torch.Generator().manual_seed(3))
     return StyleSpace(tiny_model.generator.config, SPACE_CHANNELS, turn).requires_grad_(False)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Fits of a few steps: what they reach is not looked at here."""
+    from fev.codec import appearance, streaming, wholeclip
+    from fev.codec.motion import MotionSettings
+
+    monkeypatch.setattr(appearance, "MODE_STEPS", ((32, 24),))
+    monkeypatch.setattr(appearance, "TUNE_STEPS", ((32, 16),))
+    monkeypatch.setattr(appearance, "FIRST_MOVES", MotionSettings(32, 4, 0.4, 0.0))
+    monkeypatch.setattr(wholeclip, "FITTED", ((32, 30, 0.5), (64, 6, 0.3)))
+    monkeypatch.setattr(streaming, "AT_ONCE", ((32, 30, 0.5),))

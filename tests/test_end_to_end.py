@@ -332,3 +332,15 @@ def test_a_receiver_can_join_where_the_setup_is_repeated():
 def test_impossible_lengths_are_refused(tmp_path, wrong):
     with pytest.raises(fev.FevError):
         fev.encode(SAMPLE, tmp_path / "no.fev", preset="fast", **wrong)
+
+
+def test_coarse_pictures_are_near_the_shrunk_ones(coded):
+    """Square and full frame: drawn at the size itself, within what drawing at a smaller size costs."""
+    for crop in (True, False):
+        with fev.open(coded) as reader:
+            segment = next(reader.segments())
+            decoders = [FrameDecoder(reader, DecodeOptions(crop=crop, size=128, coarse=c)) for c in (False, True)]
+            one, other = (next(d.pictures(segment, np.arange(1)))[1] for d in decoders)
+        assert one.shape == other.shape and max(one.shape) == 128
+        error = np.square(one.astype(float) - other).mean()
+        assert 0 < 10 * np.log10(255**2 / error) and 10 * np.log10(255**2 / error) > 32

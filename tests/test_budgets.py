@@ -1,0 +1,79 @@
+"""Identity budgets: kept to the byte by every preset, and the least that there can be."""
+
+from __future__ import annotations
+
+import io
+
+import fev
+import numpy as np
+import pytest
+import torch
+from fev.codec.appearance import Fitter
+from fev.codec.identity import within
+from fev.codec.options import LEAST_BUDGET, EncodeOptions
+from fev.codec.survey import CropStore
+from fev.codec.units import IDENTITY_CODE
+from fev.format import Reader
+from fev.format.container import Writer
+from fev.format.errors import UsageError
+from fev.format.header import Header
+from fev.format.identity import encode_identity
+from fev.format.reference import PARTS
+from test_cli import SAMPLE, bad, command
+
+CLIP = dict(crop=True, audio=False)
+
+
+@pytest.mark.parametrize("preset", ["fast", "medium", "slow"])
+@pytest.mark.parametrize("budget", [LEAST_BUDGET, 40, 300, 2000, 8192])
+def test_budgets_are_kept_to_the_byte(preset, budget, short, tiny_model):
+    """`slow` without a pivot, so that weights are tuned as well.  What a stream then holds is weighed."""
+    options = EncodeOptions(preset=preset, pivot=preset != "slow", identity_budget=budget)
+    fitter = Fitter(tiny_model, options, torch.device("cpu"), lambda s, d, t: None, lambda name, work: work())
+    store, size = CropStore(64), torch.linspace(-1, 1, 64)
+    for k in range(12):
+        wave = torch.sin(9 * size + k / 3)[:, None] * torch.cos(7 * size - k / 5)[None]
+        store.append(((wave + 1) * 127.5).byte()[..., None].expand(-1, -1, 3).numpy())
+    frames = store.read(range(12))
+    guess = fitter.guess(frames)
+    look = fitter.at_once(frames, guess) if preset == "fast" else fitter.fit(store, guess)
+    header = Header(64, 64, (1, 30), (30, 1), bytes(32), 35, look.motion_code, IDENTITY_CODE, crop=True)
+    kept = within(look.identity, budget)
+    np.testing.assert_array_equal(kept, look.identity)
+    writer = Writer(io.BytesIO(), header, identity=kept, delta=look.delta, modes=look.modes, pivot=look.pivot)
+    spent = sum(len(payload) for _, payload in writer.identity_chunks)
+    assert LEAST_BUDGET <= spent <= budget
+    if preset == "medium" and budget == 2000:
+        assert look.pivot is not None and look.modes is not None and spent > 1000, "and it is used"
+
+
+@pytest.mark.parametrize("budget", [300, 8192])
+def test_the_budget_is_what_the_file_s_chunks_come_to(budget, tmp_path):
+    out = tmp_path / "out.fev"
+    fev.encode(SAMPLE, out, preset="fast", duration=0.2, identity_budget=budget, **CLIP)
+    with out.open("rb") as file:
+        reader = Reader(file, keep=True)
+        spent = sum(len(payload) for payload in reader.kept.values())
+        list(reader.segments())
+        sections = reader.sections()
+    assert set(reader.kept) <= set(PARTS) and spent == sections["identity"] + sections["delta"] + sections["basis"]
+    assert spent <= budget
+
+
+def test_the_least_budget_is_what_the_least_identity_takes(tmp_path):
+    assert len(encode_identity(np.zeros(1, np.int32))) == LEAST_BUDGET
+    for budget in (0, LEAST_BUDGET - 1):
+        with pytest.raises(UsageError, match=f"not within {LEAST_BUDGET}"):
+            EncodeOptions(identity_budget=budget)
+    bad(command("encode", SAMPLE, tmp_path / "a.fev", "--identity-budget", "0"), "0 bytes", "least", code=2)
+
+
+def test_an_identity_is_cut_to_its_room():
+    values = np.array([5, -3, 0, 900, 1, 0, 2, 0, 0], np.int32)
+    assert within(values, 1000).tolist() == values[:7].tolist()
+    for room in range(LEAST_BUDGET, 20):
+        kept = within(values, room)
+        assert len(encode_identity(kept)) <= room and (kept == values[: len(kept)]).all() | (not kept.any())
+    assert within(np.zeros(4, np.int32), 6).tolist() == [0]
+    with pytest.raises(UsageError, match="5"):
+        within(values, 5)

@@ -1,0 +1,1 @@
+"""The parts of `fev-play`: bytes in, pictures and sound out, in time."""
