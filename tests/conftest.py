@@ -59,6 +59,14 @@ def tiny_sha(tiny_model_bytes) -> str:
     return hashlib.sha256(tiny_model_bytes).hexdigest()
 
 
+@pytest.fixture(scope="session")
+def film(tiny_sha) -> bytes:
+    """A `.fev` stream of the tiny model: 64x64, 40 frames in four segments, with sound."""
+    from films import film_of
+
+    return film_of(tiny_sha)
+
+
 SPACE_CHANNELS = ((2, 1), (3, 5), (5, 0), (5, 7))
 
 

@@ -11,18 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 from fev.codec.decoder import DecodeOptions
-from fev.codec.delta import step_code
 from fev.format.audio import AudioConfig, AudioPacket
-from fev.format.container import Writer
 from fev.format.errors import FevError, NotFevError, UsageError
-from fev.format.header import Header
-from fev.format.segment import Segment
 from fev.tools import play as play_command
 from fev.tools.player import overlay
 from fev.tools.player.clock import Clock
@@ -31,41 +25,9 @@ from fev.tools.player.inputs import HttpFile, open_input
 from fev.tools.player.screen import Screen, Speaker
 from fev.tools.player.session import Session
 from fev.tools.player.sound import OpusSound
+from films import LENGTH, RATE, packets
 
-RATE, LENGTH = 25, 40  # frames a second; 1.6 seconds
 QUIET = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
-
-
-def packets(seconds: float) -> list[AudioPacket]:
-    """A tone of 1 kHz as Opus, 20 ms a packet; the first sample after the encoder's delay is at tick 0."""
-    encoder = av.CodecContext.create("libopus", "w")
-    encoder.sample_rate, encoder.format, encoder.layout, encoder.bit_rate = 48_000, "s16", "mono", 32_000
-    encoder.time_base = Fraction(1, 48_000)
-    encoder.open()
-    out = []
-    for k in range(round(50 * seconds)):
-        tone = 12_000 * np.sin(2 * np.pi * 1000 * (960 * k + np.arange(960)) / 48_000)
-        frame = av.AudioFrame.from_ndarray(tone.astype(np.int16)[None], format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = 48_000, 960 * k, Fraction(1, 48_000)
-        out += encoder.encode(frame)
-    return [AudioPacket(960 * k - 312, 960, bytes(p)) for k, p in enumerate(out)]
-
-
-@pytest.fixture(scope="module")
-def film(tiny_sha) -> bytes:
-    """Four segments of ten frames, whose motion jumps at every frame, with sound."""
-    header = Header(
-        64, 64, (1, RATE), (RATE, 1), bytes.fromhex(tiny_sha), 35, step_code(0.5), step_code(0.25),
-        crop=True, segment_frames=10, has_audio=True,
-    )  # fmt: skip
-    rng, out, sound = np.random.default_rng(0), io.BytesIO(), packets(LENGTH / RATE)
-    config = AudioConfig(channels=1, pre_skip=312)
-    with Writer(out, header, identity=np.array([3, -2, 1], np.int32), audio=config) as writer:
-        for i in range(0, LENGTH, 10):
-            here = [p for p in sound if i * 1920 <= max(0, p.pts) < (i + 10) * 1920]
-            motion = rng.integers(-6, 7, (10, 35)).astype(np.int32)
-            writer.write_segment(Segment(i // 10, i, np.arange(i, i + 10), motion, audio=here))
-    return out.getvalue()
 
 
 @pytest.fixture

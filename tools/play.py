@@ -6,7 +6,9 @@ import time
 from typing import Any
 
 from ..format.errors import FevError, UsageError
+from . import serve
 from .common import add_device, count, parser, print_json, run, say, seconds, setup_device
+from .serve import PORT
 
 
 def arguments(given: list[str] | None) -> Any:
@@ -20,6 +22,8 @@ def arguments(given: list[str] | None) -> Any:
     o.add_argument("--mute", action="store_true", help="begin without sound")
     o.add_argument("--overlay", action="store_true", help="begin with figures over the picture")
     o.add_argument("--seconds", type=seconds, metavar="S", help="stop after so long")
+    o.add_argument("--web", action="store_true", help="in the browser instead, as fev-serve does")
+    o.add_argument("--port", type=count, default=PORT, metavar="N", help=f"for --web (default: {PORT}, 0 for any)")
     o.add_argument("--model", help="model file, when it is not a built-in one")
     o.add_argument("--identity", metavar="FILE", help=".fev file with the identity that the input refers to")
     add_device(o)
@@ -34,6 +38,10 @@ def arguments(given: list[str] | None) -> Any:
 def work(given: list[str] | None = None) -> int:
     """The command.  Returns its exit status."""
     args = arguments(given)
+    if args.web:
+        if args.input == "-" or args.input.startswith("http"):
+            raise UsageError("--web plays files and folders")
+        return serve.work([args.input, "--port", str(args.port)])
     from .player.screen import Screen, Speaker, sdl
 
     sdl()  # what is missing is said before networks are loaded
