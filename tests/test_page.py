@@ -97,7 +97,8 @@ def test_it_seeks_and_the_plot_follows(page):
     ink = page.execute_script(
         "const c = document.getElementById('plot'); plot();"
         "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0, red = [];"
-        "for (let i = 0; i < d.length; i += 4) { if (d[i + 3]) n++; if (d[i] > 200 && d[i + 1] < 60) red.push(i / 4 % c.width); }"
+        "for (let i = 0; i < d.length; i += 4) {"
+        "  if (d[i + 3]) n++; if (d[i] > 200 && d[i + 1] < 60) red.push(i / 4 % c.width); }"
         "return [n, Math.round(red.reduce((a, b) => a + b, 0) / red.length), c.width];"
     )
     assert ink[0] > 10_000 and ink[1] == pytest.approx(ink[2] * 1.3 / 1.6, abs=4)
@@ -115,6 +116,6 @@ def test_a_damaged_file_is_played_around_the_damage(page):
 def test_the_source_can_be_laid_over(page):
     choose(page, "good.fev")
     assert page.execute_script("return document.getElementById('compare').hidden") is False
-    page.execute_script("const s = document.getElementById('slide'); s.value = 40; s.dispatchEvent(new Event('input'))")
+    page.execute_script("slide.value = 40; slide.dispatchEvent(new Event('input'))")
     shown = page.execute_script("return [source.style.display, source.style.clipPath]")
     assert shown == ["block", "inset(0px 60% 0px 0px)"]

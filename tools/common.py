@@ -72,6 +72,11 @@ def percent(text: str) -> float:
     return float(_number(text, float, 0, 100))
 
 
+def share(text: str) -> float:
+    """argparse type: a number from 0 to 1."""
+    return float(_number(text, float, 0, 1))
+
+
 def _number(text: str, kind: Callable[[str], Any], least: float, most: float | None) -> Any:
     try:
         value = kind(text)
