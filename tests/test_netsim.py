@@ -12,7 +12,7 @@ from fev.tools import netsim
 from fev.tools.netsim import PACKET, Harm, Link, carry
 from fev.tools.player.clock import Clock
 from fev.tools.player.feed import Feed
-from films import LENGTH
+from films import LENGTH, RATE
 
 
 def through(data: bytes, **link) -> tuple[bytes, Harm]:
@@ -63,7 +63,7 @@ def test_the_command(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "harm", [{"drop": 0.1}, {"bit_errors": 3e-4}, {"drop": 0.05, "bit_errors": 1e-4}, {"cut": 1700}]
+    "harm", [{"drop": 0.1}, {"bit_errors": 4e-5}, {"drop": 0.05, "bit_errors": 1e-4}, {"cut": 1700}]
 )
 def test_the_player_lives(film, tiny_model_file, harm):
     """Twelve seeds of each: what arrives is shown in order and in time; without a header there is one clear error."""
@@ -83,7 +83,7 @@ def test_the_player_lives(film, tiny_model_file, harm):
             time.sleep(0.001)
         feed.stop()
         assert feed.error is None or isinstance(feed.error, FevError)
-        assert all(0 <= p.at < LENGTH for p in pictures)
+        assert all(0 <= p.at < LENGTH / RATE for p in pictures)
         if feed.error is None:
             shown += bool(pictures)
             lost = feed.tally.lost > 0 or bool(feed.reader.damage)

@@ -107,10 +107,14 @@ def test_it_seeks_and_the_plot_follows(page):
 
 def test_a_damaged_file_is_played_around_the_damage(page):
     choose(page, "more/broken & odd.fev")
-    assert "checksum" in page.execute_script("return document.getElementById('facts').innerText")
+    assert "fails its check" in page.execute_script("return document.getElementById('facts').innerText")
     page.execute_script("video.play()")
+    until(page, "document.getElementById('note').style.display === 'block'")
+    seen(page)
     until(page, "video.ended || video.currentTime > 1.5")
-    assert page.execute_script("return video.error === null")
+    assert page.execute_script("return video.error === null && [...film.lost].length === 0")
+    facts = page.execute_script("return film.segments.map(s => s[0])")
+    assert facts == [0, 2, 3]
 
 
 def test_the_source_can_be_laid_over(page):

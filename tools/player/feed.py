@@ -217,6 +217,8 @@ class Feed(threading.Thread):
         place = 0
         if target is not None:  # the frame that is shown at this time comes first
             place = max(0, int(np.searchsorted(at, target + 1e-6, side="right")) - 1)
+            if target > at[-1] + float(self.frame):  # beyond an end that was not known
+                self.clock.move(float(at[-1]))
         gap = segment.first_frame - self.decoder.expected
         if gap > 0:
             self.tally.lost += gap
@@ -253,5 +255,5 @@ class Feed(threading.Thread):
             self.tally.dropped += skip
             place += skip
         calm = place < len(at) and float(at[place]) - done > CALM
-        count = min(BATCH if calm or not self.tally.drawn else 1, len(at) - place)
+        count = min(BATCH if calm or not self.tally.drawn else 1, len(at) - place, self.room - len(self.pictures))
         return place + count, np.arange(place, place + count)

@@ -153,6 +153,7 @@ class Session:
         if not self.feed.seek(to):
             self.say("this stream cannot seek")
             return
+        self._run(False)  # until its first picture is there
         if self.speaker is not None:
             self.speaker.restart(self.feed.turn, self.clock.time())
         self._recent.clear()

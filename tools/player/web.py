@@ -8,7 +8,6 @@ net cannot make a browser ask here (DNS rebinding).
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +25,7 @@ MOST_CONNECTIONS = 64
 MOST_WAITING = 16  # requests for pieces at once
 MOST_SEGMENTS = 20_000  # of a file whose costs are listed
 HEADER_SECONDS = 10.0  # for a client to finish asking
+FRESH_SECONDS = 0.05
 PAGE = Path(__file__).with_name("page.html")
 SOURCES = (".mp4", ".webm", ".m4v")
 SAFE = {
@@ -83,7 +83,7 @@ def facts(path: Path) -> dict[str, Any]:
                 segments.append([parts.index, round(begin, 4), round(end + h.fps[1] / h.fps[0], 4), cost])
     digest = h.model_sha256.hex()
     return {
-        "name": path.name, "bytes": path.stat().st_size, "width": h.width, "height": h.height,
+        "bytes": path.stat().st_size, "width": h.width, "height": h.height,
         "fps": h.fps[0] / h.fps[1], "frames": frames, "synthetic": h.synthetic, "sound": reader.audio is not None,
         "model": digest, "model_name": library.holding(digest), "once": once, "segments": segments,
         "damage": [str(d) for d in reader.damage],
@@ -113,7 +113,7 @@ class Server:
         self.app.router.add_get("/piece", self.piece)
         self.app.router.add_get("/source", self.source)
         self.app.on_cleanup.append(self.close)
-        self.asked: weakref.WeakSet[Any] = weakref.WeakSet()  # connections that have said what they want
+        self.silent: set[int] = set()  # connections that have not said yet what they want
 
     async def close(self, app: web.Application) -> None:
         self.drawing.shutdown(wait=True, cancel_futures=True)
@@ -125,7 +125,7 @@ class Server:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Our own hosts only, no odd methods, plain errors."""
-        self.asked.add(request.protocol)
+        self.silent.discard(id(request.protocol))
         try:
             if self.hosts and host_of(request.host) not in self.hosts:
                 raise web.HTTPForbidden(text="this server does not go by that name")
@@ -162,7 +162,7 @@ class Server:
 
     async def piece(self, request: web.Request) -> web.StreamResponse:
         path, number = self.named(request), request.query.get("n", "")
-        if not number.isdecimal() or len(number) > 9:
+        if not (number.isascii() and number.isdecimal()) or len(number) > 9:
             raise web.HTTPBadRequest(text="n has to be the number of a segment")
         return web.Response(body=await self._drawn(path, int(number)), content_type="video/mp4")
 
@@ -196,20 +196,29 @@ class Refused(asyncio.Protocol):
 class Door:
     """Makes connections for `create_server`: so many and no more, and none that does not say what it wants."""
 
-    def __init__(self, inside: web.Server, asked: weakref.WeakSet[Any]):
-        self.inside, self.asked = inside, asked
+    def __init__(self, inside: web.Server, silent: set[int]):
+        self.inside, self.silent = inside, silent
+        self.fresh = 0  # let in a moment ago, and perhaps not yet among the server's connections
 
     def __call__(self) -> asyncio.BaseProtocol:
-        if len(self.inside.connections) >= MOST_CONNECTIONS:
+        if len(self.inside.connections) + self.fresh >= MOST_CONNECTIONS:
             return Refused()
         connection = self.inside()
-        asyncio.get_running_loop().call_later(HEADER_SECONDS, self._look, weakref.ref(connection))
+        self.silent.add(id(connection))
+        self.fresh += 1
+        loop = asyncio.get_running_loop()
+        loop.call_later(FRESH_SECONDS, self._settle)
+        loop.call_later(HEADER_SECONDS, self._look, connection)
         return connection
 
-    def _look(self, reference: weakref.ref[Any]) -> None:
-        connection = reference()
-        if connection is not None and connection not in self.asked and connection.transport is not None:
-            connection.transport.close()
+    def _settle(self) -> None:
+        self.fresh -= 1
+
+    def _look(self, connection: Any) -> None:
+        if id(connection) in self.silent:
+            self.silent.discard(id(connection))
+            if connection.transport is not None:
+                connection.transport.close()
 
 
 class Serving:
@@ -235,7 +244,7 @@ async def start(place: Path, host: str, port: int, everybody: bool = False) -> S
     await runner.setup()
     assert runner.server is not None
     try:
-        listening = await asyncio.get_running_loop().create_server(Door(runner.server, server.asked), host, port)
+        listening = await asyncio.get_running_loop().create_server(Door(runner.server, server.silent), host, port)
     except OSError as error:
         await runner.cleanup()
         raise FevError(f"cannot listen on {host}:{port}: {error.strerror}") from None
