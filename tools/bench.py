@@ -2,11 +2,13 @@
 
     python -m fev.tools.bench [CLIP ...] [--long FRAMES] [--json]
     python -m fev.tools.bench --generator 256,512,1024 [--batches 1,8] [--compile] [--device cuda]
+    python -m fev.tools.bench --play 60 [FILE.fev ...]
 
 Without clips the sample is used.  `--long N` joins a clip to itself until it has N frames, to show
 that memory does not grow with its length.  `--generator` times config-f generators with random weights, as the decoder
-runs them, beside their bare convolutions, taking turns in one run.  These figures do not belong in tests: machines
-are noisy.
+runs them, beside their bare convolutions, taking turns in one run.  `--play SECONDS` plays files in a loop on SDL's
+dummy drivers: first picture, seeks, what is dropped, drift of the sound, share of the processor, memory.  These
+figures do not belong in tests: machines are noisy.
 """
 
 from __future__ import annotations
@@ -118,6 +120,73 @@ result = dict(ms_per_frame=best[0], bare_ms=best[1], ratio=ratio, frames_per_s=1
 """
 
 
+PLAY = """
+import os, random
+os.environ.update(SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
+import psutil
+from fev.codec.decoder import DecodeOptions
+from fev.tools.player.clock import Clock
+from fev.tools.player.feed import Feed
+from fev.tools.player.screen import Screen, Speaker
+from fev.tools.player.session import Session
+path, limit = sys.argv[1], float(sys.argv[2])
+me, clock, speaker = psutil.Process(), Clock(), Speaker()
+speaker.run(False)
+begun = time.monotonic()
+feed = Feed(open(path, "rb"), DecodeOptions(coarse=True), clock, speaker.put if speaker.device else None)
+feed.start()
+feed.ready.wait()
+if feed.error:
+    raise feed.error
+ready = time.monotonic()
+with Screen("bench", feed.decoder.width, feed.decoder.height) as screen:
+    session = Session(feed, clock, screen, speaker if feed.has_sound else None, loop=True)
+
+    def until(done, most=20.0):
+        start = time.monotonic()
+        while not done() and time.monotonic() - start < most:
+            session._step()
+            if session._over():
+                break
+            time.sleep(0.002)
+        return time.monotonic() - start
+
+    first = until(lambda: session.shown)
+    until(lambda: feed.length is not None, 600)
+    seeks = []
+    for place in range(9):
+        session.seek(feed.length * random.Random(place).random())
+        seeks.append(until(lambda: session.last.turn == feed.turn))
+    session.seek(0.0)
+    until(lambda: session.last.turn == feed.turn)
+    session.drift.clear()
+    before = dict(session.report(), cpu=sum(me.cpu_times()[:2]), at=time.monotonic())
+    memory = []
+    while time.monotonic() - before["at"] < limit:
+        until(lambda: False, min(10.0, limit - time.monotonic() + before["at"]))
+        memory.append(me.memory_info().rss / 1e6)
+    after, wall = session.report(), time.monotonic() - before["at"]
+feed.stop()
+speaker.close()
+drift = after.get("drift_ms", {})
+result = dict(
+    frames=after["shown"] - before["shown"], first_picture_s=first, load_s=ready - begun, seek_s=sorted(seeks)[4],
+    slowest_seek_s=max(seeks), dropped=float(after["dropped"] - before["dropped"]), drawing_ms=after["draw_ms"],
+    drift_mean_ms=float(drift.get("mean", 0)), drift_p99_ms=float(drift.get("p99", 0)),
+    cpu_share=(sum(me.cpu_times()[:2]) - before["cpu"]) / wall / os.cpu_count(), memory_first_mb=memory[0],
+    memory_last_mb=memory[-1],
+)
+"""
+
+
+def playing(paths: list[Path], seconds: int) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as name:
+        if not paths:
+            paths = [Path(name) / "sample.fev"]
+            child(ENCODE, str(SAMPLE), str(paths[0]), json.dumps({"preset": "fast"}))
+        return [{"what": f"play {seconds} s", "clip": p.name, **child(PLAY, str(p), str(seconds))} for p in paths]
+
+
 def generators(sizes: list[int], batches: list[int], compiled: bool, device: str) -> list[dict[str, Any]]:
     rows = []
     for size in sizes:
@@ -152,8 +221,11 @@ def lengthen(source: Path, frames: int, path: Path) -> None:
 def machine() -> dict[str, Any]:
     import torch
 
-    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return {"cores": os.cpu_count(), "amx": bool(amx), "torch": torch.__version__, "python": sys.version.split()[0]}
+    has = {
+        name: bool(getattr(torch.cpu, f"_is_{key}_supported", lambda: False)())
+        for name, key in (("amx", "amx_tile"), ("avx512_bf16", "avx512_bf16"))
+    }
+    return {"cores": os.cpu_count(), **has, "torch": torch.__version__, "python": sys.version.split()[0]}
 
 
 def measure(clip: Path, presets: list[str], folder: Path) -> list[dict[str, Any]]:
@@ -194,6 +266,7 @@ def arguments() -> Any:
     options.add_argument("--long", type=count, default=0, metavar="FRAMES")
     options.add_argument("--generator", type=numbers, metavar="SIZES", help="time config-f generators of these sizes")
     options.add_argument("--batches", type=numbers, default=[1, 8])
+    options.add_argument("--play", type=count, metavar="SECONDS", help="play .fev files in a loop")
     options.add_argument("--compile", action="store_true", help="the generators through torch.compile")
     options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options.add_argument("--json", action="store_true")
@@ -207,6 +280,8 @@ def work() -> int:
     started = time.perf_counter()
     if args.generator:
         rows = generators(args.generator, args.batches, args.compile, args.device)
+    elif args.play:
+        rows = playing(args.clips, args.play)
     else:
         rows = clips(args.clips or [SAMPLE], args.presets.split(","), args.long)
     if args.json:

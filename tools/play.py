@@ -60,7 +60,7 @@ def work(given: list[str] | None = None) -> int:
     clock, speaker = Clock(), Speaker()
     speaker.muted = args.mute
     speaker.run(False)
-    feed = Feed(stream, options, clock, speaker.put if speaker.device else None, args.loop)
+    feed = Feed(stream, options, clock, speaker.put if speaker.device else None)
     started, spent = time.monotonic(), time.process_time()
     try:
         feed.start()
@@ -71,7 +71,7 @@ def work(given: list[str] | None = None) -> int:
             say("note: this file is marked synthetic; the motion was not performed by the person shown")
         decoder = feed.decoder
         with Screen(f"{args.input} - fev", decoder.width, decoder.height, args.full) as screen:
-            session = Session(feed, clock, screen, speaker if feed.has_sound else None, args.overlay)
+            session = Session(feed, clock, screen, speaker if feed.has_sound else None, args.overlay, args.loop)
             session.limit = args.seconds
             if args.start:
                 session.seek(args.start)

@@ -67,10 +67,9 @@ class Feed(threading.Thread):
         options: DecodeOptions,
         clock: Clock,
         sound: Callable[[int, np.ndarray, int], None] | None = None,
-        loop: bool = False,
     ):
         super().__init__(name="feed", daemon=True)  # a read of a pipe may never come back
-        self.stream, self.options, self.clock, self.sound, self.loop = stream, options, clock, sound, loop
+        self.stream, self.options, self.clock, self.sound = stream, options, clock, sound
         self.ready, self.ended, self.error = threading.Event(), threading.Event(), None  # type: Any, Any, Any
         self.pictures: deque[Shown] = deque()
         self.tally = Tally()
@@ -121,18 +120,12 @@ class Feed(threading.Thread):
                 if self._target is None:
                     self.ended.set()
                 while self._target is None and not self._stop.is_set():
-                    if self.loop and self.reader.seekable and self._drained():
-                        self.seek(0.0)
                     time.sleep(NAP)
         except Exception as error:  # noqa: BLE001 - raised where the pictures are taken
             self.error = error
         finally:
             self.ready.set()
             self.ended.set()
-
-    def _drained(self) -> bool:
-        with self._lock:
-            return not self.pictures and self.length is not None and self.clock.time() >= self.length
 
     def _open(self) -> None:
         search = Search(self.options.identity, folder_of(self.stream))
@@ -147,6 +140,7 @@ class Feed(threading.Thread):
         if h.frame_count != UNKNOWN_FRAMES and h.pts_step:
             self.length = float(h.frame_count * h.pts_step * self.base)
         self._bytes = self.reader.sections()
+        self.once = sum(self._bytes.values())  # what came before the first segment
         size = 3 * self.decoder.width * self.decoder.height
         self.room = max(2, min(AHEAD, AHEAD_BYTES // size))
 

@@ -22,7 +22,7 @@ def lines(feed: Feed, now: float, shown_per_second: float, note: str = "") -> li
     if here is not None:
         seconds = max(1e-3, here[1] - here[0])
         out.append(f"now {8e-3 * sum(here[2].values()) / seconds:.2f} kbit/s")
-        whole = sum(feed.reader.sections().values()) if len(rows) > 1 else sum(here[2].values())
+        whole = feed.once + sum(sum(r[2].values()) for r in rows)
         span = max(1e-3, max(r[1] for r in rows) - rows[0][0])
         out[-1] += f"   mean {8e-3 * whole / span:.2f} with the identity"
         frames = max(1.0, seconds * rate)

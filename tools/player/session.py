@@ -22,8 +22,11 @@ STARVED = 0.05  # seconds without a picture while bytes are awaited, before the 
 class Session:
     """feed: started.  speaker: None for no sound."""
 
-    def __init__(self, feed: Feed, clock: Clock, screen: Screen, speaker: Speaker | None, texts: bool = False):
-        self.feed, self.clock, self.screen, self.speaker, self.texts = feed, clock, screen, speaker, texts
+    def __init__(
+        self, feed: Feed, clock: Clock, screen: Screen, speaker: Speaker | None, texts: bool = False, loop: bool = False
+    ):
+        self.feed, self.clock, self.screen, self.speaker = feed, clock, screen, speaker
+        self.texts, self.loop = texts, loop
         self.paused = self.starved = self.quit = False
         self.shown = self.late = 0
         self.last: Shown | None = None
@@ -92,9 +95,14 @@ class Session:
 
     def _over(self) -> bool:
         feed = self.feed
-        if not feed.ended.is_set() or feed.pictures or feed.loop or self.paused:
+        if not feed.ended.is_set() or feed.pictures or self.paused:
             return False
-        return feed.length is None or self.clock.time() >= feed.length
+        if feed.length is not None and self.clock.time() < feed.length:
+            return False
+        if self.loop and feed.seekable and self.shown:
+            self.seek(0.0)
+            return False
+        return True
 
     def _write(self, now: float) -> None:
         if not self.texts and not self._note:
