@@ -408,6 +408,31 @@ def test_it_begins_again(session):
     assert session.feed.tally.dropped == dropped and not session.feed.ended.is_set()
 
 
+def test_bytes_that_are_late_are_waited_for(playing, film, monkeypatch):
+    """A pipe that dries up: the clock stands and goes on where the pictures do, and no frame is left out."""
+    pytest.importorskip("sdl2")
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    half = [i for i in range(len(film)) if film[i : i + 4] == b"SEGM"][2] - 4
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb", buffering=0) as stream, os.fdopen(writing, "wb", buffering=0) as pen:
+        pen.write(film[:half])
+        clock, speaker = Clock(), Speaker()
+        speaker.run(False)
+        feed = playing(stream=stream, clock=clock, sound=speaker.put)
+        with Screen("test", 64, 64) as screen:
+            session = Session(feed, clock, screen, speaker)
+            until(lambda: turn(session, 0.01) or session.starved)
+            held = clock.time()
+            turn(session, 0.3)
+            assert clock.time() == held and session.last.at < 0.8
+            pen.write(film[half:])
+            pen.close()
+            until(lambda: turn(session, 0.01) or session.last.at > 1.4)
+            assert feed.tally.dropped == 0
+        speaker.close()
+
+
 def test_the_sound_leads(session):
     until(lambda: session._step())
     turn(session, 0.6)

@@ -171,6 +171,9 @@ class Feed(threading.Thread):
             self.tally.damage = list(self.reader.damage)
         if self._last is not None:
             self.length = self._last
+        if self.reader.end is not None and 0 < self.decoder.expected < self.reader.end.frames:
+            self.tally.lost += self.reader.end.frames - self.decoder.expected
+        self.tally.damage = list(self.reader.damage)
 
     def _moved(self) -> tuple[float | None, int]:
         """Where to go first, and the turn that is played now."""

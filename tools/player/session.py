@@ -82,8 +82,9 @@ class Session:
                 self._run(True)
         elif self.last is not None and self.feed.waiting and not self.feed.pictures:
             self.starved = self.clock.time() - self.last.at > float(self.feed.frame) + STARVED
-            if self.starved:
+            if self.starved:  # and goes on where the pictures do
                 self._run(False)
+                self.clock.move(self.last.at + float(self.feed.frame))
 
     def _run(self, on: bool) -> None:
         if on:
