@@ -81,6 +81,15 @@ def tiny_space(tiny_model):
 
 
 @pytest.fixture
+def one_thread():
+    """torch on one thread: several that wait for each other actively are slow beside threads that draw."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def short(monkeypatch):
     """Fits of a few steps: what they reach is not looked at here."""
     from fev.codec import appearance, streaming, wholeclip

@@ -14,6 +14,8 @@ from fev.tools.player.clock import Clock
 from fev.tools.player.feed import Feed
 from films import LENGTH, RATE
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def through(data: bytes, **link) -> tuple[bytes, Harm]:
     harm = Harm()

@@ -27,6 +27,7 @@ from fev.tools.player.session import Session
 from fev.tools.player.sound import OpusSound
 from films import LENGTH, RATE, packets
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 QUIET = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
 
 

@@ -22,6 +22,7 @@ from fev.tools.player.pieces import Film, Pieces, boxes, codec_of
 from films import LENGTH, RATE
 
 web = pytest.importorskip("fev.tools.player.web")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
