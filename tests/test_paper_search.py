@@ -100,8 +100,12 @@ class Pooled(Similarity):
 
 @pytest.mark.parametrize("told", [False, True])
 def test_batches_of_a_segment_are_the_segment(face, told):
-    """With every term, and with and without a frame before and a first one.  Offsets reach 1.4; rounding moves them by
-    1.5e-4, a batch that is not told of the frame before it by 0.08."""
+    """With every term, and with and without a frame before and a first one.  Offsets reach 1.3; rounding moves them by
+    1e-5 to 2e-5, a batch that is not told of the frame before it by 0.08.
+
+    The frames begin apart: between two that are drawn alike the change is zero, rounding gives it a direction, and
+    AdamW's first steps follow the direction alone (2e-3 then, where batches of two sizes have other kernels)."""
+    start = (0.1 * torch.arange(6.0))[:, None].expand(6, 4).contiguous()
     generator, space, base, channels = face
     truth = torch.randn(6, 4, generator=torch.Generator().manual_seed(8)) * 0.4
     targets = drawn(face, torch.cat([truth, torch.zeros(6, 3)], 1))
@@ -111,13 +115,13 @@ def test_batches_of_a_segment_are_the_segment(face, told):
 
     def search(batch: int | None, **known) -> torch.Tensor:
         return facial.search(
-            generator, space, base, torch.zeros(6, 3), targets, channels, Pooled(), torch.full((6, 4), 0.05),
+            generator, space, base, torch.zeros(6, 3), targets, channels, Pooled(), start,
             size=64, steps=10, batch=batch, **known,
         )  # fmt: skip
 
     whole = search(None, **known)
     for batch in (1, 4):
-        assert (search(batch, **known) - whole).abs().max() < 1.4e-3
+        assert (search(batch, **known) - whole).abs().max() < 2e-4
     if told:  # and the terms count: without what is known the offsets are others
         assert (search(None) - whole).abs().max() > 0.01
 
