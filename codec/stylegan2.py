@@ -120,6 +120,11 @@ class Drive:
         return Drive(some(self.ws), self.moving, {layer: some(change) for layer, change in self.added.items()})
 
 
+def _wide(values: Tensor) -> Tensor:
+    """At least float32: sums of squares in bf16 would not do, and float64 stays what it is."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 class EqualLinear(nn.Module):
     """Linear layer with equalised learning rate: the stored weight has unit variance."""
 
@@ -160,10 +165,10 @@ class StyleLayer(nn.Module):
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
     def _rgb(self, x: Tensor, style: Tensor) -> Tensor:
-        weight = self.weight.float() * self.gain  # (3, C, 1, 1)
+        weight = _wide(self.weight) * self.gain  # (3, C, 1, 1)
         dtype = x.dtype
         if style.shape[0] == 1:
-            folded = weight * style.float()[0, None, :, None, None]
+            folded = weight * _wide(style)[0, None, :, None, None]
             return F.conv2d(x, folded.to(dtype), self.bias.to(dtype))
         x = x * style.to(dtype)[:, :, None, None]
         return F.conv2d(x, weight.to(dtype), self.bias.to(dtype))
@@ -190,8 +195,8 @@ class StyleLayer(nn.Module):
 
     def _conv_fast(self, x: Tensor, style: Tensor) -> Tensor:
         dtype = x.dtype
-        weight = self.weight.float()
-        style = style.float() * self.gain  # a pass over the style instead of one over the weights
+        weight = _wide(self.weight)
+        style = _wide(style) * self.gain  # a pass over the style instead of one over the weights
         demod = torch.rsqrt(style.square() @ self._power().t() + 1e-8) * SQRT2  # (N, O)
         bias = self.bias * SQRT2
         noise = (self.noise * (self.noise_strength * SQRT2)).to(dtype) if self.has_noise else None
@@ -207,16 +212,16 @@ class StyleLayer(nn.Module):
         return F.leaky_relu(y, 0.2, inplace=True)
 
     def _power(self) -> Tensor:
-        """Squares of the weights, summed over the kernel: (O, C), float32.
+        """Squares of the weights, summed over the kernel: (O, C), float32 or wider.
 
         While nothing is learnt they are kept until the weights are others or were written to: at 1024x1024 they would
         be 30 million squares a picture.
         """
         weight = self.weight
         if torch.compiler.is_compiling() or weight.is_inference() or (torch.is_grad_enabled() and weight.requires_grad):
-            return weight.float().square().sum((2, 3))
+            return _wide(weight).square().sum((2, 3))
         if self._kept is None or self._kept[0] is not weight or self._kept[1] != weight._version:
-            self._kept = (weight, weight._version, weight.float().square().sum((2, 3)))
+            self._kept = (weight, weight._version, _wide(weight).square().sum((2, 3)))
         return self._kept[2]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StyleLayer:
@@ -297,7 +302,7 @@ class Generator(nn.Module):
         dtype: torch.dtype = torch.float32,
         impl: str = "fast",
     ) -> Tensor:
-        """Styles -> picture (N, 3, size, size), float32, about -1 to 1.
+        """Styles -> picture (N, 3, size, size), float32 (float64 where `dtype` is), about -1 to 1.
 
         size: stop at this resolution (the skip image there); default the full resolution.
         A style of batch 1 beside others of batch N is shared by the whole batch.
@@ -312,7 +317,7 @@ class Generator(nn.Module):
             if spec.kind != "rgb":
                 x = layer(x, style, impl)
             else:
-                y = layer(x, style).float()
+                y = _wide(layer(x, style))
                 rgb = y if rgb is None else upsample_rgb(rgb) + y
         if rgb is None or rgb.shape[-1] != size:
             raise ValueError(f"size {size} is not a resolution of this generator")
