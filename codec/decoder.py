@@ -119,10 +119,11 @@ class FrameDecoder:
             yield from self._bridge(segment)
             yield from self.segment(segment)
 
-    def segment(self, segment: Segment) -> Iterator[tuple[int, np.ndarray]]:
-        """Pictures of one segment."""
-        for i in range(0, len(segment.pts), BATCH):
-            yield from self.pictures(segment, np.arange(i, min(i + BATCH, len(segment.pts))))
+    def segment(self, segment: Segment, first: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Pictures of one segment, or of those of its frames from place `first` up to `end`."""
+        end = len(segment.pts) if end is None else end
+        for i in range(first, end, BATCH):
+            yield from self.pictures(segment, np.arange(i, min(i + BATCH, end)))
         self.expected = segment.first_frame + len(segment.pts)
 
     def pictures(self, segment: Segment, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -31,17 +31,17 @@ def packets(seconds: float) -> list[AudioPacket]:
     return [AudioPacket(960 * k - 312, 960, bytes(p)) for k, p in enumerate(out)]
 
 
-def film_of(model_sha256: str) -> bytes:
-    """Four segments of ten frames, whose motion jumps at every frame, with sound."""
+def film_of(model_sha256: str, segment: int = 10) -> bytes:
+    """Segments of `segment` frames, ten unless told otherwise, whose motion jumps at every frame, with sound."""
     header = Header(
         64, 64, (1, RATE), (RATE, 1), bytes.fromhex(model_sha256), 35, step_code(0.5), step_code(0.25),
-        crop=True, segment_frames=10, has_audio=True,
+        crop=True, segment_frames=segment, has_audio=True,
     )  # fmt: skip
     rng, out, sound = np.random.default_rng(0), io.BytesIO(), packets(LENGTH / RATE)
     config = AudioConfig(channels=1, pre_skip=312)
     with Writer(out, header, identity=np.array([3, -2, 1], np.int32), audio=config) as writer:
-        for i in range(0, LENGTH, 10):
-            here = [p for p in sound if i * 1920 <= max(0, p.pts) < (i + 10) * 1920]
-            motion = rng.integers(-6, 7, (10, 35)).astype(np.int32)
-            writer.write_segment(Segment(i // 10, i, np.arange(i, i + 10), motion, audio=here))
+        for i in range(0, LENGTH, segment):
+            here = [p for p in sound if i * 1920 <= max(0, p.pts) < (i + segment) * 1920]
+            motion = rng.integers(-6, 7, (segment, 35)).astype(np.int32)
+            writer.write_segment(Segment(i // segment, i, np.arange(i, i + segment), motion, audio=here))
     return out.getvalue()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from films import film_of
 from test_serve import Running, home  # noqa: F401 - a fixture
 
 webdriver = pytest.importorskip("selenium.webdriver")
@@ -84,6 +85,17 @@ def test_it_plays_to_the_end_with_sound(page):
     assert 38 <= total <= 42
     assert page.execute_script("return video.webkitAudioDecodedByteCount") > 1000
     assert page.execute_script("return [video.buffered.length, video.error === null]") == [1, True]
+
+
+def test_a_long_segment_is_played_in_parts(page, home, tiny_sha):  # noqa: F811
+    (home / "long.fev").write_bytes(film_of(tiny_sha, segment=40))
+    page.refresh()
+    choose(page, "long.fev")
+    assert page.execute_script("return film.pieces.length") == 2
+    page.execute_script("video.play()")
+    until(page, "video.ended")
+    assert page.execute_script("return [video.buffered.length, film.lost.size, video.error === null]") == [1, 0, True]
+    assert 38 <= page.execute_script("return video.getVideoPlaybackQuality().totalVideoFrames") <= 42
 
 
 def test_it_seeks_and_the_plot_follows(page):

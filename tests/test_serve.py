@@ -9,6 +9,9 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
 from urllib.parse import quote
 
 import av
@@ -16,10 +19,11 @@ import numpy as np
 import psutil
 import pytest
 from fev.codec import library
+from fev.format.container import Reader
 from fev.format.errors import FevError, UsageError
 from fev.tools import serve
-from fev.tools.player.pieces import Film, Pieces, boxes, codec_of
-from films import LENGTH, RATE
+from fev.tools.player.pieces import Film, Pieces, boxes, codec_of, cuts
+from films import LENGTH, RATE, film_of
 
 web = pytest.importorskip("fev.tools.player.web")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -116,6 +120,31 @@ def test_pieces_are_the_clip_s_frames_at_their_own_times(home):
     film.close()
 
 
+def test_a_long_segment_comes_in_parts_of_a_second(home, film, tiny_sha):
+    """Frames and sound of the parts are the segment's, each once; what an even clock rounds does not add a part."""
+    third = Fraction(1001, 30_000)
+    assert cuts(np.arange(150), third) == [0, 30, 60, 90, 120]
+    assert cuts(np.arange(10), third) == [0] and cuts(np.array([7]), third) == [0]
+    assert cuts(np.array([0, 1, 1 << 50]), Fraction(1)) == [0, 1, 2], "no more parts than frames"
+    (home / "long.fev").write_bytes(film_of(tiny_sha, segment=40))
+    long = Film(home / "long.fev")
+    (segment,) = Reader(io.BytesIO((home / "long.fev").read_bytes())).segments()
+    edges = [*cuts(segment.pts, long.base), LENGTH]
+    assert edges == [0, 20, 40], "1.6 s"
+    parts = [long.piece(0, k) for k in range(2)]
+    assert [len(frames_in(data)) for data in parts] == [20, 20]
+    packets = [long._packets(segment, a, b) for a, b in pairwise(edges)]
+    assert packets[0] + packets[1] == segment.audio and packets[1][0].pts >= 0.8 * 48_000
+    assert long._packets(replace(segment, audio=[]), 0, 20) == [] and codec_of(parts[0]) == codec_of(parts[1])
+    long.reader.seek(0)
+    drawn = [rgb for _, rgb in long.decoder.segment(segment)]
+    again = [rgb for k in range(2) for _, rgb in long.decoder.segment(segment, edges[k], edges[k + 1])]
+    assert len(drawn) == LENGTH and np.abs(np.array(drawn).astype(int) - np.array(again)).max() <= 1
+    with pytest.raises(FevError, match="has no part 2"):
+        long.piece(0, 2)
+    long.close()
+
+
 def test_viewers_share_what_was_made(home, film):
     pieces = Pieces(room=1)
     one = pieces.piece(home / "good.fev", 0)
@@ -147,7 +176,7 @@ def test_the_facts_of_a_file(server, home, film):
     facts = server.json("/facts?file=good.fev")
     assert facts["frames"] == LENGTH and facts["fps"] == RATE and facts["sound"] and facts["source"]
     assert facts["model_name"] == "tiny" and not facts["damage"] and facts["bytes"] == len(film)
-    assert [s[:3] for s in facts["segments"]] == [[k, 4 * k / 10, 4 * (k + 1) / 10] for k in range(4)]
+    assert [s[:3] + s[4:] for s in facts["segments"]] == [[k, 4 * k / 10, 4 * (k + 1) / 10, [4 * k / 10]] for k in range(4)]
     spent = sum(facts["once"].values()) + sum(sum(s[3].values()) for s in facts["segments"])
     assert len(film) - 100 < spent <= len(film), "all but the index and the end"
     assert facts["type"].startswith("video/mp4")
@@ -204,6 +233,11 @@ def test_no_other_file_is_reached(server, what, name):
 )
 def test_paths_lead_nowhere(server, path):
     assert server.get(path)[0] == 404
+
+
+@pytest.mark.parametrize("part", ["-1", "1", "9" * 50, "x"])
+def test_odd_parts_are_refused(server, part):
+    assert server.get(f"/piece?file=good.fev&n=0&part={part}")[0] in (400, 422)
 
 
 @pytest.mark.parametrize("n", ["", "-1", "1.5", "9" * 50, "0x1", "%00", "１", "nan"])

@@ -1,6 +1,6 @@
-"""A file's segments as pieces of fragmented MP4 for a browser: made on demand, kept for a while, shared by all viewers.
+"""A file as pieces of fragmented MP4 for a browser: made on demand, kept for a while, shared by all viewers.
 
-Every piece is a whole fragmented MP4 (its own head, H.264 and Opus), whose fragments carry the clip's own times, so a
+A piece is a segment's part of about a second, so that a picture comes soon and a seek draws little in vain.  Each is a whole fragmented MP4 (its own head, H.264 and Opus), whose fragments carry the clip's own times, so a
 browser's Media Source takes pieces in any order.  One thread makes them.
 """
 
@@ -21,11 +21,14 @@ import numpy as np
 from ...codec.decoder import SOUND_CLOCK, SYNTHETIC_MARK, DecodeOptions, FrameDecoder
 from ...codec.identities import Search
 from ...codec.mux import VideoWriter
+from ...format.audio import AudioPacket
 from ...format.container import Reader
 from ...format.errors import FevError
+from ...format.segment import Segment
 
 CRF, PRESET = 20, "veryfast"
 MOST_SIDE = 1280  # of what a browser is sent
+SECONDS = 1.0  # of a piece, about
 CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf", b"mvex"}
 
 
@@ -83,6 +86,18 @@ def codec_of(piece: bytes) -> str:
     return f'video/mp4; codecs="{", ".join(names)}"'
 
 
+def cuts(pts: np.ndarray, base: Fraction) -> list[int]:
+    """Where the pieces of a segment begin: places of frames, of which there is one in each.
+
+    pts: (n,), rising, in ticks of `base` seconds.
+    """
+    ticks = (pts - pts[0]).astype(float)
+    span = ticks[-1] + 1
+    count = max(1, round(span * float(base) / SECONDS))
+    _, first = np.unique((ticks * (count / span)).astype(np.int64), return_index=True)
+    return [int(place) for place in first]
+
+
 class Film:
     """One file.  Not for several threads at once.  Raises FevError where it cannot be read or drawn."""
 
@@ -103,28 +118,41 @@ class Film:
     def close(self) -> None:
         self._file.close()
 
-    def piece(self, number: int) -> bytes:
-        """Segment `number` as MP4.  Raises FevError where it is damaged or not there."""
+    def piece(self, number: int, part: int = 0) -> bytes:
+        """Part `part` of segment `number` as MP4.  Raises FevError where it is damaged or not there."""
         self.reader.seek(number)
         segment = next(self.reader.segments(), None)
         if segment is None or segment.index != number:
             raise FevError(f"segment {number} is damaged")
-        self.decoder.expected = segment.first_frame
+        edges = [*cuts(segment.pts, self.base), len(segment.pts)]
+        if part >= len(edges) - 1:
+            raise FevError(f"segment {number} has no part {part}")
+        first, end = edges[part : part + 2]
+        start = int(segment.pts[first])
+        audio = self.reader.audio
+        packets = self._packets(segment, first, end) if audio else []
         width, height = (v - v % 2 for v in (self.decoder.width, self.decoder.height))  # 4:2:0, for browsers
         out = io.BytesIO()
-        start = int(segment.pts[0])
-        audio = segment.audio and self.reader.audio
-        begins = [start * self.base] + ([segment.audio[0].pts * SOUND_CLOCK] if audio else [])
+        begins = [start * self.base, packets[0].pts * SOUND_CLOCK if packets else Fraction(0)]
         writer = VideoWriter(
-            out, width, height, self.base, self.fps, audio=audio or None, container="fmp4", crf=CRF, preset=PRESET,
+            out, width, height, self.base, self.fps, audio=audio, container="fmp4", crf=CRF, preset=PRESET,
             threads=self.threads, metadata={"comment": SYNTHETIC_MARK} if self.reader.header.synthetic else {},
         )  # fmt: skip
         with writer:
-            for pts, rgb in self.decoder.segment(segment):
+            for pts, rgb in self.decoder.segment(segment, first, end):
                 writer.write(np.ascontiguousarray(rgb[:height, :width]), pts - start)
-            for packet in segment.audio if audio else ():
-                writer.write_audio(replace(packet, pts=packet.pts - segment.audio[0].pts))
+            for packet in packets:
+                writer.write_audio(replace(packet, pts=packet.pts - packets[0].pts))
         return on_the_clip_s_clock(out.getvalue(), [max(Fraction(0), b) for b in begins])
+
+    def _packets(self, segment: Segment, first: int, end: int) -> list[AudioPacket]:
+        """The segment's sound from frame `first` on and before frame `end`; what lies beside all frames is kept."""
+        begin = int(segment.pts[first]) * self.base if first else None
+        over = int(segment.pts[end]) * self.base if end < len(segment.pts) else None
+        return [
+            packet for packet in segment.audio
+            if (begin is None or packet.pts * SOUND_CLOCK >= begin) and (over is None or packet.pts * SOUND_CLOCK < over)
+        ]  # fmt: skip
 
 
 class Pieces:
@@ -140,15 +168,15 @@ class Pieces:
         self._lock = threading.Lock()
         self.made = 0
 
-    def piece(self, path: Path, number: int) -> bytes:
+    def piece(self, path: Path, number: int, part: int = 0) -> bytes:
         state = path.stat()
         which = (str(path), state.st_mtime_ns, state.st_size)
         with self._lock:
-            key = (*which, number)
+            key = (*which, number, part)
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-            data = self._film(which, path).piece(number)
+            data = self._film(which, path).piece(number, part)
             self.made += 1
             self._kept[key] = data
             while len(self._kept) > 1 and sum(map(len, self._kept.values())) > self.room:

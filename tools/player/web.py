@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from aiohttp import web
 from ...codec import library
 from ...format.container import Reader
 from ...format.errors import FevError
-from .pieces import Pieces, codec_of
+from .pieces import Pieces, codec_of, cuts
 
 MOST_FILES = 500  # of a folder that are listed
 MOST_CONNECTIONS = 64
@@ -80,7 +81,8 @@ def facts(path: Path) -> dict[str, Any]:
             cost = {k: now[k] - before.get(k, 0) for k in now if now[k] != before.get(k, 0)}
             before = now
             if len(segments) < MOST_SEGMENTS:
-                segments.append([parts.index, round(begin, 4), round(end + h.fps[1] / h.fps[0], 4), cost])
+                starts = [round(float(h.seconds(int(parts.pts[k]))), 4) for k in cuts(parts.pts, Fraction(*h.time_base))]
+                segments.append([parts.index, round(begin, 4), round(end + h.fps[1] / h.fps[0], 4), cost, starts])
     digest = h.model_sha256.hex()
     return {
         "bytes": path.stat().st_size, "width": h.width, "height": h.height,
@@ -161,10 +163,11 @@ class Server:
         return web.json_response(told)
 
     async def piece(self, request: web.Request) -> web.StreamResponse:
-        path, number = self.named(request), request.query.get("n", "")
-        if not (number.isascii() and number.isdecimal()) or len(number) > 9:
-            raise web.HTTPBadRequest(text="n has to be the number of a segment")
-        return web.Response(body=await self._drawn(path, int(number)), content_type="video/mp4")
+        path = self.named(request)
+        number, part = (request.query.get(name, default) for name, default in (("n", ""), ("part", "0")))
+        if not all(text.isascii() and text.isdecimal() and len(text) < 10 for text in (number, part)):
+            raise web.HTTPBadRequest(text="n has to be the number of a segment, part that of its part")
+        return web.Response(body=await self._drawn(path, int(number), int(part)), content_type="video/mp4")
 
     async def source(self, request: web.Request) -> web.StreamResponse:
         beside = self.library.source_of(self.named(request))
@@ -175,13 +178,13 @@ class Server:
     async def _read(self, work: Callable[..., Any], *given: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.reading, work, *given)
 
-    async def _drawn(self, path: Path, number: int) -> bytes:
+    async def _drawn(self, path: Path, number: int, part: int = 0) -> bytes:
         if self.waiting >= MOST_WAITING:
             raise web.HTTPServiceUnavailable(text="too many viewers at once")
         self.waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self.drawing, self.pieces.piece, path, number)
+            return await loop.run_in_executor(self.drawing, self.pieces.piece, path, number, part)
         finally:
             self.waiting -= 1
 
