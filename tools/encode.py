@@ -52,7 +52,7 @@ def arguments() -> Any:
     options.add_argument("--start", type=seconds, metavar="S", help="begin at this second")
     options.add_argument("--duration", type=seconds, metavar="S", help="seconds to encode")
     options.add_argument(
-        "--segment", type=seconds, metavar="S", help="seconds that decode alone, 0.1 to 10 (default 3; fast 1)"
+        "--segment", type=seconds, metavar="S", help="seconds that decode alone, 0.1 to 10 (default 5; fast 1)"
     )
     options.add_argument(
         "--repeat",

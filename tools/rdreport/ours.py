@@ -1,6 +1,6 @@
 """fev itself on a square, as `classic` is for the others: the whole `.fev` file is counted, framing and index too.
 
-What is paid once is what lies before the first segment; segments and the index, which grows with them, are the rest.
+What is paid once is what lies before the first segment, and the end; segments and what the index says of them grow.
 Decoded pictures are drawn as `fev-decode --crop` draws them and then go through 8-bit 4:2:0, BT.709, limited range and
 back (`seen`), as the pictures of all other codecs have.
 """
@@ -24,8 +24,10 @@ from ...codec.encoder import encode as encode_fev
 from ...codec.model import load_model
 from ...codec.options import EncodeOptions
 from ...codec.source import Source
+from ...format.chunk import SIGNATURE, read_chunk
 from ...format.container import Reader
 from ...format.errors import FevError
+from ...format.source import Source as Bytes
 from .coded import Coded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,12 +42,20 @@ def encode(square: Source, setting: dict[str, Any]) -> Coded:
         raise FevError("fev took the square for a picture with a face somewhere in it, and cut it again")
     seconds = time.perf_counter() - started
     with Reader(io.BytesIO(out.getvalue())) as reader:
-        once = sum(reader.sections().values())
         for _ in reader.segments():
             pass
         sections = reader.sections()
-    size = len(out.getbuffer())
-    return Coded(out.getvalue(), ".fev", size, once, 0, seconds, sections, software=version())
+    stream = out.getvalue()
+    return Coded(stream, ".fev", len(stream), len(stream) - growing(stream), 0, seconds, sections, software=version())
+
+
+def growing(stream: bytes) -> int:
+    """Bytes of a `.fev` stream that every second adds to: segments, and their places in the index where there is one."""
+    source, total = Bytes(io.BytesIO(stream)), 0
+    source.seek(len(SIGNATURE))
+    while chunk := read_chunk(source, len(stream)):
+        total += {"SEGM": chunk.size, "indx": len(chunk.payload)}.get(chunk.type, 0)
+    return total
 
 
 def decode(stream: bytes, size: int, model: str | None) -> Iterator[np.ndarray]:
