@@ -17,7 +17,7 @@ from .counts import Counts, encode_escapes, symbols_of, values_of
 from .entropy import RangeDecoder, RangeEncoder
 from .errors import DamagedError, LimitError, UsageError, check
 from .limits import Limits
-from .tables import EDGE, ROWS, SHAPES, SYMBOLS, TOTAL_BITS, load
+from .tables import EDGE, LAWS, ROWS, SYMBOLS, TOTAL_BITS, load
 from .values import MAX_MAGNITUDE
 from .wire import Pack, Take, crc16
 
@@ -52,7 +52,7 @@ class Adaptive:
     """The counts of one tensor after the other. Start: number of a frozen row, shape * ROWS + row."""
 
     def __init__(self, start: int) -> None:
-        check(start < SHAPES * ROWS, "delta: unknown starting row")
+        check(start < LAWS * ROWS, "delta: unknown starting row")
         self._counts = Counts(np.array([start]))
         self._seen = 0
 
@@ -98,7 +98,7 @@ def _spend(symbols: NDArray[np.int32], model: Adaptive) -> float:
 
 def _best_row(symbols: NDArray[np.int32]) -> tuple[int, float]:
     """The frozen row that fits best, and the bits it would take alone."""
-    costs = load().bits.reshape(-1, SYMBOLS) @ np.bincount(symbols, minlength=SYMBOLS)
+    costs = load().bits[:LAWS].reshape(-1, SYMBOLS) @ np.bincount(symbols, minlength=SYMBOLS)
     best = int(np.argmin(costs))
     return best, float(costs[best])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import tables
+from .motion import FIRST_MOTION, MOTION, Track
 from .errors import FevError, LimitError, ModelMismatchError, UnsupportedError, UsageError, check
 from .limits import Limits
 from .wire import Pack, Take, crc16
@@ -26,6 +27,9 @@ _KNOWN_FLAGS = 511
 _LAYOUT = "HHHHIIIII32s32sBBBHHBBBB"
 
 
+_TRACKS = {bytes.fromhex(tables.SHA256): MOTION, bytes.fromhex(tables.FIRST_SHA256): FIRST_MOTION}
+
+
 @dataclass(frozen=True)
 class Header:
     """Payload of HEAD, all plain integers.
@@ -44,7 +48,7 @@ class Header:
         matrix, primaries, transfer: ISO/IEC 23091-2 code points of the output; full_range 0 or 1.
         segment_frames: frames of a regular segment, so that it need not say where it starts; 0 = every one says it.
         frame_count: of the whole stream, or UNKNOWN_FRAMES. A Writer leaves it unknown: the end chunk has it.
-        tables_sha256: 32 bytes, of the entropy tables.
+        tables_sha256: 32 bytes, of the entropy tables; the first ones are known as well.
         writer_version, min_reader_version: of the format, not of the program.
     """
 
@@ -86,6 +90,11 @@ class Header:
         """Ticks per frame at the nominal rate, 0 if that is not a whole number."""
         ticks, rest = divmod(self.fps[1] * self.time_base[1], self.fps[0] * self.time_base[0])
         return 0 if rest else ticks
+
+    @property
+    def track(self) -> Track:
+        """How motion is coded."""
+        return _TRACKS[self.tables_sha256]
 
     @property
     def check_seed(self) -> int:
@@ -166,7 +175,7 @@ class Header:
         here = flags & (FLAG_DELTA | FLAG_MODES | FLAG_PIVOT)
         check(not (flags & FLAG_ELSEWHERE and here), "an identity that lies elsewhere has parts here")
         check(full_range in (0, 1), "the colour range is neither limited nor full")
-        if table_hash != bytes.fromhex(tables.SHA256):
+        if table_hash not in _TRACKS:
             raise ModelMismatchError("made with other entropy tables than this reader has")
         return cls(
             width=width,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .entropy import RangeDecoder, RangeEncoder
 from .errors import DamagedError, UsageError, check
 from .limits import Limits
-from .tables import LEVELS, MEAN_BITS, SHAPES
+from .tables import LAWS, LEVELS, MEAN_BITS
 from .values import MAX_MAGNITUDE, Meter, Sink, decode_values, encode_values, level_of, mean_of_level
 from .wire import Pack, Take, crc16
 
@@ -42,7 +42,7 @@ def encode_identity(values: NDArray[np.int32]) -> bytes:
     start = (int(np.abs(wide[: 4 * GROUP]).sum()) << MEAN_BITS) // len(wide[: 4 * GROUP])
     level = int(level_of(np.array(start)))
     costs = []
-    for shape in range(SHAPES):
+    for shape in range(LAWS):
         meter = Meter()
         _emit(meter, wide, level, shape)
         costs.append(meter.spent)
@@ -59,7 +59,7 @@ def decode_identity(data: bytes, limits: Limits | None = None) -> NDArray[np.int
     count = take.varint((limits or Limits()).max_identity_values, "number of coefficients")
     check(count, "the identity is empty")
     level, shape = take.fixed("BB")
-    check(level < LEVELS and shape < SHAPES, "identity: unknown level or shape")
+    check(level < LEVELS and shape < LAWS, "identity: unknown level or shape")
     check(take.left() >= 2, "identity ends early")
     code = take.raw(take.left() - 2)
     stated = take.fixed("H")[0]

@@ -2,16 +2,19 @@
 
 A frame's parameters are coded as differences from the frame before (the segment's first frame: from zero); frames
 marked held repeat the one before and cost nothing. Motion and placement are separate codes, so that a file's bytes can
-be told apart without decoding. The block ends with a CRC-16 of the decoded integers: unlike the CRC-32 of the chunk it
+be told apart without decoding. Motion goes under trained rows, where a residual is seen in the direction in which the
+parameter last moved, and frames in which nothing moves are flagged and left out. The block ends with a CRC-16 of the decoded integers: unlike the CRC-32 of the chunk it
 notices a reader whose tables, model or arithmetic differ from the writer's.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .adaptive import Contexts, bounds
+from .adaptive import Contexts, Stills, bounds, habits
 from .entropy import RangeDecoder, RangeEncoder
 from .errors import DamagedError, UsageError, check
 from .tables import EDGE, LEVELS, MEAN_BITS
@@ -19,12 +22,43 @@ from .values import MAX_MAGNITUDE, SHIFT_OF_LEVEL, decode_values, encode_values,
 from .wire import Pack, Take, crc16
 
 PLACEMENT_VALUES = 4  # centre x, centre y, half side in 1/8 pixel; angle in 2*pi/16384
-MOTION_GROUPS = 5
-PLACEMENT_GROUPS = 2
 CHECK_SEED = 0xFFFF
 CHECK_BYTES = 2
 
 Ints = NDArray[np.int64]
+
+
+class Track(NamedTuple):
+    """How motion or placement is coded.
+
+    groups: of parameters, one after another.  trained: under trained shapes, and without frames that stand still.
+    """
+
+    groups: int
+    trained: bool
+
+
+MOTION = Track(5, True)
+FIRST_MOTION = Track(5, False)  # before there were trained shapes
+PLACEMENT = Track(2, False)
+
+
+class Plan(NamedTuple):
+    """What a track's frames cost, each array (m, P).
+
+    frames: those that have residuals: the first, and all that are not held and do not stand still.
+    signs: -1 where a residual is coded as its opposite, since the last one was negative; else 1.
+    """
+
+    frames: list[int]
+    residuals: Ints
+    levels: Ints
+    shapes: Ints
+    signs: Ints
+
+    def bits(self) -> NDArray[np.float64]:
+        """Estimated bits of every residual. For rate control."""
+        return value_bits(self.residuals * self.signs, self.levels, self.shapes)
 
 
 def _checked(values: NDArray[np.int32], held: NDArray[np.bool_]) -> Ints:
@@ -52,53 +86,97 @@ def _level(magnitudes: Ints, factor: int) -> int:
     return int(level_of(np.array(factor * (int(magnitudes.sum()) << MEAN_BITS) // magnitudes.size)))
 
 
-def _plan(values: Ints, frames: list[int], groups: int) -> tuple[Ints, Ints, bytes]:
-    """Residuals (m, P) of the coded frames, the levels (m, P) they meet, and the two levels to begin with."""
+def shapes_after(last: Ints, track: Track) -> tuple[Ints, Ints]:
+    """Shapes and signs, of the form of `last` (..., P): the parameters' last residuals, zero where there is none."""
+    if not track.trained:
+        return np.zeros_like(last), np.ones_like(last)
+    return habits(last.shape[-1], track.groups) + (last != 0), np.where(last < 0, -1, 1)
+
+
+def _plan(values: Ints, frames: list[int], track: Track) -> tuple[Plan, bytes]:
+    """How the frames are coded, and the two levels to begin with."""
     params = values.shape[1]
     residuals = np.diff(values[frames], axis=0, prepend=0)
+    if track.trained:
+        moving = residuals.any(1)
+        moving[:1] = True
+        frames, residuals = np.array(frames, np.int64)[moving].tolist(), residuals[moving]
     magnitudes = np.abs(residuals)
     levels = np.zeros_like(residuals)
     # Starting too high costs less than too low: the means fall as fast as they rise, but a large residual under a
     # small mean is dear. Twice the mean was best or nearly so on all material tried.
     begin = bytes([_level(magnitudes[:1], 1), _level(magnitudes[1:], 2)])
-    spans = bounds(params, groups)
+    spans = bounds(params, track.groups)
     contexts = Contexts(params, *begin)
     for t in range(len(frames)):
         for a, b in spans:
             levels[t, a:b] = contexts.levels(a, b)
-            contexts.saw(a, b, magnitudes[t, a:b])
+            contexts.saw(a, b, residuals[t, a:b])
         contexts.end_frame()
-    return residuals, levels, begin
+    last = np.zeros_like(residuals)
+    last[2:] = residuals[1:-1]
+    shapes, signs = shapes_after(last, track)
+    shapes[:1] = 0  # a place, not a movement
+    return Plan(frames, residuals, levels, shapes, signs), begin
 
 
-def _encode(values: Ints, held: NDArray[np.bool_], groups: int) -> bytes:
-    residuals, levels, begin = _plan(values, _coded(held), groups)
+def _encode(values: Ints, held: NDArray[np.bool_], track: Track) -> bytes:
+    coded = _coded(held)
+    plan, begin = _plan(values, coded, track)
+    seen = plan.residuals * plan.signs
     encoder = RangeEncoder()
-    if not SHIFT_OF_LEVEL[levels].any() and int(np.abs(residuals).max(initial=0)) <= EDGE:
-        encode_values(encoder, residuals.ravel(), levels.ravel())  # one call: nothing comes between the symbols
+    if track.trained:
+        stills, moving = Stills(), set(plan.frames)
+        for frame in coded[1:]:
+            encoder.table(np.array([frame not in moving]), stills.row())
+            stills.saw(frame not in moving)
+    if not SHIFT_OF_LEVEL[plan.levels].any() and int(np.abs(seen).max(initial=0)) <= EDGE:
+        # one call: nothing comes between the symbols
+        encode_values(encoder, seen.ravel(), plan.levels.ravel(), plan.shapes.ravel())
     else:
-        for line, level in zip(residuals, levels, strict=True):
-            for a, b in bounds(values.shape[1], groups):
-                encode_values(encoder, line[a:b], level[a:b])
+        for line, level, shape in zip(seen, plan.levels, plan.shapes, strict=True):
+            for a, b in bounds(values.shape[1], track.groups):
+                encode_values(encoder, line[a:b], level[a:b], shape[a:b])
     return begin + encoder.finish()
 
 
-def _decode(data: bytes, held: NDArray[np.bool_], params: int, groups: int, name: str) -> NDArray[np.int32]:
+def _decode(data: bytes, held: NDArray[np.bool_], params: int, track: Track, name: str) -> NDArray[np.int32]:
     check(len(data) >= 2 and max(data[:2]) < LEVELS, f"the {name} has no level to begin with")
     decoder = RangeDecoder(data[2:])
     residuals = np.zeros((len(held), params), np.int64)
-    spans = bounds(params, groups)
+    spans = bounds(params, track.groups)
     contexts = Contexts(params, *data[:2])
-    for t in _coded(held):
+    frames, usual = _coded(held), None
+    if track.trained:
+        frames, usual = _moving(decoder, frames), habits(params, track.groups)
+    for t in frames:
         line = residuals[t]
         for a, b in spans:
-            line[a:b] = decode_values(decoder, contexts.levels(a, b))
-            contexts.saw(a, b, np.abs(line[a:b]))
+            levels, last = contexts.levels(a, b), contexts.last[a:b]
+            if t == 0 or usual is None:
+                line[a:b] = decode_values(decoder, levels)
+            else:
+                seen = decode_values(decoder, levels, usual[a:b] + (last != 0))
+                line[a:b] = np.where(last < 0, -seen, seen)
+            contexts.saw(a, b, line[a:b])
         contexts.end_frame()
+        check(t == 0 or usual is None or line.any(), "a frame that stands still is not flagged")
     decoder.finish()
     values = np.cumsum(residuals, axis=0)  # held frames have residual 0
     check(int(np.abs(values).max(initial=0)) <= MAX_MAGNITUDE, f"a {name} value is beyond {MAX_MAGNITUDE}")
     return values.astype(np.int32)
+
+
+def _moving(decoder: RangeDecoder, frames: list[int]) -> list[int]:
+    """Of the coded frames those that have residuals."""
+    stills, moving = Stills(), frames[:1]
+    for frame in frames[1:]:
+        still = int(decoder.table(stills.row(), 1)[0])
+        check(still < 2, "a frame neither moves nor stands still")
+        stills.saw(bool(still))
+        if not still:
+            moving.append(frame)
+    return moving
 
 
 def final_check(motion: NDArray[np.int32], placement: NDArray[np.int32] | None, seed: int) -> int:
@@ -113,6 +191,7 @@ def encode_motion(
     *,
     held: NDArray[np.bool_] | None = None,
     seed: int = CHECK_SEED,
+    track: Track = MOTION,
 ) -> bytes:
     """Codes the frames of one segment.
 
@@ -121,6 +200,7 @@ def encode_motion(
         placement: (n, 4) centre x, centre y, half side, angle; None if the stream has none.
         held: (n,) True where a frame repeats the one before it.
         seed: start of the final check, `Header.check_seed` in a stream.
+        track: of the motion, `Header.track` in a stream.
 
     Raises UsageError if shapes disagree or a held frame is not a repetition.
     """
@@ -131,9 +211,9 @@ def encode_motion(
         places = _checked(placement, held)
         if places.shape[1] != PLACEMENT_VALUES:
             raise UsageError(f"placement has {places.shape[1]} values a frame, expected {PLACEMENT_VALUES}")
-        track = _encode(places, held, PLACEMENT_GROUPS)
-        pack.varint(len(track)).raw(track)
-    pack.raw(_encode(wide, held, MOTION_GROUPS))
+        code = _encode(places, held, PLACEMENT)
+        pack.varint(len(code)).raw(code)
+    pack.raw(_encode(wide, held, track))
     return pack.fixed("H", final_check(motion, placement, seed)).bytes()
 
 
@@ -154,6 +234,7 @@ def decode_motion(
     has_placement: bool = False,
     held: NDArray[np.bool_] | None = None,
     seed: int = CHECK_SEED,
+    track: Track = MOTION,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
     """Reads back motion (frames, params) and placement (frames, 4) or None.
 
@@ -164,26 +245,20 @@ def decode_motion(
     place_track, motion_track, stated = split_block(data, has_placement)
     placement = None
     if has_placement:
-        placement = _decode(place_track, held, PLACEMENT_VALUES, PLACEMENT_GROUPS, "placement")
-    motion = _decode(motion_track, held, params, MOTION_GROUPS, "motion")
+        placement = _decode(place_track, held, PLACEMENT_VALUES, PLACEMENT, "placement")
+    motion = _decode(motion_track, held, params, track, "motion")
     if final_check(motion, placement, seed) != stated:
         raise DamagedError("the final check fails: written for another model, other tables or another stream")
     return motion, placement
 
 
-def motion_plan(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> tuple[list[int], Ints, Ints]:
-    """How one segment's motion (n, P) is coded: the m frames that are, their residuals and levels, both (m, P).
-
-    For encoders that weigh bits: residuals at these levels cost `values.value_bits`.
-    """
+def motion_plan(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> Plan:
+    """How one segment's motion (n, P) is coded. For encoders that weigh bits."""
     held = np.zeros(len(motion), bool) if held is None else np.asarray(held, bool)
-    frames = _coded(held)
-    residuals, levels, _ = _plan(_checked(motion, held), frames, MOTION_GROUPS)
-    return frames, residuals, levels
+    return _plan(_checked(motion, held), _coded(held), MOTION)[0]
 
 
 def motion_bits(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """Estimated bits (P,) that each parameter of one segment's motion (n, P) costs. For rate control."""
-    _, residuals, levels = motion_plan(motion, held)
-    total: NDArray[np.float64] = value_bits(residuals, levels).sum(0)
+    total: NDArray[np.float64] = motion_plan(motion, held).bits().sum(0)
     return total

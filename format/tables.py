@@ -1,6 +1,7 @@
 """The frozen integer tables, read from `spec/tables/`. `tools/make_tables.py` made them; nothing computes them here.
 
 The file's sha256 stands here and in every header: a reader with other tables refuses instead of decoding nonsense.
+Streams of the first tables, which had no trained shapes, are still read.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from numpy.typing import NDArray
 
 from .errors import FevError
 
-PATH = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
-SHA256 = "11ee0d510adb875c041b1630ff2e5337e5dae4dd630bd48d8bd4afefd5af6c50"
+PATH = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-2.txt"
+SHA256 = "d28ebfab5bab77c52921a755f3e34eecb3b192f9118fe491f0805045355579ad"
+FIRST_SHA256 = "11ee0d510adb875c041b1630ff2e5337e5dae4dd630bd48d8bd4afefd5af6c50"  # of `fev-1.txt`: all but what was trained
 
 SYMBOLS = 32  # 0..30 are the values -15..15
 ESCAPE = 31
 EDGE = 15
-SHAPES = 3
+LAWS = 3  # shapes made by formula
+MOTION_SHAPES = 10  # trained: two for each group of motion parameters, after a residual of zero and after another
+SHAPES = LAWS + MOTION_SHAPES
 ROWS = 36
 LEVELS = 100
 TOTAL_BITS = 16  # the frequencies of a row add up to 2**16

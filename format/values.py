@@ -90,8 +90,8 @@ def decode_escape(source: RangeDecoder) -> int:
     return -magnitude if negative else magnitude
 
 
-def encode_values(sink: Sink, values: Ints, levels: Ints, shape: int = 0) -> None:
-    """Codes values (n,) at levels (n,). Raises UsageError for a magnitude above MAX_MAGNITUDE."""
+def encode_values(sink: Sink, values: Ints, levels: Ints, shape: int | Ints = 0) -> None:
+    """Codes values (n,) at levels (n,), under one shape or (n,). Raises UsageError for a magnitude above MAX_MAGNITUDE."""
     if len(values) and int(np.abs(values).max()) > 2 * MAX_MAGNITUDE:
         raise UsageError(f"value beyond {MAX_MAGNITUDE}")
     shifts = SHIFT_OF_LEVEL[levels]
@@ -106,11 +106,11 @@ def encode_values(sink: Sink, values: Ints, levels: Ints, shape: int = 0) -> Non
         sink.bits((values & ((1 << shifts) - 1))[some], shifts[some])
 
 
-def decode_values(source: RangeDecoder, levels: Ints, shape: int = 0) -> Ints:
-    """Reads back values (n,) at levels (n,). The innermost loop of decoding, so the common case does little."""
+def decode_values(source: RangeDecoder, levels: Ints, shape: int | Ints = 0) -> Ints:
+    """Reads back values (n,) at levels (n,), under one shape or (n,). The innermost loop of decoding."""
     high = np.maximum.reduce(levels) >= ROWS
     rows = ROW_OF_LEVEL[levels] if high else levels
-    symbols = source.rows(rows + shape * ROWS if shape else rows)
+    symbols = source.rows(rows + shape * ROWS)
     values = symbols.astype(np.int64) - EDGE
     if np.maximum.reduce(symbols) == ESCAPE:
         for i in np.flatnonzero(symbols == ESCAPE).tolist():
@@ -132,12 +132,12 @@ def mean_of_level(level: int) -> int:
     return int(load().thresholds[level - 1]) if level else 0
 
 
-def value_bits(values: Ints, levels: Ints) -> NDArray[np.float64]:
-    """Estimated bits of values at levels, of one shape when broadcast. For rate control, never to decode."""
+def value_bits(values: Ints, levels: Ints, shapes: int | Ints = 0) -> NDArray[np.float64]:
+    """Estimated bits of values at levels under shapes, when broadcast of one form. For rate control, never to decode."""
     shifts = SHIFT_OF_LEVEL[levels]
     upper = values >> shifts
     plain = np.abs(upper) <= EDGE
-    bits = load().bits[0][ROW_OF_LEVEL[levels], np.where(plain, upper + EDGE, ESCAPE)] + shifts
+    bits = load().bits[shapes, ROW_OF_LEVEL[levels], np.where(plain, upper + EDGE, ESCAPE)] + shifts
     beyond = np.maximum(np.abs(upper) - EDGE - 1 + (1 << GOLOMB_ORDER), 1 << GOLOMB_ORDER)
     total: NDArray[np.float64] = bits + np.where(plain, 0, 2 * np.floor(np.log2(beyond)))
     return total

@@ -14,7 +14,8 @@ import sys
 import zlib
 from pathlib import Path
 
-TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
+TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-2.txt"
+FIRST_TABLES = bytes.fromhex("11ee0d510adb875c041b1630ff2e5337e5dae4dd630bd48d8bd4afefd5af6c50")  # the same, to shape 2
 ORDER = ["HEAD", "IREF", "IDEN", "DELT", "MODE", "PIVT", "BGND", "AUDH", "meta", "SEGM", "indx", "FEND"]
 MAX_MAGNITUDE = 1 << 30
 MAX_PAYLOAD = 8 << 20
@@ -38,7 +39,7 @@ class Tables:
         lines = data.decode("ascii").splitlines()
         self.thresholds = [int(line) for line in lines[2:101]]
         self.rows = []  # of all shapes, 36 each
-        for shape in range(3):
+        for shape in range(13):
             for line in lines[102 + 37 * shape : 138 + 37 * shape]:
                 self.rows.append([int(word) for word in line.split()])
 
@@ -154,41 +155,65 @@ class RangeDecoder:
         raise Fault("no code for the final interval")
 
 
-def decode_group(decoder: RangeDecoder, tables: Tables, levels: list[int], shape: int = 0) -> list[int]:
+def decode_group(decoder: RangeDecoder, tables: Tables, levels: list[int], shapes: int | list[int] = 0) -> list[int]:
     """spec: Values at levels."""
+    shapes = [shapes] * len(levels) if isinstance(shapes, int) else shapes
     rows = [level if level < 36 else 32 + level % 4 for level in levels]
     shifts = [0 if level < 36 else (level - 32) // 4 for level in levels]
-    symbols = [decoder.symbol(tables.rows[36 * shape + row]) for row in rows]
+    symbols = [decoder.symbol(tables.rows[36 * shape + row]) for shape, row in zip(shapes, rows)]
     values = [symbol - 15 if symbol < 31 else decoder.escaped() for symbol in symbols]
     return [value << shift | decoder.bits(shift) if shift else value for value, shift in zip(values, shifts)]
 
 
-def decode_tracks(data: bytes, tables: Tables, held: list[bool], params: int, groups: int) -> list[list[int]]:
+def decode_tracks(
+    data: bytes, tables: Tables, held: list[bool], params: int, groups: int, trained: bool
+) -> list[list[int]]:
     """spec: Motion. One list of values per frame."""
     need(len(data) >= 2 and max(data[:2]) < 100, "levels to begin with")
     decoder = RangeDecoder(data[2:])
     spans = [(params * g // groups, params * (g + 1) // groups) for g in range(groups)]
-    spans = [(a, b) for a, b in spans if b > a]
+    spans = [(a, b, g) for g, (a, b) in enumerate(spans) if b > a]
+    last = [0] * params
     mean = [tables.thresholds[data[1] - 1] if data[1] else 0] * params
     frames: list[list[int]] = []
     coded = 0
+    stills = [False] * len(held)
+    if trained:
+        moves = [[4, 1] for _ in range(8)]
+        before = 0
+        for t in range(1, len(held)):
+            if held[t]:
+                continue
+            moved, still = moves[before]
+            share = 512 + 64000 * still // (moved + still)
+            flag = decoder.symbol([65506 - share, share] + [1] * 30)
+            need(flag < 2, "neither moves nor stands still")
+            stills[t] = bool(flag)
+            moves[before][flag] += 1
+            before = (2 * before + flag) % 8
     for t, hold in enumerate(held):
-        if hold and t:
+        if (hold and t) or stills[t]:
             frames.append(list(frames[-1]))
             continue
         residual: list[int] = []
         seen = expected = 65536
-        for a, b in spans:
+        for a, b, g in spans:
             if coded == 0:
                 levels = [data[0]] * (b - a)
             else:
                 gain = min(max(seen * 256 // expected, 16), 2048)
                 levels = [tables.level(m * gain >> 8) for m in mean[a:b]]
-            group = decode_group(decoder, tables, levels)
+            if trained and coded:
+                group = decode_group(decoder, tables, levels, [3 + 2 * g + (r != 0) for r in last[a:b]])
+                group = [-v if r < 0 else v for v, r in zip(group, last[a:b])]
+            else:
+                group = decode_group(decoder, tables, levels)
             seen += sum(map(abs, group)) << 16
             expected += sum(mean[a:b])
             residual += group
         if coded:
+            need(not trained or any(residual), "stands still without a flag")
+            last = residual
             step = 2 if coded <= 5 else 3
             mean = [m + ((abs(r) << 16) - m >> step) for m, r in zip(mean, residual)]
         before = frames[-1] if frames else [0] * params
@@ -221,7 +246,8 @@ def read_head(data: bytes, tables: Tables) -> dict:
     need(head["flags"] < 512 and head["full_range"] < 2, "reserved bits")
     need(head["reader"] == 1 + (head["flags"] >> 8), "reader version")
     need(not head["flags"] & 256 or not head["flags"] & 200, "identity in two places")
-    need(head["tables"] == tables.sha256, "made with other tables")
+    head["trained"] = head["tables"] == tables.sha256
+    need(head["trained"] or head["tables"] == FIRST_TABLES, "made with other tables")
     ticks, rest = divmod(head["fps_den"] * head["tb_den"], head["fps_num"] * head["tb_num"])
     head["step"] = 0 if rest else ticks
     head["seed"] = binascii.crc_hqx(head["model"] + head["tables"], 0xFFFF)
@@ -498,9 +524,9 @@ def read_segment(data: bytes, head: dict, tables: Tables) -> dict:
     placement = None
     if head["flags"] & 2:
         code = take.raw(take.varint())
-        placement = decode_tracks(code, tables, held, 4, 2)
+        placement = decode_tracks(code, tables, held, 4, 2, False)
     need(take.left() >= 2, "no final check")
-    motion = decode_tracks(take.raw(take.left() - 2), tables, held, head["params"], 5)
+    motion = decode_tracks(take.raw(take.left() - 2), tables, held, head["params"], 5, head["trained"])
     check = head["seed"]
     for track in (motion, placement or []):
         for frame in track:

@@ -1,7 +1,8 @@
-"""Makes the frozen integer tables in `spec/tables/fev-1.txt`; `format/tables.py` reads them and checks their hash.
+"""Makes the frozen integer tables in `spec/tables/fev-2.txt`; `format/tables.py` reads them and checks their hash.
 
-Integer arithmetic only, so that every machine makes the same file. Run it to see that the file in the repository is the
-one this text describes: `python -m fev.tools.make_tables --check`.
+Thresholds and the first three shapes come from formulas, in integer arithmetic, so that every machine makes the same.
+The other shapes were trained on motion (`fev.tools.train.motiontables`) and are carried over from the file as they are.
+`python -m fev.tools.make_tables --check` shows that the file in the repository is the one this text describes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ TOTAL = 1 << 16  # what the frequencies of a row add up to
 EDGE = 15  # symbols 0..30 are the values -15..15; symbol 31 is the escape
 ROWS = 36  # a quarter octave apart: mean magnitudes 2**-6 to 2**2.75
 LEVELS = 100  # rows 32 to 35 serve the levels above, four to the octave, on the value's upper bits
+SYMBOLS = 32
+TRAINED = 10
 FIRST_EXPONENT = 6  # row 0 is made for a mean magnitude of 2**-6
 
 # Each shape is a mixture of two-sided geometric laws: (weight, factor on the mean magnitude in 1/16).
@@ -75,9 +78,12 @@ def row(shape: tuple[tuple[int, int], ...], mean: int) -> list[int]:
     return [*side[::-1], TOTAL - 2 * sum(side) - escape, *side, escape]
 
 
-def render() -> str:
-    """The whole file. Lines of text, so that a stranger can read it without a program."""
-    lines = ["fev tables 1", "thresholds"]
+def render(trained: list[list[list[int]]]) -> str:
+    """The whole file. Lines of text, so that a stranger can read it without a program.
+
+    trained: shapes of ROWS rows of SYMBOLS frequencies.
+    """
+    lines = ["fev tables 2", "thresholds"]
     # Means are kept in 1/65536. A mean is of level i when it is at least threshold i - 1 and below threshold i.
     for i in range(LEVELS - 1):
         lines.append(str(power_of_two(2 * i + 1 - 8 * FIRST_EXPONENT) * 65536 // ONE))
@@ -85,17 +91,33 @@ def render() -> str:
         lines.append(f"shape {number}")
         for i in range(ROWS):
             lines.append(" ".join(map(str, row(shape, power_of_two(2 * i - 8 * FIRST_EXPONENT)))))
+    for number, rows in enumerate(trained, len(SHAPES)):
+        lines.append(f"shape {number}")
+        lines += (" ".join(map(str, frequencies)) for frequencies in rows)
     return "\n".join(lines) + "\n"
+
+
+def parse(text: str) -> list[list[list[int]]]:
+    """The trained shapes of a file. Raises ValueError where they are not rows of frequencies."""
+    lines = text.splitlines()[1 + LEVELS + len(SHAPES) * (1 + ROWS) :]
+    shapes = [lines[at + 1 : at + 1 + ROWS] for at in range(0, len(lines), 1 + ROWS)]
+    trained = [[[int(word) for word in line.split()] for line in shape] for shape in shapes]
+    rows = [row for shape in trained for row in shape]
+    if len(trained) != TRAINED or len(rows) != TRAINED * ROWS:
+        raise ValueError(f"{len(trained)} trained shapes, {len(rows)} rows")
+    if any(len(row) != SYMBOLS or sum(row) != TOTAL or min(row) < 1 for row in rows):
+        raise ValueError("a trained row does not add up")
+    return trained
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make_tables", description="Regenerate the frozen tables of the .fev format.")
     parser.add_argument("--check", action="store_true", help="only compare, exit 1 if the file differs")
     options = parser.parse_args(arguments)
-    target = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
-    made = render().encode("ascii")
+    target = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-2.txt"
+    made = render(parse(target.read_text("ascii"))).encode("ascii")
     if options.check:
-        same = target.is_file() and target.read_bytes() == made
+        same = target.read_bytes() == made
         print("same" if same else "different", file=sys.stderr)
         return 0 if same else 1
     target.write_bytes(made)

@@ -34,11 +34,15 @@ from ..format.entropy import RangeEncoder
 from ..format.index import End, pack_index
 from ..format.motion import encode_motion
 from ..format.segment import HAS_HELD, HAS_PLACE, HAS_PTS
+from ..format.tables import FIRST_SHA256, SHA256
 from ..format.values import encode_values
 from ..format.wire import Pack
 
 FOLDER = Path(__file__).resolve().parent.parent / "spec" / "vectors"
 MODEL = bytes(range(32))
+# Vectors are never made again: those of before there were trained shapes name the first tables.
+FIRST = bytes.fromhex(FIRST_SHA256)
+TRAINED = {"tables_sha256": bytes.fromhex(SHA256)}
 STILL = Still(1, 64, 64, 1, False, bytes(8)).pack()
 Chunks = list[tuple[str, bytes]]
 
@@ -72,7 +76,7 @@ class Dice:
 def header(**changes: Any) -> Header:
     facts: dict[str, Any] = dict(
         width=256, height=256, time_base=(1, 30), fps=(30, 1), model_sha256=MODEL, params=35, motion_qp=24,
-        identity_qp=30, placement=True, segment_frames=15,
+        identity_qp=30, placement=True, segment_frames=15, tables_sha256=FIRST,
     )  # fmt: skip
     return Header(**{**facts, **changes})
 
@@ -206,7 +210,8 @@ def added(name: str, payload: bytes, before: str) -> bytes:
 
 def segment(flags: int, fields: Pack, count: int = 4) -> Callable[[bytes], bytes]:
     """A segment payload with fields of one's own and a sound entropy block of `count` frames."""
-    block = encode_motion(np.zeros((count, 3), np.int32), seed=header().check_seed)
+    head = header()
+    block = encode_motion(np.zeros((count, 3), np.int32), seed=head.check_seed, track=head.track)
     return lambda _: Pack().fixed("B", flags).raw(fields.bytes()).raw(block).bytes()
 
 
@@ -241,6 +246,12 @@ def subset() -> Iterator[tuple[str, str, bytes]]:
         "refers to the identity that `pivot` holds",
         stream([15, 9], seed=1, modes=True, pivot=True, placement=False, crop=True, elsewhere=True),
     )
+    yield "trained", "motion under trained shapes", stream([15, 15], size=4, **TRAINED)
+    yield (
+        "trained_held",
+        "motion under trained shapes goes on from the frame before the held ones",
+        stream([15, 15], size=4, held=(1, 4, 5, 6, 20, 29), **TRAINED),
+    )
 
 
 def uncommon() -> Iterator[tuple[str, str, bytes]]:
@@ -263,6 +274,12 @@ def uncommon() -> Iterator[tuple[str, str, bytes]]:
     yield "uneven_segments", "segments of 1, 9, 2 and 4 frames", stream([1, 9, 2, 4], segment_frames=4, params=6)
     yield "no_regular_length", "the header names no segment length", stream([4, 4], segment_frames=0, params=6)
     yield "large_values", "escapes, and levels beyond the last row", stream([9, 9], size=90000, segment_frames=9)
+    yield (
+        "trained_large",
+        "escapes and levels beyond the last row of trained shapes, seen from either side",
+        stream([9, 9], size=90000, segment_frames=9, **TRAINED),
+    )
+    yield "trained_few", "trained shapes of some groups alone", stream([9], size=3, params=3, segment_frames=9, **TRAINED)
     yield "one_parameter", "groups of parameters that are empty", stream([9], params=1, segment_frames=9)
     yield "held_first", "a held frame begins a segment and is coded all the same", stream([5, 5], held=(5,), params=4)
     yield "nothing", "no segments at all", stream([])

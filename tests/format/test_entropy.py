@@ -9,21 +9,38 @@ import pytest
 from fev.format import tables
 from fev.format.entropy import RangeDecoder, RangeEncoder
 from fev.format.errors import DamagedError, FevError, UsageError
-from fev.format.tables import ROWS, SHAPES
+from fev.format.tables import LAWS, ROWS, SHAPES
 from fev.tools import make_tables
 
 
 def test_tables_are_what_the_generator_makes():
-    made = make_tables.render().encode()
+    made = make_tables.render(make_tables.parse(tables.PATH.read_text())).encode()
     assert made == tables.PATH.read_bytes()
     assert hashlib.sha256(made).hexdigest() == tables.SHA256
+
+
+def test_the_first_tables_are_a_part_of_these():
+    first = tables.PATH.with_name("fev-1.txt").read_bytes()
+    assert hashlib.sha256(first).hexdigest() == tables.FIRST_SHA256
+    assert tables.PATH.read_text().splitlines()[1 : 1 + 100 + 3 * 37] == first.decode().splitlines()[1:]
 
 
 def test_tables_are_sound():
     table = tables.load()
     assert (np.diff(table.thresholds) > 0).all() and len(table.thresholds) == tables.LEVELS - 1
     assert (table.frequencies.sum(-1) == 1 << 16).all() and (table.frequencies > 0).all()
-    assert (table.frequencies[..., :31] == table.frequencies[..., 30::-1]).all(), "v and -v cost the same"
+    even = table.frequencies[[0, 1, 2, *range(LAWS, SHAPES, 2)]]  # the others follow a movement
+    assert (even[..., :31] == even[..., 30::-1]).all(), "v and -v cost the same"
+    onward = table.frequencies[LAWS + 1 :: 2]
+    assert not (onward[..., :31] == onward[..., 30::-1]).all()
+
+
+@pytest.mark.parametrize("change", [(" 1 ", " 2 "), (" 1 ", " 0 "), (" 1 ", " "), ("\n1 ", "\n\n1 ")])
+def test_trained_rows_have_to_add_up(change):
+    text = tables.PATH.read_text()
+    at = text.index("shape 3")
+    with pytest.raises(ValueError):
+        make_tables.parse(text[:at] + text[at:].replace(*change, 1))
 
 
 def test_literal_rows():

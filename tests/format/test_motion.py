@@ -7,12 +7,24 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from fev.format.adaptive import Contexts, Stills, habits
 from fev.format.delta import DeltaTensor, decode_delta, delta_bits, encode_delta
+from fev.format.entropy import RangeEncoder
 from fev.format.errors import DamagedError, FevError, LimitError, UsageError
 from fev.format.identity import decode_identity, encode_identity
 from fev.format.limits import Limits
-from fev.format.motion import decode_motion, encode_motion, motion_bits, split_block
-from fev.format.values import MAX_MAGNITUDE
+from fev.format.motion import (
+    CHECK_SEED,
+    FIRST_MOTION,
+    MOTION,
+    decode_motion,
+    encode_motion,
+    final_check,
+    motion_bits,
+    motion_plan,
+    split_block,
+)
+from fev.format.values import MAX_MAGNITUDE, encode_values
 from fev.format.wire import Pack
 from streams import motion
 
@@ -45,7 +57,66 @@ def test_motion_round_trip(seed):
 def test_motion_literal_block():
     values = np.array([[0, 5, -40], [1, 5, -41], [1, 5, -41], [300, 4, -41]], np.int32)
     held = np.array([False, False, True, False])
-    assert encode_motion(values, held=held).hex() == "28336e5601af9f146e0d1959"
+    assert encode_motion(values, held=held).hex() == "283348d8650b663b541e1959"
+
+
+def test_the_first_tables_motion_is_coded_as_it_was():
+    values = np.array([[0, 5, -40], [1, 5, -41], [1, 5, -41], [300, 4, -41]], np.int32)
+    held = np.array([False, False, True, False])
+    block = encode_motion(values, held=held, track=FIRST_MOTION)
+    assert block.hex() == "28336e5601af9f146e0d1959"
+    assert np.array_equal(decode_motion(block, 4, 3, held=held, track=FIRST_MOTION)[0], values)
+
+
+def repeating(frames: int, every: int, params: int = 35) -> np.ndarray:
+    """Motion that stands still in one frame of `every`, as where a clip was brought to another frame rate."""
+    steps = np.round(np.random.default_rng(3).laplace(0, np.linspace(1.5, 0.05, params), (frames, params))).astype(int)
+    steps[::every] = 0
+    return np.cumsum(steps, 0).astype(np.int32)
+
+
+def test_frames_that_stand_still_are_left_out():
+    values = repeating(150, 3)
+    block = encode_motion(values)
+    assert np.array_equal(decode_motion(block, 150, 35)[0], values)
+    assert motion_plan(values).frames == [0, *(t for t in range(1, 150) if t % 3)]
+    moving = values[motion_plan(values).frames]
+    flags, coded = (
+        len(encode_motion(values, track=track)) - len(encode_motion(moving, track=track))
+        for track in (MOTION, FIRST_MOTION)
+    )
+    assert flags < 8 < 60 < coded, "bytes for 50 frames"
+
+
+def forged(flag: int, residual: int) -> bytes:
+    """Two frames of one parameter, (3) and what the residual makes of it, with a flag of one's own."""
+    encoder, contexts = RangeEncoder(), Contexts(1, 20, 20)
+    encoder.table(np.array([flag]), Stills().row())
+    encode_values(encoder, np.array([3]), contexts.levels(0, 1))
+    contexts.end_frame()
+    if flag == 0:
+        encode_values(encoder, np.array([residual]), contexts.levels(0, 1), habits(1, MOTION.groups))
+    values = np.array([[3], [3 + residual]], np.int32)
+    return Pack().raw(bytes([20, 20]) + encoder.finish()).fixed("H", final_check(values, None, CHECK_SEED)).bytes()
+
+
+def test_standing_still_has_one_spelling():
+    assert decode_motion(forged(0, 1), 2, 1)[0].tolist() == [[3], [4]]
+    assert decode_motion(forged(1, 0), 2, 1)[0].tolist() == [[3], [3]]
+    with pytest.raises(DamagedError, match="stands still is not flagged"):
+        decode_motion(forged(0, 0), 2, 1)
+    with pytest.raises(DamagedError, match="neither moves nor stands still"):
+        decode_motion(forged(2, 0), 2, 1)
+
+
+def test_what_moves_on_is_cheaper_than_what_turns_back():
+    """Under trained shapes; and the first groups, which move the picture most, cost otherwise than the last."""
+    on = np.tile(np.arange(40)[:, None], (1, 10))
+    back = np.tile((np.arange(40) % 2)[:, None], (1, 10))
+    costs = [motion_bits(values.astype(np.int32)) for values in (on, back)]
+    assert costs[0].sum() < 0.8 * costs[1].sum()
+    assert len({round(bits, 6) for bits in costs[0]}) >= 5
+    assert np.array_equal(motion_plan(-on).bits(), motion_plan(on).bits()), "no direction is before the other"
 
 
 def test_extremes():

@@ -81,7 +81,7 @@ def test_limits_are_the_ones_in_force():
 def test_constants_of_the_pseudo_code():
     from fev.format import counts, motion
 
-    assert (motion.MOTION_GROUPS, motion.PLACEMENT_GROUPS) == (5, 2) and "G = 5 groups for motion and 2 for" in TEXT
+    assert (motion.MOTION.groups, motion.PLACEMENT.groups) == (5, 2) and "G = 5 groups for motion and 2 for" in TEXT
     assert counts.TOTAL - 32 == 65504 and counts.MOST == 4194304 and counts.GAIN == 2 * 512
 
 
