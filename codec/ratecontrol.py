@@ -19,8 +19,8 @@ from .options import LEAST_BUDGET
 QUALITIES = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
 MOTION_BITS = (8.0, 14.0, 25.0, 39.0, 60.0, 87.0)  # a frame, median of eight clips
 MOTION_LOSS = (3.3, 1.3, 0.39, 0.1, 0.03, 0.01)  # dB against motion that is not quantised, as `rdoq` reckons it
-IDENTITY_BYTES = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
-IDENTITY_GAIN = (17.0, 20.0, 23.5, 26.8, 29.5, 31.5, 32.9, 33.6)  # dB on the face
+IDENTITY_BYTES = (60, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
+IDENTITY_GAIN = (11.0, 17.0, 20.0, 23.5, 26.8, 29.5, 31.5, 32.9, 33.6)  # dB on the face; the first is a guess
 MOST_PLATE = 0.25  # of the file: what a background may take, where a coarser one is to be had
 PRICES = (1 / 32, 32.0)  # of a bit of motion, as a factor
 MOST_STEPS = 12  # quarter octaves that the motion's step may move by to come near
