@@ -16,9 +16,9 @@ import numpy as np
 from ..format.errors import UsageError
 from .options import LEAST_BUDGET
 
-QUALITIES = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
-MOTION_BITS = (8.0, 14.0, 25.0, 39.0, 60.0, 87.0)  # a frame, median of eight clips
-MOTION_LOSS = (3.3, 1.3, 0.39, 0.1, 0.03, 0.01)  # dB against motion that is not quantised, as `rdoq` reckons it
+QUALITIES = (0.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 100.0)
+MOTION_BITS = (8.0, 14.0, 19.0, 25.0, 32.0, 39.0, 48.0, 60.0, 87.0)  # a frame, median of eight clips
+MOTION_LOSS = (3.3, 1.3, 0.75, 0.39, 0.21, 0.1, 0.053, 0.027, 0.006)  # dB that integers lose, as `rdoq` reckons it
 IDENTITY_BYTES = (60, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
 IDENTITY_GAIN = (11.0, 17.0, 20.0, 23.5, 26.8, 29.5, 31.5, 32.9, 33.6)  # dB on the face; the first is a guess
 MOST_PLATE = 0.25  # of the file: what a background may take, where a coarser one is to be had
