@@ -181,7 +181,8 @@ class Encoding(ABC):
         info, model = self.info, self.model
         crop = self.options.crop or bool(survey.aligned)
         width, height = (model.size, model.size) if self.options.crop else (info.width, info.height)
-        tables = {} if self.who is None else {"tables_sha256": self.who.found.header.tables_sha256}  # its hash holds them
+        # an identity's hash holds its tables
+        tables = {} if self.who is None else {"tables_sha256": self.who.found.header.tables_sha256}
         self.header = Header(
             width=width, height=height,
             time_base=(info.time_base.numerator, info.time_base.denominator),

@@ -8,7 +8,7 @@ J how the picture moves with the parameters, one step each, and W the weight of 
 serves a clip; that of each frame was worth nothing more on eight clips.
 What is minimised is error + price x bits.  The bits of a parameter hang together over time alone, through differences
 from frame to frame and the one before, at the levels that the adaptive contexts expect, so each parameter's best path
-through the nearest integers is found exactly (Viterbi); one parameter after the other, and levels anew after each round.
+through the nearest integers is found exactly (Viterbi); one parameter after the other, and levels anew each round.
 Frames that hardly differ from the one before, as where a clip was brought to another frame rate, are made to stand
 still, which costs a flag; they and the frame that they repeat have one place.
 """
@@ -105,7 +105,8 @@ def _still(motion: np.ndarray, metric: np.ndarray, held: np.ndarray, price: floa
 def _path(target: np.ndarray, own: np.ndarray, price: float, levels: Ints, shape: int, fixed: bool) -> Ints:
     """One parameter's integers (m,) over time, of least error and bits.
 
-    own: (m,), the price of a squared step.  levels: (m,).  shape: that of its residuals after one of zero.  fixed: the first is its target.
+    own: (m,), the price of a squared step.  levels: (m,).  shape: that of its residuals after one of zero.
+    fixed: the first is its target.
 
     What a step costs depends on the step before, so a state is a pair of integers in succession.
     """
@@ -119,13 +120,14 @@ def _path(target: np.ndarray, own: np.ndarray, price: float, levels: Ints, shape
         return tried[0, [first.argmin()]]
     steps = tried[1:, None, :] - tried[:-1, :, None]
     after = np.array([-1, 0, 1])[:, None, None]
-    bits = price * value_bits(  # (m - 1, 3, i, j): from integer i to j, after a step down, none and up
-        np.where(after < 0, -1, 1) * steps[:, None], levels[1:, None, None, None], shape + (after != 0)
-    )
+    # (m - 1, 3, i, j): from integer i to j, after a step down, none and up
+    seen = np.where(after < 0, -1, 1) * steps[:, None]
+    bits = price * value_bits(seen, levels[1:, None, None, None], shape + (after != 0))
     total = first[:, None] + bits[0, 1] + cost[1]
     number = np.arange(tried.shape[1])
-    moved = np.sign(steps[:-1]) + 1
-    bits = bits[np.arange(1, len(steps))[:, None, None, None], moved[..., None], number[:, None], number]  # (m - 2, h, i, j)
+    moved = (np.sign(steps[:-1]) + 1)[..., None]
+    # (m - 2, h, i, j): from i to j, when it had come to i from h
+    bits = bits[np.arange(1, len(steps))[:, None, None, None], moved, number[:, None], number]
     came = np.zeros((len(tried), len(number), len(number)), np.int64)
     for t in range(2, len(tried)):
         ways = total[:, :, None] + bits[t - 2]

@@ -4,7 +4,8 @@ Every parameter keeps a running mean of its residuals' magnitudes over the frame
 parameters go in groups, and a group's means are scaled by how much larger or smaller than expected the groups before it
 turned out: faces move all at once. A segment's first frame, and the means before anything was seen, go by two levels
 that the encoder sends. A parameter's last residual says whether it is on the move, and whereto; each group of motion
-parameters has its own habits. Both choose the shape of the row. Means are integers in units of 2**-16; `spec/fev-1.md` has the same in pseudo-code.
+parameters has its own habits. Both choose the shape of the row. Means are integers in units of 2**-16;
+`spec/fev-1.md` has the same in pseudo-code.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import tables
-from .motion import FIRST_MOTION, MOTION, Track
 from .errors import FevError, LimitError, ModelMismatchError, UnsupportedError, UsageError, check
 from .limits import Limits
+from .motion import FIRST_MOTION, MOTION, Track
 from .wire import Pack, Take, crc16
 
 READER_VERSION = 2  # newest version this package reads

@@ -3,8 +3,9 @@
 A frame's parameters are coded as differences from the frame before (the segment's first frame: from zero); frames
 marked held repeat the one before and cost nothing. Motion and placement are separate codes, so that a file's bytes can
 be told apart without decoding. Motion goes under trained rows, where a residual is seen in the direction in which the
-parameter last moved, and frames in which nothing moves are flagged and left out. The block ends with a CRC-16 of the decoded integers: unlike the CRC-32 of the chunk it
-notices a reader whose tables, model or arithmetic differ from the writer's.
+parameter last moved, and frames in which nothing moves are flagged and left out. The block ends with a CRC-16 of the
+decoded integers: unlike the CRC-32 of the chunk it notices a reader whose tables, model or arithmetic differ from the
+writer's.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def _plan(values: Ints, frames: list[int], track: Track) -> tuple[Plan, bytes]:
     params = values.shape[1]
     residuals = np.diff(values[frames], axis=0, prepend=0)
     if track.trained:
-        moving = residuals.any(1)
+        moving = np.abs(residuals).max(1, initial=0) > 0
         moving[:1] = True
         frames, residuals = np.array(frames, np.int64)[moving].tolist(), residuals[moving]
     magnitudes = np.abs(residuals)

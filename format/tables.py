@@ -18,7 +18,8 @@ from .errors import FevError
 
 PATH = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-2.txt"
 SHA256 = "d28ebfab5bab77c52921a755f3e34eecb3b192f9118fe491f0805045355579ad"
-FIRST_SHA256 = "11ee0d510adb875c041b1630ff2e5337e5dae4dd630bd48d8bd4afefd5af6c50"  # of `fev-1.txt`: all but what was trained
+# Of `fev-1.txt`, the same less what was trained.
+FIRST_SHA256 = "11ee0d510adb875c041b1630ff2e5337e5dae4dd630bd48d8bd4afefd5af6c50"
 
 SYMBOLS = 32  # 0..30 are the values -15..15
 ESCAPE = 31

@@ -91,7 +91,10 @@ def decode_escape(source: RangeDecoder) -> int:
 
 
 def encode_values(sink: Sink, values: Ints, levels: Ints, shape: int | Ints = 0) -> None:
-    """Codes values (n,) at levels (n,), under one shape or (n,). Raises UsageError for a magnitude above MAX_MAGNITUDE."""
+    """Codes values (n,) at levels (n,), under one shape or (n,).
+
+    Raises UsageError for a magnitude above MAX_MAGNITUDE.
+    """
     if len(values) and int(np.abs(values).max()) > 2 * MAX_MAGNITUDE:
         raise UsageError(f"value beyond {MAX_MAGNITUDE}")
     shifts = SHIFT_OF_LEVEL[levels]
@@ -133,7 +136,7 @@ def mean_of_level(level: int) -> int:
 
 
 def value_bits(values: Ints, levels: Ints, shapes: int | Ints = 0) -> NDArray[np.float64]:
-    """Estimated bits of values at levels under shapes, when broadcast of one form. For rate control, never to decode."""
+    """Estimated bits of values at levels under shapes, broadcast to one form. For rate control, never to decode."""
     shifts = SHIFT_OF_LEVEL[levels]
     upper = values >> shifts
     plain = np.abs(upper) <= EDGE

@@ -279,7 +279,11 @@ def uncommon() -> Iterator[tuple[str, str, bytes]]:
         "escapes and levels beyond the last row of trained shapes, seen from either side",
         stream([9, 9], size=90000, segment_frames=9, **TRAINED),
     )
-    yield "trained_few", "trained shapes of some groups alone", stream([9], size=3, params=3, segment_frames=9, **TRAINED)
+    yield (
+        "trained_few",
+        "trained shapes of some groups alone",
+        stream([9], size=3, params=3, segment_frames=9, **TRAINED),
+    )
     yield "one_parameter", "groups of parameters that are empty", stream([9], params=1, segment_frames=9)
     yield "held_first", "a held frame begins a segment and is coded all the same", stream([5, 5], held=(5,), params=4)
     yield "nothing", "no segments at all", stream([])

@@ -1,6 +1,7 @@
 """A file as pieces of fragmented MP4 for a browser: made on demand, kept for a while, shared by all viewers.
 
-A piece is a segment's part of about a second, so that a picture comes soon and a seek draws little in vain.  Each is a whole fragmented MP4 (its own head, H.264 and Opus), whose fragments carry the clip's own times, so a
+A piece is a segment's part of about a second, so that a picture comes soon and a seek draws little in vain.  Each is a
+whole fragmented MP4 (its own head, H.264 and Opus), whose fragments carry the clip's own times, so a
 browser's Media Source takes pieces in any order.  One thread makes them.
 """
 
@@ -151,7 +152,8 @@ class Film:
         over = int(segment.pts[end]) * self.base if end < len(segment.pts) else None
         return [
             packet for packet in segment.audio
-            if (begin is None or packet.pts * SOUND_CLOCK >= begin) and (over is None or packet.pts * SOUND_CLOCK < over)
+            if (begin is None or begin <= packet.pts * SOUND_CLOCK)
+            and (over is None or packet.pts * SOUND_CLOCK < over)
         ]  # fmt: skip
 
 

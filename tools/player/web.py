@@ -81,7 +81,8 @@ def facts(path: Path) -> dict[str, Any]:
             cost = {k: now[k] - before.get(k, 0) for k in now if now[k] != before.get(k, 0)}
             before = now
             if len(segments) < MOST_SEGMENTS:
-                starts = [round(float(h.seconds(int(parts.pts[k]))), 4) for k in cuts(parts.pts, Fraction(*h.time_base))]
+                first = parts.pts[cuts(parts.pts, Fraction(*h.time_base))].tolist()
+                starts = [round(float(h.seconds(pts)), 4) for pts in first]
                 segments.append([parts.index, round(begin, 4), round(end + h.fps[1] / h.fps[0], 4), cost, starts])
     digest = h.model_sha256.hex()
     return {

@@ -50,7 +50,7 @@ def encode(square: Source, setting: dict[str, Any]) -> Coded:
 
 
 def growing(stream: bytes) -> int:
-    """Bytes of a `.fev` stream that every second adds to: segments, and their places in the index where there is one."""
+    """Bytes of a `.fev` stream that every second adds to: segments, and their places in an index."""
     source, total = Bytes(io.BytesIO(stream)), 0
     source.seek(len(SIGNATURE))
     while chunk := read_chunk(source, len(stream)):

@@ -1,9 +1,9 @@
-"""What each tool of the motion's coding saves, and what each parameter costs: the integers of `.fev` files coded otherwise.
+"""What each tool of motion's coding saves, and what each parameter costs: `.fev` files' integers coded otherwise.
 
     python -m fev.tools.train.motionbits FILE.fev...
 
-Prints bits a frame for every file, estimated as the encoder does, and their mean over the files for every parameter.  The
-integers are taken as they are: what choosing them by error and bits saves needs the clip (`fev.codec.rdoq`).
+Prints bits a frame for every file, estimated as the encoder does, and their mean over the files for every parameter.
+The integers are taken as they are: what choosing them by error and bits saves needs the clip (`fev.codec.rdoq`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...format.adaptive import ONE, Contexts, bounds
-from ...format.motion import FIRST_MOTION, MOTION, Track, motion_plan, shapes_after
+from ...format.adaptive import ONE, Contexts, Stills, bounds
+from ...format.motion import FIRST_MOTION, MOTION, Track, shapes_after
 from ...format.reader import Reader
+from ...format.tables import TOTAL_BITS
 from ...format.values import level_of, value_bits
 
 Ints = np.ndarray
@@ -47,6 +48,10 @@ def adaptive(residuals: Ints, contexts: type[Contexts], track: Track) -> Ints:
     return value_bits(residuals * signs, levels, shapes)
 
 
+def changes(values: Ints) -> Ints:
+    return np.diff(values, axis=0, prepend=0)
+
+
 def one_level(values: Ints) -> Ints:
     """Bits (m, P) when a parameter has one level for the whole segment, which is sent (7 bits)."""
     levels = level_of((np.abs(values).mean(0) * ONE).astype(np.int64))
@@ -55,12 +60,25 @@ def one_level(values: Ints) -> Ints:
     return bits
 
 
-TOOLS: dict[str, Callable[[Ints, Ints], Ints]] = {
-    "every frame by itself, a level for each parameter": lambda values, residuals: one_level(values),
-    "+ differences from the frame before": lambda values, residuals: one_level(residuals),
-    "+ levels that follow each parameter": lambda values, residuals: adaptive(residuals, Alone, FIRST_MOTION),
-    "+ the groups before say how lively the frame is": lambda v, residuals: adaptive(residuals, Contexts, FIRST_MOTION),
-    "+ trained shapes": lambda values, residuals: adaptive(residuals, Contexts, MOTION),
+def flagged(residuals: Ints, track: Track) -> Ints:
+    """Bits (m, P) when frames that stand still are flagged; the flags' bits are shared by all parameters."""
+    moving = residuals.any(1)
+    moving[:1] = True
+    bits, flags = np.zeros(residuals.shape), Stills()
+    bits[moving] = adaptive(residuals[moving], Contexts, track)
+    for t in range(1, len(residuals)):
+        bits[t] += (TOTAL_BITS - np.log2(flags.row()[int(not moving[t])])) / residuals.shape[1]
+        flags.saw(not moving[t])
+    return bits
+
+
+TOOLS: dict[str, Callable[[Ints], Ints]] = {  # of values (m, P)
+    "every frame by itself, a level for each parameter": one_level,
+    "+ differences from the frame before": lambda values: one_level(changes(values)),
+    "+ levels that follow each parameter": lambda values: adaptive(changes(values), Alone, FIRST_MOTION),
+    "+ the groups before say how lively the frame is": lambda values: adaptive(changes(values), Contexts, FIRST_MOTION),
+    "+ frames that stand still are flagged": lambda values: flagged(changes(values), FIRST_MOTION),
+    "+ trained shapes": lambda values: flagged(changes(values), MOTION),
 }
 
 
@@ -70,10 +88,11 @@ def measured(file: Path) -> dict[str, np.ndarray]:
     frames = 0
     with open(file, "rb") as stream:
         for segment in Reader(stream).segments():
-            plan = motion_plan(segment.motion, segment.held)
-            values = segment.motion[plan.frames].astype(np.int64)
+            coded = ~segment.held
+            coded[0] = True
+            values = segment.motion[coded].astype(np.int64)
             for name, coder in TOOLS.items():
-                total[name] = total.get(name, np.zeros(values.shape[1])) + coder(values, plan.residuals).sum(0)
+                total[name] = total.get(name, np.zeros(values.shape[1])) + coder(values).sum(0)
             frames += len(segment.pts)
     return {name: bits / max(1, frames) for name, bits in total.items()}
 

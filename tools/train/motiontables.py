@@ -1,9 +1,9 @@
 """Train the rows under which motion is coded on the motion of `.fev` files, and write `spec/tables/fev-2.txt`.
 
-Of every residual but those of a segment's first frame: its group, whether the parameter's last residual was zero (else it
-is seen in the direction of that one), the row that its level leads to, its symbol.  Counts are shared with the rows
+Of every residual but those of a segment's first frame: its group, whether the parameter's last residual was zero (else
+it is seen in the direction of that one), the row that its level leads to, its symbol.  Counts are shared with the rows
 nearby, with the same row of the other groups, and with the law of shape 0, each as if that had been seen WEIGHT times.
-The parametric part of the file is `fev.tools.make_tables`'s.  The rows are frozen in the format: others are another format.
+The parametric part of the file is `fev.tools.make_tables`'s.  The rows are frozen: others are another format.
 
     python -m fev.tools.train.motiontables [--test] FILE.fev...
 """
