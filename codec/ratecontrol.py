@@ -47,7 +47,7 @@ def share_out(left: int, frames: int) -> Share:
         if identity < LEAST_BUDGET:
             return -math.inf
         gain = np.interp(math.log2(identity), np.log2(IDENTITY_BYTES), IDENTITY_GAIN)
-        return float(gain - np.interp(quality, QUALITIES, MOTION_LOSS))
+        return float(gain - np.exp(np.interp(quality, QUALITIES, np.log(MOTION_LOSS))))  # a square of the step
 
     best = max(np.arange(0.0, 101.0, 5.0).tolist(), key=worth)
     if worth(best) == -math.inf:
