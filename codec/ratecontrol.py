@@ -19,8 +19,10 @@ from .options import LEAST_BUDGET
 QUALITIES = (0.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 100.0)
 MOTION_BITS = (8.0, 14.0, 19.0, 25.0, 32.0, 39.0, 48.0, 60.0, 87.0)  # a frame, median of eight clips
 MOTION_LOSS = (3.3, 1.3, 0.75, 0.39, 0.21, 0.1, 0.053, 0.027, 0.006)  # dB that integers lose, as `rdoq` reckons it
-IDENTITY_BYTES = (60, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
-IDENTITY_GAIN = (11.0, 17.0, 20.0, 23.5, 26.8, 29.5, 31.5, 32.9, 33.6)  # dB on the face; the first is a guess
+# Measured at every octave from 250 to 32,000, between them on a smooth curve: a kink would draw every share to it.
+IDENTITY_BYTES = (60, 120, 250, 350, 500, 700, 1000, 1400, 2000, 2800, 4000, 5700, 8000, 11300, 16000, 22600, 32000)
+# dB on the face; the first two are guesses
+IDENTITY_GAIN = (11, 13.9, 17, 18.4, 20, 21.7, 23.5, 25.2, 26.8, 28.2, 29.5, 30.6, 31.5, 32.3, 32.9, 33.3, 33.6)
 MOST_PLATE = 0.25  # of the file: what a background may take, where a coarser one is to be had
 PRICES = (1 / 32, 32.0)  # of a bit of motion, as a factor
 MOST_STEPS = 12  # quarter octaves that the motion's step may move by to come near
