@@ -10,6 +10,7 @@ parameters has its own habits. Both choose the shape of the row. Means are integ
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -41,6 +42,13 @@ def habits(params: int, groups: int) -> Ints:
     return shapes
 
 
+@lru_cache(maxsize=1024)
+def _flags(still: int) -> Ints:
+    row = np.ones(SYMBOLS, np.int64)
+    row[:2] = (1 << TOTAL_BITS) - (SYMBOLS - 2) - still, still
+    return row
+
+
 class Stills:
     """Which frames move nothing: the frequencies of a flag for each, by the three flags before it.
 
@@ -54,10 +62,7 @@ class Stills:
     def row(self) -> Ints:
         """Frequencies (32,) adding up to 2**16; symbol 0 moves, symbol 1 stands still, the others never come."""
         moved, still = self._seen[self._before]
-        row = np.ones(SYMBOLS, np.int64)
-        row[1] = 512 + 64000 * still // (moved + still)
-        row[0] = (1 << TOTAL_BITS) - (SYMBOLS - 2) - row[1]
-        return row
+        return _flags(512 + 64000 * still // (moved + still))
 
     def saw(self, still: bool) -> None:
         """Takes note of the flag just coded."""
@@ -68,13 +73,12 @@ class Stills:
 class Contexts:
     """The state of one segment's track coder.
 
-    Within a frame call `levels(a, b)`, then `saw(a, b, residuals)` for each group, then `end_frame()`.
+    Within a frame call `levels(a, b)`, then `saw(a, b, magnitudes)` for each group, then `end_frame()`.
     """
 
     def __init__(self, params: int, first_level: int, start_level: int) -> None:
         self._mean: Ints = np.full(params, mean_of_level(start_level), np.int64)
         self._magnitude: Ints = np.zeros(params, np.int64)
-        self.last: Ints = np.zeros(params, np.int64)  # residuals; the segment's first frame has nothing before it
         self._first = first_level
         self._frame = 0
         self._seen = ONE
@@ -87,12 +91,10 @@ class Contexts:
         gain = min(max((self._seen * GAIN_ONE) // self._expected, GAIN_LEAST), GAIN_MOST)
         return level_of(self._mean[a:b] * gain >> 8)
 
-    def saw(self, a: int, b: int, residuals: Ints) -> None:
-        """Takes note of residuals (b - a,) of the group just coded."""
+    def saw(self, a: int, b: int, magnitudes: Ints) -> None:
+        """Takes note of |residual| (b - a,) of the group just coded."""
         if self._frame == 0:
             return
-        self.last[a:b] = residuals
-        magnitudes = np.abs(residuals)
         self._magnitude[a:b] = magnitudes
         self._seen += int(np.add.reduce(magnitudes)) << MEAN_BITS
         self._expected += int(np.add.reduce(self._mean[a:b]))

@@ -9,6 +9,7 @@ The code of a message is one number below 1, written as bytes, most significant 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import constriction
@@ -62,7 +63,12 @@ def _model(kind: str, parameter: Any) -> tuple[Any, ...]:
     if kind == "kinds":
         rows, numbers = parameter
         return _CATEGORICAL, _weights(rows)[numbers]
-    return (_stream.model.Categorical(_weights(parameter), perfect=False),)
+    return (_table(np.ascontiguousarray(parameter, np.int64).tobytes()),)
+
+
+@lru_cache(maxsize=1024)  # flags meet the same few hundred rows again and again
+def _table(row: bytes) -> Any:
+    return _stream.model.Categorical(_weights(np.frombuffer(row, np.int64)), perfect=False)
 
 
 class RangeEncoder:

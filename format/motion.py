@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from .adaptive import Contexts, Stills, bounds, habits
 from .entropy import RangeDecoder, RangeEncoder
 from .errors import DamagedError, UsageError, check
-from .tables import EDGE, LEVELS, MEAN_BITS
-from .values import MAX_MAGNITUDE, SHIFT_OF_LEVEL, decode_values, encode_values, level_of, value_bits
+from .tables import EDGE, LEVELS, MEAN_BITS, ROWS
+from .values import MAX_MAGNITUDE, SHIFT_OF_LEVEL, decode_from, encode_values, level_of, value_bits
 from .wire import Pack, Take, crc16
 
 PLACEMENT_VALUES = 4  # centre x, centre y, half side in 1/8 pixel; angle in 2*pi/16384
@@ -87,11 +87,9 @@ def _level(magnitudes: Ints, factor: int) -> int:
     return int(level_of(np.array(factor * (int(magnitudes.sum()) << MEAN_BITS) // magnitudes.size)))
 
 
-def shapes_after(last: Ints, track: Track) -> tuple[Ints, Ints]:
-    """Shapes and signs, of the form of `last` (..., P): the parameters' last residuals, zero where there is none."""
-    if not track.trained:
-        return np.zeros_like(last), np.ones_like(last)
-    return habits(last.shape[-1], track.groups) + (last != 0), np.where(last < 0, -1, 1)
+def shapes_after(last: Ints, usual: Ints) -> tuple[Ints, Ints]:
+    """Trained shapes and signs after residuals `last` (..., P), zero where there is none.  usual: (P,), `habits`."""
+    return usual + (last != 0), 1 - 2 * (last < 0)
 
 
 def _plan(values: Ints, frames: list[int], track: Track) -> tuple[Plan, bytes]:
@@ -112,12 +110,12 @@ def _plan(values: Ints, frames: list[int], track: Track) -> tuple[Plan, bytes]:
     for t in range(len(frames)):
         for a, b in spans:
             levels[t, a:b] = contexts.levels(a, b)
-            contexts.saw(a, b, residuals[t, a:b])
+            contexts.saw(a, b, magnitudes[t, a:b])
         contexts.end_frame()
-    last = np.zeros_like(residuals)
-    last[2:] = residuals[1:-1]
-    shapes, signs = shapes_after(last, track)
-    shapes[:1] = 0  # a place, not a movement
+    shapes, signs = np.zeros_like(residuals), np.ones_like(residuals)
+    if track.trained:  # the first frame is a place, not a movement
+        last = np.concatenate([np.zeros_like(residuals[1:2]), residuals[1:-1]])
+        shapes[1:], signs[1:] = shapes_after(last, habits(params, track.groups))
     return Plan(frames, residuals, levels, shapes, signs), begin
 
 
@@ -147,21 +145,25 @@ def _decode(data: bytes, held: NDArray[np.bool_], params: int, track: Track, nam
     residuals = np.zeros((len(held), params), np.int64)
     spans = bounds(params, track.groups)
     contexts = Contexts(params, *data[:2])
-    frames, usual = _coded(held), None
+    usual = habits(params, track.groups)
+    frames = _coded(held)
     if track.trained:
-        frames, usual = _moving(decoder, frames), habits(params, track.groups)
-    for t in frames:
+        frames = _moving(decoder, frames)
+    first = np.zeros(params, np.int64)  # rows of the shapes; the first frame is a place, not a movement
+    signs = None
+    for place, t in enumerate(frames):
         line = residuals[t]
         for a, b in spans:
-            levels, last = contexts.levels(a, b), contexts.last[a:b]
-            if t == 0 or usual is None:
-                line[a:b] = decode_values(decoder, levels)
-            else:
-                seen = decode_values(decoder, levels, usual[a:b] + (last != 0))
-                line[a:b] = np.where(last < 0, -seen, seen)
-            contexts.saw(a, b, line[a:b])
+            seen = decode_from(decoder, contexts.levels(a, b), first[a:b])
+            line[a:b] = seen
+            contexts.saw(a, b, np.abs(seen))
         contexts.end_frame()
-        check(t == 0 or usual is None or line.any(), "a frame that stands still is not flagged")
+        if track.trained:
+            check(place == 0 or np.logical_or.reduce(line), "a frame that stands still is not flagged")
+            if signs is not None:
+                line *= signs
+            shapes, signs = shapes_after(line if place else np.zeros_like(line), usual)
+            first = shapes * ROWS
     decoder.finish()
     values = np.cumsum(residuals, axis=0)  # held frames have residual 0
     check(int(np.abs(values).max(initial=0)) <= MAX_MAGNITUDE, f"a {name} value is beyond {MAX_MAGNITUDE}")

@@ -110,10 +110,15 @@ def encode_values(sink: Sink, values: Ints, levels: Ints, shape: int | Ints = 0)
 
 
 def decode_values(source: RangeDecoder, levels: Ints, shape: int | Ints = 0) -> Ints:
-    """Reads back values (n,) at levels (n,), under one shape or (n,). The innermost loop of decoding."""
+    """Reads back values (n,) at levels (n,), under one shape or (n,)."""
+    return decode_from(source, levels, shape * ROWS)
+
+
+def decode_from(source: RangeDecoder, levels: Ints, first: int | Ints) -> Ints:
+    """The same when the first rows of the shapes are known. The innermost loop of decoding."""
     high = np.maximum.reduce(levels) >= ROWS
     rows = ROW_OF_LEVEL[levels] if high else levels
-    symbols = source.rows(rows + shape * ROWS)
+    symbols = source.rows(rows + first)
     values = symbols.astype(np.int64) - EDGE
     if np.maximum.reduce(symbols) == ESCAPE:
         for i in np.flatnonzero(symbols == ESCAPE).tolist():

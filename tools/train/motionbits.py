@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...format.adaptive import ONE, Contexts, Stills, bounds
+from ...format.adaptive import ONE, Contexts, Stills, bounds, habits
 from ...format.motion import FIRST_MOTION, MOTION, Track, shapes_after
 from ...format.reader import Reader
 from ...format.tables import TOTAL_BITS
@@ -26,8 +26,8 @@ Ints = np.ndarray
 class Alone(Contexts):
     """Every parameter for itself: the groups before say nothing."""
 
-    def saw(self, a: int, b: int, residuals: Ints) -> None:
-        super().saw(a, b, residuals)
+    def saw(self, a: int, b: int, magnitudes: Ints) -> None:
+        super().saw(a, b, magnitudes)
         self._seen = self._expected = ONE
 
 
@@ -36,15 +36,16 @@ def adaptive(residuals: Ints, contexts: type[Contexts], track: Track) -> Ints:
     sizes = np.abs(residuals)
     begin = [int(level_of(np.array(int(part.mean() * ONE)))) if part.size else 0 for part in (sizes[:1], 2 * sizes[1:])]
     state = contexts(residuals.shape[1], *begin)
-    levels, last = np.zeros_like(residuals), np.zeros_like(residuals)
+    levels = np.zeros_like(residuals)
     for t in range(len(residuals)):
-        last[t] = state.last
         for a, b in bounds(residuals.shape[1], track.groups):
             levels[t, a:b] = state.levels(a, b)
-            state.saw(a, b, residuals[t, a:b])
+            state.saw(a, b, sizes[t, a:b])
         state.end_frame()
-    shapes, signs = shapes_after(last, track)
-    shapes[:1] = 0
+    shapes, signs = np.zeros_like(residuals), np.ones_like(residuals)
+    if track.trained:
+        last = np.concatenate([np.zeros_like(residuals[1:2]), residuals[1:-1]])
+        shapes[1:], signs[1:] = shapes_after(last, habits(residuals.shape[1], track.groups))
     return value_bits(residuals * signs, levels, shapes)
 
 
