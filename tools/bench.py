@@ -2,13 +2,13 @@
 
     python -m fev.tools.bench [CLIP ...] [--long FRAMES] [--json]
     python -m fev.tools.bench --generator 256,512,1024 [--batches 1,8] [--compile] [--device cuda]
-    python -m fev.tools.bench --play 60 [FILE.fev ...]
+    python -m fev.tools.bench --play 60 [--viewers N] [FILE.fev ...]
 
 Without clips the sample is used.  `--long N` joins a clip to itself until it has N frames, to show
 that memory does not grow with its length.  `--generator` times config-f generators with random weights, as the decoder
 runs them, beside their bare convolutions, taking turns in one run.  `--play SECONDS` plays files in a loop on SDL's
-dummy drivers: first picture, seeks, what is dropped, drift of the sound, share of the processor, memory.  These
-figures do not belong in tests: machines are noisy.
+dummy drivers: first picture, seeks, what is dropped, drift of the sound, share of the processor, memory; then through
+a pipe, and to so many viewers of the page (`playbench`).  These figures do not belong in tests: machines are noisy.
 """
 
 from __future__ import annotations
@@ -121,70 +121,26 @@ result = dict(ms_per_frame=best[0], bare_ms=best[1], ratio=ratio, frames_per_s=1
 
 
 PLAY = """
-import os, random
-os.environ.update(SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
-import psutil
-from fev.codec.decoder import DecodeOptions
-from fev.tools.player.clock import Clock
-from fev.tools.player.feed import Feed
-from fev.tools.player.screen import Screen, Speaker
-from fev.tools.player.session import Session
-path, limit = sys.argv[1], float(sys.argv[2])
-me, clock, speaker = psutil.Process(), Clock(), Speaker()
-speaker.run(False)
-begun = time.monotonic()
-feed = Feed(open(path, "rb"), DecodeOptions(coarse=True), clock, speaker.put if speaker.device else None)
-feed.start()
-feed.ready.wait()
-if feed.error:
-    raise feed.error
-ready = time.monotonic()
-with Screen("bench", feed.decoder.width, feed.decoder.height) as screen:
-    session = Session(feed, clock, screen, speaker if feed.has_sound else None, loop=True)
-
-    def until(done, most=20.0):
-        start = time.monotonic()
-        while not done() and time.monotonic() - start < most:
-            session._step()
-            if session._over():
-                break
-            time.sleep(0.002)
-        return time.monotonic() - start
-
-    first = until(lambda: session.shown)
-    until(lambda: feed.length is not None, 600)
-    seeks = []
-    for place in range(9):
-        session.seek(feed.length * random.Random(place).random())
-        seeks.append(until(lambda: session.last.turn == feed.turn))
-    session.seek(0.0)
-    until(lambda: session.last.turn == feed.turn)
-    session.drift.clear()
-    before = dict(session.report(), cpu=sum(me.cpu_times()[:2]), at=time.monotonic())
-    memory = []
-    while time.monotonic() - before["at"] < limit:
-        until(lambda: False, min(10.0, limit - time.monotonic() + before["at"]))
-        memory.append(me.memory_info().rss / 1e6)
-    after, wall = session.report(), time.monotonic() - before["at"]
-feed.stop()
-speaker.close()
-drift = after.get("drift_ms", {})
-result = dict(
-    frames=after["shown"] - before["shown"], first_picture_s=first, load_s=ready - begun, seek_s=sorted(seeks)[4],
-    slowest_seek_s=max(seeks), dropped=float(after["dropped"] - before["dropped"]), drawing_ms=after["draw_ms"],
-    drift_mean_ms=float(drift.get("mean", 0)), drift_p99_ms=float(drift.get("p99", 0)),
-    cpu_share=(sum(me.cpu_times()[:2]) - before["cpu"]) / wall / os.cpu_count(), memory_first_mb=memory[0],
-    memory_last_mb=memory[-1],
-)
+from fev.tools import playbench
+what, path, seconds, viewers = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+given = {"play": (path, seconds), "pipe": (path,), "viewers": (path, viewers, seconds)}[what]
+result = getattr(playbench, what)(*given)
 """
 
 
-def playing(paths: list[Path], seconds: int) -> list[dict[str, Any]]:
+def playing(paths: list[Path], seconds: int, viewers: int) -> list[dict[str, Any]]:
+    rows = []
+    titles = {"play": f"play {seconds} s", "pipe": "first picture over a pipe", "viewers": f"{viewers} viewers"}
     with tempfile.TemporaryDirectory() as name:
         if not paths:
             paths = [Path(name) / "sample.fev"]
             child(ENCODE, str(SAMPLE), str(paths[0]), json.dumps({"preset": "fast"}))
-        return [{"what": f"play {seconds} s", "clip": p.name, **child(PLAY, str(p), str(seconds))} for p in paths]
+        for path in paths:
+            for what, title in titles.items():
+                if what != "viewers" or viewers:
+                    row = child(PLAY, what, str(path), str(seconds), str(viewers))
+                    rows.append({"what": title, "clip": path.name, **row})
+    return rows
 
 
 def generators(sizes: list[int], batches: list[int], compiled: bool, device: str) -> list[dict[str, Any]]:
@@ -267,6 +223,7 @@ def arguments() -> Any:
     options.add_argument("--generator", type=numbers, metavar="SIZES", help="time config-f generators of these sizes")
     options.add_argument("--batches", type=numbers, default=[1, 8])
     options.add_argument("--play", type=count, metavar="SECONDS", help="play .fev files in a loop")
+    options.add_argument("--viewers", type=count, default=4, metavar="N", help="of the page, with --play (default: 4)")
     options.add_argument("--compile", action="store_true", help="the generators through torch.compile")
     options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options.add_argument("--json", action="store_true")
@@ -281,7 +238,7 @@ def work() -> int:
     if args.generator:
         rows = generators(args.generator, args.batches, args.compile, args.device)
     elif args.play:
-        rows = playing(args.clips, args.play)
+        rows = playing(args.clips, args.play, args.viewers)
     else:
         rows = clips(args.clips or [SAMPLE], args.presets.split(","), args.long)
     if args.json:

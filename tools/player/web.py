@@ -226,10 +226,10 @@ class Door:
 
 
 class Serving:
-    """A server that listens.  port: where."""
+    """A server that listens.  port: where.  pieces: what it made."""
 
-    def __init__(self, runner: web.AppRunner, listening: asyncio.Server):
-        self._runner, self._listening = runner, listening
+    def __init__(self, runner: web.AppRunner, listening: asyncio.Server, pieces: Pieces):
+        self._runner, self._listening, self.pieces = runner, listening, pieces
         self.port: int = listening.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -252,4 +252,4 @@ async def start(place: Path, host: str, port: int, everybody: bool = False) -> S
     except OSError as error:
         await runner.cleanup()
         raise FevError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    return Serving(runner, listening)
+    return Serving(runner, listening, server.pieces)
