@@ -2,7 +2,8 @@
 
 First everything else is counted exactly (sound, background, placement, framing), and the rest is shared out where it
 shows most, by curves that were measured on the eis clips at 256x256.  The identity is then fitted to its bytes and
-motion once; and the price of motion's bits (`rdoq`) is searched until the whole file has its size.
+motion once; and the price of motion's bits (`rdoq`) is searched until the whole file has its size, or a little less: a
+link of that rate has no room for more.
 """
 
 from __future__ import annotations
@@ -63,19 +64,19 @@ def motion_bytes(quality: float, frames: int) -> int:
 
 
 def price_for(size: Callable[[float], int], target: int) -> float:
-    """The factor on the price of a bit at which `size` (bytes of the whole file) is nearest to the target.
+    """The factor on the price of a bit at which `size` (bytes of the whole file) comes nearest to the target from below.
 
     Size falls as the price rises, by steps; where the target is out of reach the end of the range is returned.
     """
     low, high = PRICES
-    best, nearest = 1.0, math.inf
+    best, least = high, math.inf
     price = 1.0
     for _ in range(ROUNDS):
-        bytes_ = size(price)
-        if abs(bytes_ - target) < nearest:
-            best, nearest = price, abs(bytes_ - target)
-        if nearest <= CLOSE * target:
+        left = target - size(price)
+        if 0 <= left < least:
+            best, least = price, left
+        if least <= CLOSE * target:
             break
-        low, high = (price, high) if bytes_ > target else (low, price)
+        low, high = (price, high) if left < 0 else (low, price)
         price = math.sqrt(low * high)
     return best

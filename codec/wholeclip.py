@@ -70,7 +70,7 @@ class WholeClip(Encoding):
         assert self.options.bitrate is not None
         packets = self.sound.until(None)
         seconds = clip.pts[-1] * self.info.time_base + 1 / self.info.fps - self.info.start_time
-        target = round(self.options.bitrate * 125 * float(seconds))
+        target = int(self.options.bitrate * 125 * float(seconds))  # of bytes, never more
         background = self._background(survey, seen, round(MOST_PLATE * target))
 
         def written(look: Appearance, blocks: Iterable[Block], sink: Any) -> int:

@@ -42,8 +42,8 @@ def test_the_price_is_found(target):
         return 500 + round(500 * price**-0.5)
 
     price = price_for(size, target)
-    assert abs(500 + 500 * price**-0.5 - target) <= CLOSE * target + 1
-    assert len(asked) <= 14
+    assert (1 - CLOSE) * target <= size(price) <= target, "never more than there is room for"
+    assert len(asked) <= 15
 
 
 def test_out_of_reach_gives_the_end_of_the_range():
@@ -67,7 +67,7 @@ def test_the_whole_file_has_the_bitrate(tmp_path, bitrate, options):
     out = tmp_path / "out.fev"
     report = fev.encode(SAMPLE, out, bitrate=bitrate, duration=1.6, **options)
     assert out.stat().st_size == report.bytes
-    assert 8 * report.bytes / report.duration_s / 1000 == pytest.approx(bitrate, rel=0.05)
+    assert 0.95 * bitrate <= 8 * report.bytes / report.duration_s / 1000 <= bitrate
     with fev.open(out) as reader:
         assert sum(len(segment.motion) for segment in reader.segments()) == report.frames
 
