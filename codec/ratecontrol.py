@@ -64,7 +64,7 @@ def motion_bytes(quality: float, frames: int) -> int:
 
 
 def price_for(size: Callable[[float], int], target: int) -> float:
-    """The factor on the price of a bit at which `size` (bytes of the whole file) comes nearest to the target from below.
+    """The factor on a bit's price at which `size` (bytes of the whole file) is nearest to the target and not over it.
 
     Size falls as the price rises, by steps; where the target is out of reach the end of the range is returned.
     """

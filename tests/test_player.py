@@ -272,6 +272,21 @@ def test_a_pipe_plays_while_it_arrives_and_cannot_be_sought(playing, film):
         until(lambda: len(feed.pictures) == feed.room)
 
 
+def test_who_stops_waits_for_what_is_drawn_and_not_for_bytes(playing, film):
+    """A process that ended while a thread of it drew was aborted."""
+    feed = playing()
+    until(lambda: feed.pictures)
+    feed.stop()
+    assert not feed.is_alive()
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as pen:
+        pen.write(film[: len(film) // 2])
+        feed = playing(stream=stream)
+        until(lambda: feed.pictures and feed.waiting)
+        feed.stop()
+        assert feed.is_alive(), "nobody knows whether more will come"
+
+
 def test_a_damaged_segment_is_a_gap_and_no_end(playing, film):
     broken = bytearray(film)
     place = [i for i in range(len(film)) if film[i : i + 4] == b"SEGM"][1] + 40

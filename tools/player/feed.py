@@ -78,12 +78,18 @@ class Feed(threading.Thread):
         self.length: float | None = None
         self._lock = threading.Lock()
         self._target: float | None = None
-        self._stop = threading.Event()
+        self._stopping = threading.Event()
 
     # -- from outside
 
     def stop(self) -> None:
-        self._stop.set()
+        """End the thread, and wait until it has, unless it waits for bytes that may never come.
+
+        A process that ends while a thread of it draws is aborted by the libraries that draw.
+        """
+        self._stopping.set()
+        while self.is_alive() and not self.waiting:
+            self.join(NAP)
 
     @property
     def seekable(self) -> bool:
@@ -115,21 +121,24 @@ class Feed(threading.Thread):
         try:
             self._open()
             self.ready.set()
-            while not self._stop.is_set():
+            while not self._stopping.is_set():
                 self._play()
                 if self._target is None:
                     self.ended.set()
-                while self._target is None and not self._stop.is_set():
+                while self._target is None and not self._stopping.is_set():
                     time.sleep(NAP)
         except Exception as error:  # noqa: BLE001 - raised where the pictures are taken
             self.error = error
         finally:
+            self.waiting = False
             self.ready.set()
             self.ended.set()
 
     def _open(self) -> None:
         search = Search(self.options.identity, folder_of(self.stream))
+        self.waiting = True
         self.reader = Reader(self.stream, salvage=True, identities=search)
+        self.waiting = False
         self.decoder = FrameDecoder(self.reader, self.options)
         h = self.reader.header
         self.base, self.frame = Fraction(*h.time_base), 1 / Fraction(*h.fps)
@@ -197,7 +206,7 @@ class Feed(threading.Thread):
             self.tally.segments.append((begin, end + float(self.frame), grown))
 
     def _elsewhere(self, turn: int) -> bool:
-        return self._stop.is_set() or self.turn != turn
+        return self._stopping.is_set() or self.turn != turn
 
     def _wait_for_sound(self, segment: Segment, turn: int) -> bool:
         """Segments may be long: their sound waits until the one before is nearly over.  False to give up."""
