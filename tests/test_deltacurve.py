@@ -6,6 +6,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from fev.codec.delta import FACTOR_V
+from fev.codec.model import load_model
+from fev.codec.tune import TuneSettings, coded_size
+from fev.format.identity import encode_identity
 from fev.tools.demo import SAMPLE
 from fev.tools.train import deltacurve
 
@@ -54,14 +59,28 @@ def test_the_table_has_means_of_what_there_is():
     assert weights == "| weights | 21.0 (2) |  |" and modes == "| modes |  | 30.0 (1) |"
 
 
-def test_the_sparse_ones_are_single_weights(tmp_path):
-    from fev.codec.model import load_model
-    from fev.codec.tune import TuneSettings
-    from torch import zeros
-
+@pytest.mark.parametrize("whole", [1500, 6000])
+def test_a_delta_gets_what_the_coded_identity_leaves(whole):
     model = load_model()
-    motion = zeros(1, model.latents.params)
-    given = (model, zeros(1, 3, 256, 256), zeros(model.latents.rank), motion, TuneSettings(), 1000, 0.5, 0.5)
+    noise = torch.Generator().manual_seed(0)
+    identity = 30 * torch.randn(model.latents.rank, generator=noise)  # the more it moves, the more bytes it takes
+    settings, budget = TuneSettings(), whole - deltacurve.FOR_IDENTITY
+    given = (model, torch.zeros(1, 3, 256, 256), identity, torch.zeros(1, model.latents.params), settings, budget)
+    fit = deltacurve.Partly(*given, 0.5, 0.5, may=deltacurve.kernel)
+    with torch.no_grad():  # far more than fits
+        for parts in fit.parts.values():
+            parts[FACTOR_V] += 9 * settings.step * torch.randn(parts[FACTOR_V].shape, generator=noise)
+    integers, delta = fit.finish()
+    taken = len(encode_identity(integers))
+    assert abs(taken - deltacurve.FOR_IDENTITY) > 50, "or this shows nothing"
+    assert taken + coded_size(delta) <= whole
+    assert taken + coded_size(delta) > 0.8 * whole
+
+
+def test_the_sparse_ones_are_single_weights(tmp_path):
+    model = load_model()
+    identity, motion = torch.zeros(model.latents.rank), torch.zeros(1, model.latents.params)
+    given = (model, torch.zeros(1, 3, 256, 256), identity, motion, TuneSettings(), 1000, 0.5, 0.5)
     fit = deltacurve.Partly(*given, may=deltacurve.kernel, sparse=True)
     assert fit.known and all(list(fit.parts[t.key]) == [deltacurve.DENSE] for t in fit.known)
     values = sum(part.numel() for parts in fit.parts.values() for part in parts.values())

@@ -46,6 +46,7 @@ from ...codec.pivot import code_pivot, pivot_picture
 from ...codec.survey import Survey
 from ...codec.tune import ClipFit, TuneSettings, coded_size
 from ...codec.units import IDENTITY_CODE, motion_code
+from ...format.delta import DeltaTensor
 from ...format.errors import FevError
 from ...format.identity import encode_identity
 from ...format.reader import Reader
@@ -56,6 +57,7 @@ QUALITY = 60.0  # of the motion
 PER_STILL = 1500  # bytes, about; and so many stills at most:
 MOST_STILLS = 8
 SPARSE_RATE = 0.01  # where every weight has a value of its own
+FOR_IDENTITY = 300  # bytes, about: what the weights cannot count on while they are fitted
 
 Row = dict[str, Any]
 
@@ -104,11 +106,18 @@ class Partly(ClipFit):
 
     def __init__(self, *given: Any, may: Callable[[Tunable], bool], sparse: bool = False):
         super().__init__(*given)
+        self.whole = self.budget + FOR_IDENTITY
         self.known = [t for t in self.known if may(t)]
         self.parts = {t.key: self.parts[t.key] for t in self.known}
         if sparse:
             self.known = [replace(t, low_rank=False) for t in self.known]
             self.parts = {t.key: {DENSE: torch.zeros(int(np.prod(t.shape)), requires_grad=True)} for t in self.known}
+
+    def finish(self) -> tuple[np.ndarray, list[DeltaTensor]]:
+        """As in any fit; the delta gets what the coded identity leaves of the whole."""
+        integers = (self.identity.detach() / self.identity_step).round().numpy().astype(np.int32)
+        self.budget = self.whole - len(encode_identity(integers))
+        return super().finish()
 
 
 class Unpriced(Partly):
@@ -144,8 +153,7 @@ def drawn(fit: ClipFit, motion: Tensor, coded: bool) -> np.ndarray:
 def as_weights(clip: Clip, budget: int, may: Callable[[Tunable], bool], sparse: bool = False) -> Row:
     """As a weight delta, quantised, coded and within its bytes."""
     motion = clip.guess.motion
-    least = len(encode_identity(np.zeros(1, np.int32)))
-    fit = fitted(clip, Partly, clip.frames, motion, max(0, budget - 250), may=may, sparse=sparse)
+    fit = fitted(clip, Partly, clip.frames, motion, budget - FOR_IDENTITY, may=may, sparse=sparse)
     identity, delta = fit.finish()
     sizes = {t.key: {} for t in fit.known}  # type: dict[int, dict[int, Tensor]]
     for tensor in delta:
@@ -157,7 +165,7 @@ def as_weights(clip: Clip, budget: int, may: Callable[[Tunable], bool], sparse: 
     fit.identity = torch.from_numpy(identity).float() * fit.identity_step
     step = fit.motion_step
     pictures = drawn(fit, (fit.motion.detach() / step).round() * step, False)
-    size = max(least, len(encode_identity(identity))) + coded_size(delta)
+    size = len(encode_identity(identity)) + coded_size(delta)
     return {"bytes": size, "tensors": len(delta), **clip.measured(pictures)}
 
 
