@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from fev.tools.rdreport import views
+from fev.tools.rdreport import summary, tables, views
 from fev.tools.rdreport.curves import ABOVE, BELOW, WITHIN, Point, delta, front, quality_at, rate_at
 
 
@@ -131,6 +131,19 @@ def test_losses_are_found(rows):
     # less is better: 0.04 below its floor of 0.06 in plain numbers, and 0.03 against 0.0347
     assert found["two", "gmsd"]["verdict"] == "won"
     assert found["two", "gmsd"]["their_value"] == pytest.approx(0.06 - 0.04 * math.log(2.4) / math.log(4))
+
+
+def test_where_losses_are_is_said(rows):
+    """In clip a at 24 kbit/s, as above; clip b has another codec that is no better there."""
+    other = [{**r, "clip": "b", "scores": {**r["scores"], "psnr": r["scores"]["psnr"] - 9}} for r in rows[2:4]]
+    mine = [{**r, "clip": "b"} for r in rows[:2]]
+    found = summary.score(views.duels(rows, {"fev"}) + views.duels(mine + other, {"fev"}))
+    psnr = next(s for s in found if s["metric"] == "psnr")
+    assert (psnr["lost"], psnr["won"], psnr["out_of_reach"], psnr["of"]) == (1, 1, 2, 4)
+    assert psnr["lost_at"] == [{"ours": "two", "clips": ["a"], "of": 2}] and psnr["worst"]["clip"] == "a"
+    line = next(line for line in tables.losses({"score": found}))
+    assert line.startswith("other against fev: better in PSNR (1 of 4: two in a); worse wherever compared in GMSD")
+    assert next(s for s in found if s["metric"] == "gmsd")["lost_at"] == []
 
 
 def test_bd_rows_leave_out_what_has_no_rate(rows):

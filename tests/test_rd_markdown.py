@@ -35,7 +35,8 @@ def report() -> dict:
     kept = [{"file": "frames/one.npy", "clip": "a", "curve": "fev medium", "point": "6 kbit/s"}]
     kept += [{"file": "frames/two.npy", "clip": "b", "curve": "svtav1, single", "point": "crf7000"}]
     won = {"ours": "fev medium", "curve": "svtav1, single", "metric": "psnr", "of": 4, "lost": 3, "won": 0}
-    score = [{**won, "out_of_reach": 1}]
+    lost_at = [{"ours": "12 kbit/s", "clips": ["a", "b"], "of": 2}, {"ours": "6 kbit/s", "clips": ["b"], "of": 2}]
+    score = [{**won, "out_of_reach": 1, "lost_at": lost_at}]
     return {
         "clips": [{"name": "a"}, {"name": "b"}], "points": rows, "kept": kept, "score": score,
         "stills": {"rule": "no taste", "files": []},
@@ -51,11 +52,20 @@ def test_a_row_for_every_point_that_is_to_be_seen(report):
     assert rows[0] == ["clip", "codec", "bytes", "kbit/s", "1 min", "identity there", "PSNR", "MS-SSIM"]
     ours = [["fev medium, 6 kbit/s", "6,000", "6.00", "1.00", "0.60"], ["fev medium, 12 kbit/s", "12,000"]]
     assert [r[1 : 1 + len(o)] for r, o in zip(rows[2:4], ours, strict=True)] == ours
-    # 7,000 is nearer to 6,000 than 4,000 is, as rates go
+    # 7,000 is nearer to 6,000 than 4,000 is, as rates go, and to 12,000 than 30,000
     others = [r[1:3] for r in rows[4:6]]
     assert others == [["x264, single, crf7000", "7,000"], ["svtav1, single, crf7000", "7,000"]]
     assert rows[6][1:6] == ["panel, panel, as published", "–", "–", "–", "–"]
     assert [r[0] for r in rows[2:]] == ["a"] * 5 + ["b"] * 5
+
+
+def test_what_is_nearest_to_the_dearest_is_to_be_seen_too(report):
+    report["points"].append(point("a", "fev", "24 kbit/s", 24_000, 31.0))
+    rows = cells(markdown.table(report, {}))
+    assert [r[1] for r in rows[2:9]] == [
+        "fev medium, 6 kbit/s", "fev medium, 12 kbit/s", "fev medium, 24 kbit/s",
+        "x264, single, crf7000", "x264, single, crf30000", "svtav1, single, crf7000", "svtav1, single, crf30000",
+    ]  # fmt: skip
 
 
 def test_figures_of_another_scorer_stand_beside(report, tmp_path):
@@ -80,7 +90,8 @@ def test_only_what_is_between_the_marks_changes(report, tmp_path):
     markdown.put(path, report, tmp_path, {})
     first = path.read_text()
     assert first.startswith("# Mine\n\n" + markdown.BEGIN) and first.endswith(markdown.END + "\n\nthe end\n")
-    assert "old" not in first and "svtav1, single against fev medium: better in PSNR (3 of 4)" in first
+    assert "old" not in first and "svtav1, single against fev medium: better in PSNR " in first
+    assert "(3 of 4: 12 kbit/s in every clip, 6 kbit/s in b)" in first
     markdown.put(path, report, tmp_path, {})
     assert path.read_text() == first and not (tmp_path / "docs").exists()
 

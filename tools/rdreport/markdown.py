@@ -1,8 +1,8 @@
 """The report's short form for a Markdown file: between two marks, so that one command brings it up to date.
 
-A table of every clip: fev's points; of each classical codec the point whose rate is nearest to fev's cheapest, whether
-above or below, and with one GOP; published outputs without a rate.  Then where others win, and one picture of the
-stills of fev's cheapest setting.
+A table of every clip: fev's points; of each classical codec the points whose rates are nearest to fev's cheapest and to
+its dearest, whether above or below, and with one GOP; published outputs without a rate.  Then where others win, and one
+picture of the stills of fev's cheapest setting.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import csv
 import io
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,14 @@ def chosen(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for codec in dict.fromkeys(p["codec"] for p in rated if p["codec"] != "fev"):
             rows = [p for p in rated if p["codec"] == codec]
             rows = [p for p in rows if p["setting"].get("gop") == "single"] or rows
-            out.append(min(rows, key=lambda p: abs(math.log(p["bytes"] / ours[0]["bytes"]))))
+            near = [min(rows, key=partial(_apart, to=p)) for p in (ours[0], ours[-1])]
+            out += near[: 1 + (near[0] is not near[1])]
     return out + [p for p in points if p["bytes"] is None]
+
+
+def _apart(point: dict[str, Any], to: dict[str, Any]) -> float:
+    """How far a point's rate is from that of another one."""
+    return abs(math.log(point["bytes"] / to["bytes"]))
 
 
 def table(report: dict[str, Any], scores: Scores) -> str:

@@ -127,9 +127,15 @@ def score(duels: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "ours": ours, "curve": curve, "metric": metric, "of": len(found), "lost": len(lost),
             "won": sum(d["verdict"] == "won" for d in found), "out_of_reach": len(beyond),
             "better_at_its_lowest": sum(d["better"] for d in beyond), "worst": worst,
-            "lost_clips": sorted({d["clip"] for d in lost}),
+            "lost_at": [{"ours": p, **where(found, p)} for p in dict.fromkeys(d["ours"] for d in lost)],
         })  # fmt: skip
     return out
+
+
+def where(duels: list[dict[str, Any]], point: str) -> dict[str, Any]:
+    """Of the duels of one measure and curve: the clips in which fev loses at `point`, of how many."""
+    here = [d for d in duels if d["ours"] == point]
+    return {"clips": sorted(d["clip"] for d in here if d["verdict"] == "lost"), "of": len(here)}
 
 
 def _merged(results: list[dict[str, Any]], key: str) -> dict[str, str]:

@@ -46,13 +46,19 @@ def losses(report: dict[str, Any]) -> list[str]:
         by.setdefault(f"{s['curve']} against {s['ours']}", []).append(s)
     lines = []
     for title, rows in sorted(by.items(), key=lambda item: -sum(s["lost"] / s["of"] for s in item[1])):
-        lost = [f"{METRICS[s['metric']].title} ({s['lost']} of {s['of']})" for s in rows if s["lost"]]
+        lost = [f"{METRICS[s['metric']].title} ({s['lost']} of {s['of']}: {_where(s)})" for s in rows if s["lost"]]
         kept = [METRICS[s["metric"]].title for s in rows if not s["lost"] and s["won"]]
         reach = max(s["out_of_reach"] for s in rows)
         text = f"{title}: better in {', '.join(lost)}" if lost else f"{title}: never better at the same rate"
         text += f"; worse wherever compared in {', '.join(kept)}" if kept else ""
         lines.append(text + (f"; cannot go as low as fev in up to {reach} of {rows[0]['of']}." if reach else "."))
     return lines
+
+
+def _where(s: dict[str, Any]) -> str:
+    """At which of fev's points, and in which clips."""
+    found = ((at["ours"], at["clips"] if len(at["clips"]) < at["of"] else []) for at in s["lost_at"])
+    return ", ".join(f"{point} in {' and '.join(clips) if clips else 'every clip'}" for point, clips in found)
 
 
 def score_table(report: dict[str, Any]) -> str:
