@@ -7,7 +7,10 @@ import subprocess
 import sys
 
 import fev
+import numpy as np
 import pytest
+from fev.codec.decoder import DecodeOptions, FrameDecoder
+from fev.codec.metrics import psnr
 from fev.codec.options import EncodeOptions
 from fev.codec.ratecontrol import CLOSE, PRICES, motion_bytes, price_for, share_out
 from fev.format.errors import UsageError
@@ -70,6 +73,22 @@ def test_the_whole_file_has_the_bitrate(tmp_path, bitrate, options):
     assert 0.95 * bitrate <= 8 * report.bytes / report.duration_s / 1000 <= bitrate
     with fev.open(out) as reader:
         assert sum(len(segment.motion) for segment in reader.segments()) == report.frames
+
+
+@pytest.mark.slow
+def test_quality_is_monotone(tmp_path):
+    """A better quality costs more bytes of motion and comes nearer to the pictures of the best one."""
+    sizes, pictures = [], []
+    for quality in (0, 35, 70, 100):
+        out = tmp_path / f"{quality}.fev"
+        options = {"preset": "fast", "quality": quality, "duration": 1.0, "crop": True, "audio": False}
+        sizes.append(fev.encode(SAMPLE, out, **options).bytes)
+        with fev.open(out) as reader:
+            decoder = FrameDecoder(reader, DecodeOptions())
+            pictures.append(np.stack([rgb for _, rgb in decoder.frames(reader.segments())]))
+    assert sizes == sorted(set(sizes)), "each costs more than the one before"
+    near = [psnr(each, pictures[-1]) for each in pictures[:-1]]
+    assert near == sorted(set(near)) and near[-1] - near[0] > 3
 
 
 @pytest.mark.slow
