@@ -1,0 +1,44 @@
+"""What there is to say of a run beyond its result: one place that counts it and one place that words it.
+
+Stages call `Notices.add`; `EncodeReport` and `DecodeReport` carry the counts; the commands print `line()` on stderr and
+put `as_dict()` into `--json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# Key -> the words, with {n} for the count; in the order in which they are said.  A key is also the name in JSON.
+WORDS: dict[str, str] = {
+    "held": "{n} frames held (no face found)",
+}
+
+
+class Notices:
+    """Counts by key.  A key that is not in WORDS is a bug and raises KeyError."""
+
+    def __init__(self, counts: Mapping[str, int] | None = None):
+        self._counts: dict[str, int] = {}
+        for key, count in (counts or {}).items():
+            self.add(key, count)
+
+    def add(self, key: str, count: int = 1) -> None:
+        """Count something that was dropped, held, concealed, guessed, missing or refused."""
+        WORDS[key]
+        if count:
+            self._counts[key] = self._counts.get(key, 0) + count
+
+    def __getitem__(self, key: str) -> int:
+        WORDS[key]
+        return self._counts.get(key, 0)
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def as_dict(self) -> dict[str, int]:
+        """Counts by key, only what happened, in the order in which it is said."""
+        return {key: self._counts[key] for key in WORDS if key in self._counts}
+
+    def line(self) -> str:
+        """All of it in one line; empty where there is nothing to say."""
+        return "; ".join(WORDS[key].format(n=count) for key, count in self.as_dict().items())
