@@ -15,6 +15,7 @@ import numpy as np
 
 from ..format.errors import MediaError, UsageError
 from .colour import Colour, colour_of, to_rgb
+from .frame import Frame
 from .source import Source, name_of, one_line, open_container, rereadable, translated
 from .videoinfo import VideoInfo, nominal_rate
 
@@ -47,7 +48,7 @@ def check_part(start: float | None, duration: float | None) -> None:
 
 
 class VideoReader:
-    """Frames of a video, once, in order: iterate for (pts, rgb) with rgb uint8 (height, width, 3), contiguous.
+    """Frames of a video, once, in order: iterate for `Frame`, its rgb contiguous.
 
     pts are integers in `info.time_base`, strictly increasing: the stream's own, or counted from the
     first delivered frame if a start was asked for.  One frame is held in memory at a time.  Use as a
@@ -85,7 +86,7 @@ class VideoReader:
         self._pending = None
         self._stack.close()
 
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+    def __iter__(self) -> Iterator[Frame]:
         if self._used:
             raise RuntimeError("a VideoReader delivers its frames once; open the video again")
         self._used = True
@@ -219,14 +220,14 @@ class VideoReader:
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
         )
 
-    def _deliver(self, pts: int, frame: av.VideoFrame) -> tuple[int, np.ndarray]:
+    def _deliver(self, pts: int, frame: av.VideoFrame) -> Frame:
         # A stream may change its size on the way; the clip keeps the size it began with.
         resize = self._coded if (frame.width, frame.height) != self._coded else (None, None)
         with translated(self.name, "a frame cannot be converted"):
             rgb = to_rgb(frame, self._colour, *resize)
         if self._turns:
             rgb = np.ascontiguousarray(np.rot90(rgb, self._turns))
-        return pts - self._shift, rgb
+        return Frame(pts - self._shift, rgb, frame.is_corrupt)
 
 
 def _check_size(name: str, width: int, height: int, unknown: bool = False) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from ..format.errors import MediaError
 from .align import extract
 from .aligner import Aligner
+from .frame import Frame
 from .media import open_video
 from .model import to_numpy
 from .source import Source
@@ -72,7 +73,7 @@ class Pairs:
             if reader.info.width != reader.info.height:
                 raise MediaError(f"{reader.name}: {reader.info.width}x{reader.info.height} is no square")
 
-    def _frames(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def _frames(self) -> Iterator[tuple[Frame, Frame]]:
         one, other = iter(self.a), iter(self.b)
         for a, b in zip_longest(one, other):
             if a is None or b is None:
@@ -82,22 +83,22 @@ class Pairs:
                     f"{self.a.name} has {counts[0]} frames and {self.b.name} {counts[1]}: they are not the same clip"
                 )
             self.count += 1
-            yield *a, b[1]
+            yield a, b
 
     def __iter__(self) -> Iterator[Pair | None]:
         if self.way == "none":
-            for _, a, b in self._frames():
-                yield Pair(self._whole(a), self._whole(b))
+            for a, b in self._frames():
+                yield Pair(self._whole(a.rgb), self._whole(b.rgb))
             return
         assert self.net is not None
         waiting: deque[np.ndarray | None] = deque()
 
-        def sources() -> Iterator[tuple[int, np.ndarray]]:
-            for pts, a, b in self._frames():
+        def sources() -> Iterator[Frame]:
+            for a, b in self._frames():
                 if waiting and survey.tracker.last is None:
                     waiting[-1] = None  # before the first face nothing is cut, and the wait may be long
-                waiting.append(b)
-                yield pts, a
+                waiting.append(b.rgb)
+                yield a
 
         survey = Survey(sources(), self.net, self.size)
         for seen in survey:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,12 +18,14 @@ from torch import Tensor
 from ..format.errors import MediaError
 from .align import LOOK_AHEAD, FaceTracker, compose, extract, is_aligned_crop, smooth_at
 from .aligner import Aligner
+from .frame import Frame
 from .model import to_numpy
 from .paper.registration import Registration, similarity
 from .paper.selection import blinking, opening
 
 LOOK = 128  # side of the squares in which blinks are looked for
 MAX_PLATES = 12
+NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 PLATE_PIXELS = 24_000_000  # pixels kept for the background, over all its pictures
 
 
@@ -33,11 +35,13 @@ class Seen:
 
     crop: (S, S, 3) uint8, the aligned square; None when the frame is held (no face found).
     placement: (cx, cy, half, angle) in pixels of the frame.
+    damaged: the decoder concealed something in the picture.
     """
 
     pts: int
     placement: np.ndarray
     crop: np.ndarray | None
+    damaged: bool = False
 
 
 class Survey:
@@ -50,7 +54,7 @@ class Survey:
 
     def __init__(
         self,
-        frames: Iterable[tuple[int, np.ndarray]],
+        frames: Iterable[Frame],
         net: Aligner,
         size: int,
         order: int = 0,
@@ -64,17 +68,17 @@ class Survey:
         self._stride, self._count, self._out = 1, 0, 0
 
     def __iter__(self) -> Iterator[Seen]:
-        leading: list[int] = []  # time stamps of the frames before the first face
-        window: deque[tuple[int, np.ndarray, np.ndarray, bool, float]] = deque()
+        leading: list[Frame] = []  # the frames before the first face, without their pictures
+        window: deque[tuple[Frame, np.ndarray, bool, float]] = deque()
         past: deque[tuple[np.ndarray, bool, float]] = deque(maxlen=LOOK_AHEAD)
         self._last: np.ndarray | None = None
-        for pts, frame in self.frames:
-            self._keep_plate(frame)
-            placement, found = self.tracker.step(frame)
+        for frame in self.frames:
+            self._keep_plate(frame.rgb)
+            placement, found = self.tracker.step(frame.rgb)
             if placement is None:
-                leading.append(pts)
+                leading.append(replace(frame, rgb=NO_PICTURE))
                 continue
-            window.append((pts, frame, placement, found, self._opening(frame, placement)))
+            window.append((frame, placement, found, self._opening(frame.rgb, placement)))
             if len(window) > LOOK_AHEAD:
                 yield from self._emit(window, past, leading)
         if not window and not self._count:
@@ -85,12 +89,12 @@ class Survey:
         while window:
             yield from self._emit(window, past, leading)
 
-    def _emit(self, window: deque, past: deque, leading: list[int]) -> Iterator[Seen]:
-        rows = [p for p, _, _ in past] + [w[2] for w in window]
-        flags = np.array([f for _, f, _ in past] + [w[3] for w in window])
-        eyes = [e for _, _, e in past] + [w[4] for w in window]
-        pts, frame, raw, found, eye = window.popleft()
-        height, width = frame.shape[:2]
+    def _emit(self, window: deque, past: deque, leading: list[Frame]) -> Iterator[Seen]:
+        rows = [p for p, _, _ in past] + [w[1] for w in window]
+        flags = np.array([f for _, f, _ in past] + [w[2] for w in window])
+        eyes = [e for _, _, e in past] + [w[3] for w in window]
+        frame, raw, found, eye = window.popleft()
+        height, width = frame.rgb.shape[:2]
         if self.aligned is None:
             self.aligned = is_aligned_crop([r for r, f in zip(rows, flags, strict=True) if f], width, height)
         if self.aligned:
@@ -101,24 +105,24 @@ class Survey:
             if not found and self._last is not None:
                 placement = self._last
         past.append((raw, found, eye))
-        square = extract(frame, placement, self.size) if found else None
+        square = extract(frame.rgb, placement, self.size) if found else None
         if square is not None and self.registration is not None and not self.aligned:
             moved = self.registration.step(self._out + len(leading), square[0])
             if moved.residual:  # not a key frame
                 placement = compose(placement[None], similarity(moved.affine)[None])[0]
-                square = extract(frame, placement, self.size)
+                square = extract(frame.rgb, placement, self.size)
         for early in leading:
             self.held += 1
             self._out += 1
-            yield Seen(early, placement, None)
+            yield Seen(early.pts, placement, None, early.damaged)
         leading.clear()
         self._last = placement
         self._out += 1
         if square is None:
             self.held += 1
-            yield Seen(pts, placement, None)
+            yield Seen(frame.pts, placement, None, frame.damaged)
             return
-        yield Seen(pts, placement, to_numpy(square)[0])
+        yield Seen(frame.pts, placement, to_numpy(square)[0], frame.damaged)
 
     def _opening(self, frame: np.ndarray, placement: np.ndarray) -> float:
         """How open the eyes are, where somebody asks."""

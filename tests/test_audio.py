@@ -48,9 +48,9 @@ def through(src, container="mp4", start=None, duration=None, **options):
         ):
             queue = iter(sound)
             head = next(queue, None)
-            for pts, rgb in reader:
-                writer.write(rgb, pts)
-                while head and head.pts <= pts * info.time_base * 48000:
+            for frame in reader:
+                writer.write(frame.rgb, frame.pts)
+                while head and head.pts <= frame.pts * info.time_base * 48000:
                     writer.write_audio(head)
                     packets.append(head)
                     head = next(queue, None)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from fev.codec.decoder import DecodeOptions
 from fev.codec.delta import DENSE, FACTOR_U, FACTOR_V, apply_delta, step_code, step_size, tunables
+from fev.codec.frame import Frame
 from fev.codec.identity import best_identity, spread_out
 from fev.codec.model import pick_device
 from fev.codec.motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
@@ -355,17 +356,18 @@ class Blinks(Sees):
 
 def test_survey_holds_dark_frames_in_their_place():
     dark = set(range(5)) | set(range(20, 26)) | {39}
-    frames = [(i, np.full((120, 200, 3), 40 if i in dark else 200, np.uint8)) for i in range(40)]
+    frames = [Frame(i, np.full((120, 200, 3), 40 if i in dark else 200, np.uint8), i % 7 == 3) for i in range(40)]
     survey = Survey(frames, Blinks(0), 64)
     seen = list(survey)
     assert [s.pts for s in seen] == list(range(40))
     assert {s.pts for s in seen if s.crop is None} == dark and survey.held == len(dark)
+    assert [s.damaged for s in seen] == [f.damaged for f in frames]
     assert all((seen[i].placement == seen[19].placement).all() for i in range(20, 26))
     assert all((seen[i].placement == seen[5].placement).all() for i in range(5))
 
 
 def test_survey_of_a_clip_that_is_the_square_already_keeps_it_whole():
-    frames = [(i, np.full((128, 128, 3), 200, np.uint8)) for i in range(4)]
+    frames = [Frame(i, np.full((128, 128, 3), 200, np.uint8)) for i in range(4)]
     survey = Survey(frames, Sees(5.0), 64)
     survey.tracker.last = np.array([64.0, 64.0, 64.0, 0.0])  # as the detector would have found it
     seen = list(survey)
@@ -374,7 +376,7 @@ def test_survey_of_a_clip_that_is_the_square_already_keeps_it_whole():
 
 
 def test_survey_keeps_every_frame_and_few_plates():
-    frames = [(10 * i, np.full((120, 200, 3), i % 250, np.uint8)) for i in range(100)]
+    frames = [Frame(10 * i, np.full((120, 200, 3), i % 250, np.uint8)) for i in range(100)]
     survey = Survey(frames, Sees(5.0), 64)
     seen = list(survey)
     assert [s.pts for s in seen] == [10 * i for i in range(100)]

@@ -20,7 +20,7 @@ SAMPLE = Path(fev.__file__).parent / "tools" / "sample" / "sample.mp4"
 def frames_of(path, limit=None):
     with open_video(path) as video:
         rows = list(video) if limit is None else [row for row, _ in zip(video, range(limit))]
-        return [pts for pts, _ in rows], [rgb for _, rgb in rows], video.info
+        return [f.pts for f in rows], [f.rgb for f in rows], video.info
 
 
 @pytest.fixture(scope="module")

@@ -394,7 +394,7 @@ def test_a_second_clip_moves_under_the_first_one_s_modes(tmp_path, short):
     from fev.codec.media import open_video
 
     with open_video(SAMPLE, 0.8, 0.4) as video:
-        source = [rgb.astype(float) for _, rgb in video]
+        source = [frame.rgb.astype(float) for frame in video]
     for preset in ("fast", "medium"):
         out = tmp_path / f"{preset}.fev"
         fev.encode(SAMPLE, out, preset=preset, start=0.8, duration=0.4, identity=first, audio=False)

@@ -36,10 +36,16 @@ def copy(src, dst, container="mp4", **options):
     with open_video(src, **options) as reader:
         info, times = reader.info, []
         with VideoWriter(dst, info.width, info.height, info.time_base, info.fps, container=container) as writer:
-            for pts, rgb in reader:
-                writer.write(rgb, pts)
-                times.append(pts * info.time_base)
+            for frame in reader:
+                writer.write(frame.rgb, frame.pts)
+                times.append(frame.pts * info.time_base)
     return times, info
+
+
+def one_picture(reader):
+    """The only picture of a clip."""
+    (frame,) = list(reader)
+    return frame.rgb
 
 
 def times_of(src):
@@ -92,7 +98,7 @@ def test_part_of_a_clip_begins_at_zero(tmp_path, start):
     options = {"preset": "ultrafast", "qp": "0", "g": "10", "bf": "2"}
     src = write_clip(tmp_path / "in.mp4", [(3000 * i, grey(7 * i)) for i in range(36)], options=options)
     with open_video(src, start, 0.25) as reader:
-        got = [(pts, int(rgb[0, 0, 0])) for pts, rgb in reader]
+        got = [(f.pts, int(f.rgb[0, 0, 0])) for f in reader]
     first = round((start or 0) * 30 + 0.4999)
     assert [pts for pts, _ in got] == [3000 * i for i in range(len(got))]
     assert len(got) in (7, 8)
@@ -117,7 +123,7 @@ def test_rotation_is_applied(tmp_path, clockwise):
     src = write_clip(tmp_path / "in.mp4", [(0, corner_frame(96, 64))], tags=tags, matrix=MATRICES[clockwise])
     with open_video(src) as reader:
         info = reader.info
-        ((_, rgb),) = list(reader)
+        rgb = one_picture(reader)
     assert (info.width, info.height) == ((96, 64) if clockwise % 180 == 0 else (64, 96))
     assert rgb.shape == (info.height, info.width, 3) and rgb.flags.c_contiguous
     assert info.rotation == (360 - clockwise) % 360
@@ -151,15 +157,15 @@ def test_colour_golden_values(tmp_path, matrix, tagged, full, height):
     with open_video(src) as reader:
         assert reader.info.full_range == full
         assert reader.info.matrix == matrix
-        for (_, rgb), colour in zip(reader, COLOURS, strict=True):
-            assert np.abs(rgb.astype(int) - colour).max() <= 2, colour
+        for frame, colour in zip(reader, COLOURS, strict=True):
+            assert np.abs(frame.rgb.astype(int) - colour).max() <= 2, colour
 
 
 def test_ten_bit_source(tmp_path):
     frames = [(0, flat((200, 60, 40), 96, 96, pixel_format="yuv420p10le"))]
     src = write_clip(tmp_path / "in.mp4", frames, tags={"colorspace": 1, "color_range": 1})
     with open_video(src) as reader:
-        ((_, rgb),) = list(reader)
+        rgb = one_picture(reader)
     assert rgb.dtype == np.uint8 and np.abs(rgb.astype(int) - (200, 60, 40)).max() <= 1
 
 
@@ -185,8 +191,8 @@ def test_odd_sizes_keep_their_size_and_colour(size, container):
     with open_video(io.BytesIO(out.getvalue())) as reader:
         frames = list(reader)
         assert (reader.info.width, reader.info.height) == size
-    assert [pts * reader.info.time_base for pts, _ in frames] == [Fraction(i, 25) for i in range(3)]
-    assert all(np.abs(rgb.astype(int) - (200, 60, 40)).max() <= 3 for _, rgb in frames)
+    assert [f.pts * reader.info.time_base for f in frames] == [Fraction(i, 25) for i in range(3)]
+    assert all(np.abs(f.rgb.astype(int) - (200, 60, 40)).max() <= 3 for f in frames)
 
 
 def test_output_is_tagged_bt709_limited(tmp_path):
@@ -208,7 +214,7 @@ def test_full_range_and_601_can_be_written():
         writer.write(picture, 0)
     with open_video(io.BytesIO(out.getvalue())) as reader:
         assert (reader.info.matrix, reader.info.full_range) == (6, True)
-        ((_, rgb),) = list(reader)
+        rgb = one_picture(reader)
     assert np.abs(rgb.astype(int) - (40, 180, 70)).max() <= 3
 
 
@@ -234,7 +240,7 @@ def test_source_may_be_a_pipe(tmp_path):
     thread = threading.Thread(target=feed)
     thread.start()
     with os.fdopen(read, "rb") as pipe, open_video(pipe) as reader:
-        assert [pts for pts, _ in reader] == [3000 * i for i in range(10)]
+        assert [f.pts for f in reader] == [3000 * i for i in range(10)]
     thread.join()
 
 
@@ -242,7 +248,7 @@ def test_two_readers_share_one_file_object(tmp_path):
     src = write_clip(tmp_path / "in.mp4", [(3000 * i, grey(6 * i)) for i in range(40)])
     with open(src, "rb") as file, open_video(file) as a, open_video(file) as b:
         pairs = list(zip(a, b, strict=True))
-        assert len(pairs) == 40 and all(x[0] == y[0] and (x[1] == y[1]).all() for x, y in pairs)
+        assert len(pairs) == 40 and all(x.pts == y.pts and (x.rgb == y.rgb).all() for x, y in pairs)
         assert not file.closed
 
 
@@ -266,5 +272,5 @@ def test_missing_time_stamps_are_filled_in(tmp_path):
     rate = Fraction(25)
     src = write_clip(tmp_path / "in.h264", frames, time_base=1 / rate, rate=rate, container="h264")
     with open_video(src) as reader:
-        pts = [p for p, _ in reader]
+        pts = [f.pts for f in reader]
     assert len(pts) == 10 and all(a < b for a, b in zip(pts, pts[1:], strict=False))

@@ -182,7 +182,7 @@ def test_the_whole_way(tiny, tmp_path, monkeypatch, capsys):
     models.work(["import", str(parsing), "--name", "tiny"])
     clip = tmp_path / "clip.mp4"
     with open_video(SAMPLE) as video:
-        frames = [rgb for _, rgb in zip(range(6), (rgb for _, rgb in video))]
+        frames = [frame.rgb for _, frame in zip(range(6), video)]
         with VideoWriter(clip, video.info.width, video.info.height, Fraction(1, 25), Fraction(25)) as writer:
             for i, rgb in enumerate(frames):
                 writer.write(rgb, i)

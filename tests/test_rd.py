@@ -207,7 +207,7 @@ def test_bitrates_make_points_of_their_own():
 
 def test_panels_are_measured_without_a_rate(tmp_path, capsys):
     with open_video(SAMPLE, duration=0.2) as video:
-        frames = [rgb for _, rgb in video]
+        frames = [frame.rgb for frame in video]
     with VideoWriter(tmp_path / "row.mp4", 640, 320, Fraction(1, 25), Fraction(25)) as writer:
         for i, rgb in enumerate(frames):
             writer.write(np.concatenate([rgb, np.clip(rgb.astype(int) + 12, 0, 255).astype(np.uint8)], 1), i)

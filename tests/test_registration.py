@@ -111,9 +111,10 @@ class Trembling:
 
 def surveyed(frames, places, noise, tracked: Registration | None) -> list:
     from fev.codec.aligner import Aligner
+    from fev.codec.frame import Frame
     from fev.codec.survey import Survey
 
-    survey = Survey(enumerate(frames), Aligner(), 128, registration=tracked)
+    survey = Survey((Frame(i, rgb) for i, rgb in enumerate(frames)), Aligner(), 128, registration=tracked)
     survey.tracker = Trembling(places, noise)
     return list(survey)
 

@@ -215,7 +215,7 @@ def clip(path: Path, frames) -> Path:
 def speaking():
     """Five frames of the sample clip."""
     with open_video(SAMPLE) as video:
-        return [frame for _, (_, frame) in zip(range(5), video)]
+        return [frame.rgb for _, frame in zip(range(5), video)]
 
 
 def test_both_squares_are_cut_where_the_sources_face_is(speaking, tmp_path):
@@ -240,7 +240,7 @@ def test_squares_are_taken_as_they_are(tmp_path):
     rng = np.random.default_rng(0)
     a, b = (clip(tmp_path / n, list(rng.integers(0, 256, (3, 64, 64, 3), np.uint8))) for n in ("a.mp4", "b.mp4"))
     with open_video(a) as video:
-        frames = [frame for _, frame in video]
+        frames = [frame.rgb for frame in video]
     with Pairs(a, b, 64, "none", None) as pairs:
         found = list(pairs)
     assert all(np.array_equal(p.source, f) for p, f in zip(found, frames, strict=True))

@@ -167,7 +167,7 @@ def lengthen(source: Path, frames: int, path: Path) -> None:
     from ..codec.mux import VideoWriter
 
     with open_video(source) as video:
-        info, pictures = video.info, [rgb for _, rgb in video]
+        info, pictures = video.info, [frame.rgb for frame in video]
     order = list(range(len(pictures))) + list(range(len(pictures) - 2, 0, -1))  # back and forth: no jumps
     with VideoWriter(path, info.width, info.height, 1 / info.fps, Fraction(info.fps), preset="ultrafast") as writer:
         for i in range(frames):

@@ -53,8 +53,9 @@ def compare(source: Path, decoded: Path, out: Path) -> Quality:
         step = max(1, total // SHEET_COLUMNS)
         writer = VideoWriter(out / "side_by_side.mp4", 2 * a.info.width, a.info.height, a.info.time_base, a.info.fps)
         with writer:
-            for i, ((pts, left), (_, right)) in enumerate(zip(a, b, strict=True)):
-                writer.write(np.concatenate([left, right], 1), pts)
+            for i, (one, other) in enumerate(zip(a, b, strict=True)):
+                left, right = one.rgb, other.rgb
+                writer.write(np.concatenate([left, right], 1), one.pts)
                 if i % METRIC_EVERY == 0:
                     psnr.append(peak_signal_noise_ratio(left, right))
                     ssim.append(structural_similarity(left, right, channel_axis=2))

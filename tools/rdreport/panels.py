@@ -49,9 +49,9 @@ def cut_panels(
         if info.width != count * info.height:
             raise MediaError(f"{name}: {info.width}x{info.height} is not {count} squares in a row")
         writers = [stack.enter_context(SquareWriter(path, size, info)) for path in paths]
-        for pts, frame in video:
-            for writer, panel in zip(writers, panels_of(frame, count, size), strict=True):
-                writer.write(panel, pts)
+        for frame in video:
+            for writer, panel in zip(writers, panels_of(frame.rgb, count, size), strict=True):
+                writer.write(panel, frame.pts)
     about = os.path.basename(source)
     real = writers[0].square(name, about=f"panel 1 of {about}")
     return [real, *(w.square(n, about=f"panel {k} of {about}") for k, (w, n) in enumerate(zip(writers[1:], names), 2))]

@@ -24,6 +24,7 @@ import numpy as np
 
 from ...codec.align import extract
 from ...codec.aligner import Aligner
+from ...codec.frame import Frame
 from ...codec.media import open_video
 from ...codec.model import to_numpy
 from ...codec.source import Source
@@ -107,8 +108,8 @@ class SquareWriter:
 def frames_of(square: Source) -> Iterator[np.ndarray]:
     """The frames of a square's file, uint8 (S, S, 3) each, one at a time."""
     with open_video(square, threads=1) as video:
-        for _, rgb in video:
-            yield rgb
+        for frame in video:
+            yield frame.rgb
 
 
 def cut(source: str, path: Path, net: Aligner, size: int, seconds: float | None = None) -> Square:
@@ -117,12 +118,12 @@ def cut(source: str, path: Path, net: Aligner, size: int, seconds: float | None 
     with open_video(source, None, seconds) as video, SquareWriter(path, size, video.info) as writer:
         waiting: deque[np.ndarray | None] = deque()
 
-        def tapped() -> Iterator[tuple[int, np.ndarray]]:
-            for pts, frame in video:
+        def tapped() -> Iterator[Frame]:
+            for frame in video:
                 if waiting and survey.tracker.last is None:
                     waiting[-1] = None  # before the first face nothing is cut, and the wait may be long
-                waiting.append(frame)
-                yield pts, frame
+                waiting.append(frame.rgb)
+                yield frame
 
         survey = Survey(tapped(), net, size)
         dropped = faceless = 0

@@ -67,8 +67,8 @@ def prepare_clips(shared: Path, out: Path, aligner: Path, step: int) -> None:
 
         def frames(path: Path = path, panel: bool = panel):
             with open_video(path) as video:
-                for _, frame in video:
-                    yield frame[:, : frame.shape[0]] if panel else frame
+                for frame in video:
+                    yield frame.rgb[:, : frame.rgb.shape[0]] if panel else frame.rgb
 
         for frame in frames():
             placement, ok = tracker.step(frame)
