@@ -4,11 +4,16 @@
     fev.encode("talk.mp4", "talk.fev")
     fev.decode("talk.fev", "back.mp4")
 
-The work is done in `fev.codec` (pictures) and `fev.format` (bytes).  Importing this package does
-not import torch: what draws pictures loads when it is first used.
+The work is done in `fev.codec` (pictures) and `fev.format` (bytes).  Importing this package imports
+nothing else: what reads bytes and what draws pictures load when they are first used.
 """
 
 from __future__ import annotations
+
+# First of all: from here on an interrupt of a command leaves no traceback.
+from . import tools as _tools  # noqa: F401
+
+# isort: split
 
 import builtins
 import os
@@ -16,19 +21,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .format import FevError, Reader, VerifyReport
-from .format import verify as _verify
-
 if TYPE_CHECKING:
     from .codec.decoder import DecodeReport
     from .codec.encoder import EncodeReport
     from .codec.model import Model
     from .codec.puppet import PuppetReport
+    from .format import FevError, Reader, VerifyReport
 
 __version__ = "0.1.0"
+# Without `open`: `from fev import *` must leave the built-in one alone.
 __all__ = [
     "DecodeReport", "EncodeReport", "FevError", "Model", "PuppetReport", "Reader", "VerifyReport",
-    "decode", "encode", "load_model", "open", "puppet", "verify",
+    "decode", "encode", "load_model", "puppet", "verify",
 ]  # fmt: skip
 
 
@@ -37,38 +41,51 @@ def encode(src: Any, dst: Any, **options: Any) -> EncodeReport:
 
     Args:
         src: video, a path or a binary file object.
-        dst: path (written beside and renamed when complete; an existing file is replaced) or
-            writable binary file object.
-        options: fields of `fev.codec.options.EncodeOptions` (model, preset, quality,
-            identity_budget, face, crop, pivot, audio, audio_bitrate, start,
-            duration, segment, repeat, identity, remember, device).
+        dst: path (written beside and renamed when complete; an existing file is replaced, but never
+            an input) or writable binary file object.
+        options: fields of `fev.codec.options.EncodeOptions` (model, preset, quality, bitrate,
+            identity_budget, face, crop, pivot, audio, audio_bitrate, start, duration, segment,
+            repeat, identity, remember, device).
 
     Raises FevError.
     """
-    from .codec.encoder import encode as run
-    from .codec.options import EncodeOptions
+    with _failures(dst):
+        from .codec.containers import check_fev_name
+        from .codec.encoder import encode as run
+        from .codec.kinds import check_source
+        from .codec.options import EncodeOptions
 
-    chosen = _options(EncodeOptions, options)
-    with _sink(dst, chosen.identity) as file:
-        return run(src, file, chosen)
+        check_source(src)
+        check_fev_name(dst)
+        chosen = _options(EncodeOptions, options)
+        with _sink(dst, src, chosen.identity, chosen.model) as file:
+            return run(src, file, chosen)
 
 
 def decode(src: Any, dst: Any, **options: Any) -> DecodeReport:
     """Decode a `.fev` stream into a video file.
 
     Args:
-        src, dst: paths or binary file objects.
-        options: fields of `fev.codec.decoder.DecodeOptions` (crop, size, start, duration, model,
-            identity, remember, salvage, device, container).
+        src, dst: paths or binary file objects.  The ending of dst names the container, unless told.
+        options: fields of `fev.codec.decoder.DecodeOptions` (crop, size, coarse, start, duration,
+            model, identity, remember, salvage, device, container).
 
     Raises FevError.
     """
-    from .codec.decoder import DecodeOptions
-    from .codec.decoder import decode as run
+    with _failures(dst):
+        from dataclasses import replace
 
-    chosen = _options(DecodeOptions, options)
-    with _source(src) as file, _sink(dst) as out:
-        return run(file, out, chosen)
+        from .codec.containers import container_of
+        from .codec.decoder import DecodeOptions
+        from .codec.decoder import decode as run
+        from .codec.kinds import check_sink
+
+        check_sink(dst)
+        chosen = _options(DecodeOptions, options)
+        if chosen.container is None:
+            chosen = replace(chosen, container=container_of(dst))
+        with _source(src) as file, _sink(dst, src, chosen.identity, chosen.model) as out:
+            return run(file, out, chosen)
 
 
 def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport:
@@ -80,91 +97,143 @@ def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport
 
     Raises FevError.
     """
-    from .codec.puppet import puppet as run
+    with _failures(dst):
+        from .codec.containers import check_fev_name
+        from .codec.kinds import check_options
+        from .codec.puppet import puppet as run
 
-    unknown = set(options) - {"model", "audio", "device"}
-    if unknown:
-        raise FevError(f"unknown option {sorted(unknown)[0]!r}")
-    with _source(identity) as who, _source(motion) as how, _sink(dst) as out:
-        return run(who, how, out, **options)
+        check_options(options, {"model": str | os.PathLike[str] | None, "audio": bool, "device": str})
+        check_fev_name(dst)
+        with (
+            _source(identity) as who,
+            _source(motion) as how,
+            _sink(dst, identity, motion, options.get("model")) as out,
+        ):
+            return run(who, how, out, **options)
 
 
 def open(src: Any, **options: Any) -> Reader:
     """Open a `.fev` stream to read: `header`, `segments()`, `seek()`; a context manager that closes the stream.
 
     Pictures come from `fev.codec.decoder.FrameDecoder`.  src: path or binary file object; options:
-    `limits`, `salvage`, `identities`.  Raises FevError.
+    those of `fev.format.Reader` (limits, salvage, shallow, identities, keep).  Raises FevError.
     """
-    from .codec.identities import Search, folder_of
+    with _failures(src):
+        from .codec.identities import Search, folder_of
+        from .codec.kinds import check_options, check_source, kinds_of
+        from .format import Reader
 
-    options.setdefault("identities", Search(folder=folder_of(src)))
-    if not isinstance(src, (str, os.PathLike)):
-        return Reader(src, **options)
-    try:
-        file = builtins.open(src, "rb")  # noqa: SIM115 - the Reader closes it
-    except OSError as error:
-        raise FevError(f"{os.fspath(src)}: cannot be opened: {error.strerror}") from error
-    try:
-        return Reader(file, **options)
-    except BaseException:
-        file.close()
-        raise
+        check_source(src)
+        kinds = kinds_of(Reader.__init__)
+        check_options(options, {name: kind for name, kind in kinds.items() if name != "stream"})
+        options.setdefault("identities", Search(folder=folder_of(src)))
+        if not _named(src):
+            return Reader(src, **options)
+        file = _opened(src)
+        try:
+            return Reader(file, **options)
+        except BaseException:
+            file.close()
+            raise
 
 
 def verify(src: Any) -> VerifyReport:
     """Check every byte of a `.fev` stream: `ok`, and `damage` with chunk, offset, segment and seconds."""
-    with _source(src) as file:
-        return _verify(file)
+    with _failures(src):
+        from .format import verify as run
+
+        with _source(src) as file:
+            return run(file)
 
 
 def load_model(name_or_path: Any = "base-256") -> Model:
     """Load a built-in model by name, or a model file.  Raises FevError."""
-    from .codec.model import load_model as load
+    with _failures(name_or_path):
+        from .codec.kinds import check_options
+        from .codec.model import load_model as load
 
-    return load(name_or_path)
+        check_options({"model": name_or_path}, {"model": str | os.PathLike[str]})
+        return load(name_or_path)
 
 
 def _options(kind: type, options: dict[str, Any]) -> Any:
-    unknown = set(options) - set(kind.__dataclass_fields__)
-    if unknown:
-        raise FevError(f"unknown option {sorted(unknown)[0]!r}")
+    from .codec.kinds import check_options, kinds_of
+
+    check_options(options, kinds_of(kind))
     return kind(**options)
+
+
+def _named(file: Any) -> bool:
+    return isinstance(file, (str, os.PathLike))
+
+
+@contextmanager
+def _failures(file: Any) -> Iterator[None]:
+    """What the system says of a file becomes a FevError.  file: what it is about where the system does not say."""
+    try:
+        yield
+    except OSError as error:
+        from .format import FevError
+
+        name = error.filename or (file if _named(file) else getattr(file, "name", "a file"))
+        raise FevError(f"{os.fspath(name)}: {error.strerror or error}") from error
+    except MemoryError as error:
+        from .format import FevError
+
+        raise FevError("not enough memory") from error
 
 
 @contextmanager
 def _source(src: Any) -> Iterator[Any]:
-    if not isinstance(src, (str, os.PathLike)):
+    from .codec.kinds import check_source
+
+    check_source(src)
+    if not _named(src):
         yield src
         return
-    try:
-        file = builtins.open(src, "rb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise FevError(f"{os.fspath(src)}: cannot be opened: {error.strerror}") from error
-    with file:
+    with _opened(src) as file:
         yield file
+
+
+def _opened(path: Any) -> BinaryIO:
+    try:
+        return builtins.open(path, "rb")
+    except (OSError, ValueError) as error:
+        from .format import FevError
+
+        raise FevError(f"{os.fspath(path)}: cannot be opened: {getattr(error, 'strerror', error)}") from error
 
 
 @contextmanager
-def _sink(dst: Any, needed: Any = None) -> Iterator[BinaryIO]:
+def _sink(dst: Any, *inputs: Any) -> Iterator[BinaryIO]:
     """A path is written under a temporary name in the same folder and renamed when all went well.
 
-    needed: a file that must not be replaced by it.
+    inputs: files that must not be replaced by it.
     """
-    if not isinstance(dst, (str, os.PathLike)):
+    from .codec.kinds import check_sink
+    from .codec.outfile import check_apart, output_file
+
+    check_sink(dst)
+    if not _named(dst):
+        check_apart(dst, inputs)
         yield dst
         return
-    from .tools.common import output_file
-
-    kept = () if needed is None else (os.fspath(needed),)
-    with output_file(os.fspath(dst), force=True, inputs=kept) as file:
+    with output_file(os.fsdecode(dst), force=True, inputs=inputs) as file:
         yield file
 
 
+_HOMES = {
+    "DecodeReport": "codec.decoder", "EncodeReport": "codec.encoder", "Model": "codec.model",
+    "PuppetReport": "codec.puppet", "FevError": "format", "Reader": "format", "VerifyReport": "format",
+}  # fmt: skip
+
+
 def __getattr__(name: str) -> Any:
-    """The typed values of the codec, loaded when asked for, because they bring torch with them."""
-    homes = {"DecodeReport": "decoder", "EncodeReport": "encoder", "Model": "model", "PuppetReport": "puppet"}
-    if name not in homes:
-        raise AttributeError(f"module 'fev' has no attribute {name!r}")
+    """The typed values, and `fev.format`, loaded when asked for: the codec's bring torch with them."""
     import importlib
 
-    return getattr(importlib.import_module(f".codec.{homes[name]}", __name__), name)
+    if name == "format":
+        return importlib.import_module(".format", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fev' has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,12 @@ import torch.nn.functional as F
 from ..format.container import Reader
 from ..format.errors import FevError, UsageError
 from ..format.segment import Segment
+from .containers import CONTAINERS, SILENT, container_of
 from .identities import Search, excerpt_of, folder_of, remember
+from .kinds import check_fields
 from .media import check_part
 from .model import Model, load_for, pick_device, to_numpy
-from .mux import CONTAINERS, VideoWriter
+from .mux import VideoWriter
 from .paste import paste
 from .render import Renderer
 from .still import decode_still
@@ -38,7 +41,7 @@ class DecodeOptions:
     square, or the picture's larger side; None for the file's own.  coarse: draw and paste no finer than that size
     needs, which is faster and a little softer than shrinking what was drawn.  start, duration: seconds.
     identity: the .fev file that holds the identity, for a file that refers to one.  remember: keep the identity in the
-    cache.
+    cache.  container: None for the one that the output's name asks for.
     """
 
     crop: bool = False
@@ -46,17 +49,18 @@ class DecodeOptions:
     coarse: bool = False
     start: float | None = None
     duration: float | None = None
-    model: str | None = None
-    identity: str | None = None
+    model: str | os.PathLike[str] | None = None
+    identity: str | os.PathLike[str] | None = None
     remember: bool = False
     salvage: bool = False
-    device: str = "cpu"
-    container: str = "mp4"
+    device: str = "auto"
+    container: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.size is not None and not 2 <= self.size <= MAX_SIZE:
             raise UsageError(f"size {self.size} is not within 2 to {MAX_SIZE}")
-        if self.container not in CONTAINERS:
+        if self.container not in (None, *CONTAINERS):
             raise UsageError(f"container {self.container!r} is not one of {', '.join(CONTAINERS)}")
         check_part(self.start, self.duration)
 
@@ -194,6 +198,8 @@ def decode(
 ) -> DecodeReport:
     """Decode the `.fev` stream `src` and write video to `dst` (path or binary file object).  Raises FevError."""
     started = time.perf_counter()
+    container = options.container or container_of(dst)
+    silent = container in SILENT
     search = Search(options.identity, folder_of(src))
     reader = Reader(src, salvage=options.salvage, identities=search, keep=options.remember)
     if options.identity is not None and not reader.header.identity_elsewhere:
@@ -210,7 +216,7 @@ def decode(
     count = 0
     with VideoWriter(
         dst, decoder.width, decoder.height, time_base, fps,
-        audio=None if options.container == "y4m" else reader.audio, container=options.container, metadata=metadata,
+        audio=None if silent else reader.audio, container=container, metadata=metadata,
     ) as writer:  # fmt: skip
         for segment in _from_start(reader, window):
             if window.before(segment):
@@ -218,7 +224,7 @@ def decode(
                 continue
             if window.after(segment):
                 break
-            for packet in segment.audio if options.container != "y4m" else ():
+            for packet in () if silent else segment.audio:
                 if window.wants(packet.pts, SOUND_CLOCK):
                     writer.write_audio(replace(packet, pts=packet.pts - round(window.origin / SOUND_CLOCK)))
             for pts, picture in decoder.frames(iter([segment])):

@@ -1,4 +1,4 @@
-"""MP4 through PyAV: libx264 for the pictures, packet copy for the sound, for files and in fragments for pipes.
+"""MP4, MP4 in fragments, Matroska and WebM through PyAV: H.264 or VP9 for the pictures, packet copy for the sound.
 
 `fev.codec.mux.VideoWriter` chooses between this and YUV4MPEG2.
 """
@@ -21,10 +21,16 @@ RATE = CLOCK
 # A movie's own time scale holds the edit lists.  At MP4's usual 1000 a start of 1001/30000 s would be
 # rounded to a millisecond, so a common multiple of picture and sound is taken where it fits.
 MAX_TIMESCALE = 0x7FFFFFFF
+FORMATS = {"mp4": "mp4", "fmp4": "mp4", "mkv": "matroska", "webm": "webm"}  # as FFmpeg calls them
+# WebM holds no H.264.  About what libx264 gives at its crf of 12, as fast as it may be.
+VP9 = {"crf": "16", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
 
 
 class Mp4Sink:
-    """One MP4: its tracks, its clock, and the frame that waits for its duration."""
+    """One file: its tracks, its clock, and the frame that waits for its duration.
+
+    options: of libx264.  Matroska and WebM count time in milliseconds.
+    """
 
     def __init__(
         self,
@@ -34,30 +40,31 @@ class Mp4Sink:
         time_base: Fraction,
         fps: Fraction,
         audio: AudioConfig | None,
-        fragmented: bool,
+        container: str,
         options: dict[str, str],
     ):
         # MP4 counts time in 1/timescale; a tick of n/d is n ticks of 1/d.
         timescale = time_base.denominator
         movie = math.lcm(timescale, RATE)
-        muxer = {
-            "video_track_timescale": str(timescale),
-            "movie_timescale": str(movie if movie <= MAX_TIMESCALE else timescale),
-            "fflags": "+bitexact",
-        }
-        if fragmented:
+        muxer = {"fflags": "+bitexact"}
+        if FORMATS[container] == "mp4":
+            muxer["video_track_timescale"] = str(timescale)
+            muxer["movie_timescale"] = str(movie if movie <= MAX_TIMESCALE else timescale)
+        if container == "fmp4":
             # The head waits for the first fragment, because only then are the edit lists known.
             muxer["movflags"] = "frag_keyframe+delay_moov+default_base_moof"
         self._base = Fraction(1, timescale)
         self._ticks = time_base.numerator
         self._duration = max(1, round(1 / (fps * self._base)))
         self._colour = Colour()
-        self._format = "yuv444p" if width % 2 or height % 2 else "yuv420p"
-        self._container = av.open(target.for_muxer(), "w", format="mp4", options=muxer)
-        stream = self._container.add_stream("libx264", rate=fps, options=options, width=width, height=height)
+        codec, options = ("libvpx-vp9", VP9) if container == "webm" else ("libx264", options)
+        odd = codec == "libx264" and (width % 2 or height % 2)
+        self._format = "yuv444p" if odd else "yuv420p"
+        self._container = av.open(target.for_muxer(), "w", format=FORMATS[container], options=muxer)
+        stream = self._container.add_stream(codec, rate=fps, options=options, width=width, height=height)
         stream.pix_fmt = self._format
         stream.time_base = stream.codec_context.time_base = self._base
-        stream.codec_context.gop_size = max(1, min(250, round(fps * (1 if fragmented else 4))))
+        stream.codec_context.gop_size = max(1, min(250, round(fps * (1 if container == "fmp4" else 4))))
         self._video = stream
         self._audio = None
         if audio is not None:

@@ -1,4 +1,4 @@
-"""Writing video: frames and Opus packets to MP4, fragmented MP4 or YUV4MPEG2.
+"""Writing video: frames and Opus packets to MP4, fragmented MP4, Matroska, WebM or YUV4MPEG2.
 
 `fev.codec.media` and `fev.codec.audio` are the reading side.
 
@@ -20,12 +20,11 @@ import numpy as np
 from ..format.audio import AudioConfig, AudioPacket
 from ..format.errors import MediaError
 from .colour import Colour, default_colour
+from .containers import CONTAINERS
 from .mp4 import Mp4Sink
 from .source import name_of, one_line
 from .target import Target, can_seek
 from .y4m import Y4mSink
-
-CONTAINERS = ("mp4", "fmp4", "y4m")
 
 
 class Sink(Protocol):
@@ -40,14 +39,15 @@ class VideoWriter:
     """Write frames and, if `audio` says so, Opus packets.
 
     Args:
-        dst: path or binary file object with write(); "mp4" needs one that can seek, "fmp4" and
-            "y4m" do not.  A file object is flushed but not closed.
+        dst: path or binary file object with write(); "mp4" needs one that can seek,
+            the others do not.  A file object is flushed but not closed.
         width, height: pixels of every frame.
         time_base: seconds a tick of pts.
         fps: nominal rate (y4m header; duration of the last frame).
         audio: what the packets given to write_audio() are; None for no sound.
-        container: "mp4", "fmp4" (fragmented, for pipes), "y4m" (raw, no sound, no time stamps: one
-            picture a frame at the nominal rate, so a variable rate is lost).
+        container: "mp4", "fmp4" (fragmented, for pipes), "mkv", "webm" (VP9; both count in
+            milliseconds), "y4m" (raw, no sound, no time stamps: one picture a frame at the nominal
+            rate, so a variable rate is lost).
         crf, preset: of libx264.
         threads: encoder threads, 0 for automatic.
         metadata: text tags for MP4: title, comment, description, artist, copyright.
@@ -94,12 +94,11 @@ class VideoWriter:
             if container == "y4m":
                 self._sink = Y4mSink(self._target, width, height, fps, colour or default_colour(height))
             else:
-                fragmented = container == "fmp4"
-                if not fragmented and not can_seek(self._file):
+                if container == "mp4" and not can_seek(self._file):
                     raise MediaError(f"{self.name}: MP4 cannot be written to a pipe; fragmented MP4 can")
                 # No B-frames: decoding order is display order, so a variable rate comes out exact to the tick.
                 options = {"crf": str(crf), "preset": preset, "bf": "0"}
-                self._sink = Mp4Sink(self._target, width, height, time_base, fps, audio, fragmented, options)
+                self._sink = Mp4Sink(self._target, width, height, time_base, fps, audio, container, options)
                 self._sink.describe(dict(metadata or {}), colour or Colour(), threads)
             self._target.check()
         except BaseException as error:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from ..format.errors import UsageError
+from .kinds import check_fields
 from .media import check_part
 from .model import DEFAULT
 from .units import DEFAULT_QUALITY
@@ -31,7 +32,7 @@ class EncodeOptions:
     the cache.
     """
 
-    model: str = DEFAULT
+    model: str | os.PathLike[str] = DEFAULT
     preset: str = MEDIUM
     quality: float | None = None
     bitrate: float | None = None
@@ -47,9 +48,10 @@ class EncodeOptions:
     repeat: float | None = None
     identity: str | os.PathLike[str] | None = None
     remember: bool = False
-    device: str = "cpu"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.preset not in PRESETS:
             raise UsageError(f"preset {self.preset!r} is not one of {', '.join(PRESETS)}")
         if self.quality is not None and not 0 <= self.quality <= 100:

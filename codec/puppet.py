@@ -13,6 +13,7 @@ The result says that it is synthetic: in the header, and in its metadata with th
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -65,9 +66,9 @@ def puppet(
     motion: Source,
     dst: BinaryIO,
     *,
-    model: str | None = None,
+    model: str | os.PathLike[str] | None = None,
     audio: bool = True,
-    device: str = "cpu",
+    device: str = "auto",
     progress: Progress = lambda s, d, t: None,
 ) -> PuppetReport:
     """Write to `dst` the person of the .fev stream `identity`, moved as that of `motion`, whose sound it keeps.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
@@ -18,6 +17,8 @@ from typing import Any, BinaryIO
 import av
 
 from ..format.errors import FevError, MediaError
+from .kinds import check_source
+from .outfile import scratch_file
 
 Source = str | os.PathLike[str] | BinaryIO
 
@@ -116,10 +117,9 @@ def rereadable(src: Source) -> Iterator[BinaryIO]:
         except (OSError, ValueError) as error:
             raise MediaError(f"{name}: cannot be opened: {one_line(error)}") from error
         owned = True
-    elif hasattr(src, "read"):
-        file, owned = src, False
     else:
-        raise TypeError(f"a path or a binary file object expected, got {type(src).__name__}")
+        check_source(src)
+        file, owned = src, False
     try:
         with _seekable(file, name) as seekable:
             yield seekable
@@ -135,7 +135,7 @@ def _seekable(file: Any, name: str) -> Iterator[BinaryIO]:
     if hasattr(file, "seek") and (test is None or test()):
         yield file
         return
-    with tempfile.TemporaryFile(prefix="fev-") as spool:
+    with scratch_file() as spool:
         try:
             shutil.copyfileobj(file, spool, 1 << 20)
         except OSError as error:

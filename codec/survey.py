@@ -6,7 +6,6 @@ that of those frames.  `fev.codec.encoder` consumes it.
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from .align import LOOK_AHEAD, FaceTracker, compose, extract, is_aligned_crop, s
 from .aligner import Aligner
 from .frame import Frame
 from .model import to_numpy
+from .outfile import scratch_file
 from .paper.registration import Registration, similarity
 from .paper.selection import blinking, opening
 
@@ -158,7 +158,7 @@ class CropStore:
 
     def __init__(self, size: int):
         self.size, self.bytes = size, size * size * 3
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the store
+        self._file = scratch_file()
         self.count = 0
 
     def append(self, crop: np.ndarray) -> None:

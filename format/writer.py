@@ -114,8 +114,13 @@ class Writer:
                 done = self._stream.write(left)
                 # Raw streams may take less than they were given; the others take all, and some return None.
                 left = left[done:] if isinstance(done, int) else left[:0]
+        except (FevError, BrokenPipeError):  # who reads a pipe may stop, which is no failure of ours
+            raise
         except (OSError, ValueError) as error:
-            raise FevError(f"writing failed: {error}", offset=self.bytes_written) from None
+            name = getattr(self._stream, "name", None)
+            where = f"{name}: cannot be written" if isinstance(name, str) else "writing failed"
+            reason = getattr(error, "strerror", None) or error
+            raise FevError(f"{where}: {reason}", offset=self.bytes_written) from None
         self.bytes_written += len(data)
 
     @property

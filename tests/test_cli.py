@@ -98,7 +98,11 @@ def test_existing_and_unwritable_output(tmp_path):
     bad(command("encode", SAMPLE, kept), "exists already", "--force")
     assert kept.read_text() == "mine"
     bad(command("encode", SAMPLE, tmp_path / "no" / "such" / "out.fev"), "folder")
+    kept = kept.rename(tmp_path / "kept.mp4")
     bad(command("decode", SAMPLE, kept), "exists already")
+    bad(command("decode", SAMPLE, tmp_path / "out.mov"), "out.mov", ".mp4, .m4v, .mkv, .webm, .y4m", code=2)
+    bad(command("encode", SAMPLE, kept, "-f"), "kept.mp4", ".fev", code=2)
+    assert kept.read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -128,13 +132,13 @@ def test_folder_that_cannot_be_written(tmp_path):
 
 def test_refusals_that_need_no_network_do_not_wait_for_torch(tmp_path):
     """An existing output is said at once, not after seconds of loading."""
-    (tmp_path / "kept").write_text("mine")
-    for name in ("encode", "decode"):
+    for name, ending in (("encode", ".fev"), ("decode", ".mp4")):
+        (tmp_path / f"kept{ending}").write_text("mine")
         code = f"import sys; sys.modules['torch'] = None; sys.argv = ['{name}', *sys.argv[1:]]\n"
         code += f"from fev.tools.{name} import main; main()"
-        words = [sys.executable, "-c", code, str(SAMPLE), str(tmp_path / "kept")]
+        words = [sys.executable, "-c", code, str(SAMPLE), str(tmp_path / f"kept{ending}")]
         bad(subprocess.run(words, capture_output=True, check=False, timeout=60), "exists already")
-    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["kept.fev", "kept.mp4"]
 
 
 def test_decode_of_garbage(tmp_path):
@@ -155,7 +159,7 @@ def test_the_whole_way_through_files_and_pipes(tmp_path):
 
     assert command("encode", SAMPLE, coded, "--preset", "fast", "--duration", "1", "-f").returncode == 0  # over itself
     assert coded.read_bytes() == streamed.stdout
-    bad(command("decode", coded, coded), "input")
+    bad(command("decode", coded, coded, "--mux", "mp4"), "input")
     back = command("decode", "-", "-", "--mux", "mp4", data=streamed.stdout)
     assert back.returncode == 0 and back.stdout[4:8] == b"ftyp"
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from fev.format.errors import FevError, MediaError, UsageError
 from fev.tools import common
@@ -218,6 +219,64 @@ def test_a_killed_command_cleans_up(tmp_path, number, code):
     _, err = process.communicate(timeout=20)
     assert process.returncode == code and b"Traceback" not in err
     assert list(tmp_path.iterdir()) == []
+
+
+WHILE_IMPORTING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["fev-encode", "in.mp4", "out.fev"]
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from fev.tools.encode import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typing", "fev.tools.encode", "fev.tools.common", "torch"])
+def test_an_interrupt_while_importing_leaves_no_traceback(module, tmp_path):
+    code = WHILE_IMPORTING.format(module=module).replace("sys.meta_path", "sys.modules.pop('typing', 0); sys.meta_path")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 130 and done.stderr.count("\n") <= 1 and "Traceback" not in done.stderr
+
+
+def test_importing_the_package_leaves_interrupts_alone():
+    code = "import signal; a = signal.getsignal(signal.SIGINT); import fev, fev.tools.common\n"
+    code += "assert signal.getsignal(signal.SIGINT) is a"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_stream_that_nobody_reads_is_no_failure_and_a_full_one_is_named(tiny_sha):
+    from films import film_of
+
+    class Out(io.RawIOBase):
+        name = "out.fev"
+
+        def write(self, data):
+            raise self.error
+
+    out = Out()
+    import fev.format.writer as writer
+
+    for error, wanted in ((BrokenPipeError(32, "Broken pipe"), BrokenPipeError), (OSError(28, "No space"), FevError)):
+        out.error = error
+        with pytest.raises(wanted, match="pipe|out.fev: cannot be written: No space"):
+            writer.Writer(out, film_header(film_of(tiny_sha)), identity=np.zeros(1, np.int32))
+
+
+def film_header(data):
+    import fev
+
+    return fev.open(io.BytesIO(data)).header
+
+
+def test_json_and_the_stream_do_not_share_standard_output(monkeypatch):
+    with pytest.raises(UsageError, match="--json"):
+        common.check_output("-", False, ("in.mp4",), True)
+    with pytest.raises(UsageError, match="standard input"):
+        common.check_output("out.fev", False, ("-", "-"))
 
 
 def test_a_closed_pipe_ends_the_command_quietly():

@@ -10,14 +10,14 @@ import io
 import json
 import os
 import signal
-import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, NoReturn, TextIO
 
+from ..codec import outfile
 from ..format.errors import FevError, UsageError
+from . import leave
 from .memory import keep_freed_memory
 
 STDIO = "-"
@@ -110,10 +110,13 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     """
     code = 1
     signal.signal(signal.SIGTERM, _terminated)
+    at_once = signal.getsignal(signal.SIGINT) is leave
+    if at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     keep_freed_memory()
     try:
         code = main() or 0
-        sys.stdout.flush()
+        _flush()
     except UsageError as error:
         code = 2
         say(error)
@@ -129,7 +132,18 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         say(f"{name}{error.strerror or error}")
     except MemoryError:
         say("not enough memory")
+    if at_once:  # the work is done: nothing is left to be undone
+        signal.signal(signal.SIGINT, leave)
     sys.exit(code)
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise FevError(f"standard output: cannot be written: {error.strerror}") from error
 
 
 def _terminated(number: int, frame: object) -> NoReturn:
@@ -173,98 +187,34 @@ def input_file(path: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def check_output(path: str, force: bool, inputs: tuple[str, ...] = ()) -> None:
-    """Refuse an output that exists (without --force), is an input, or has no folder; before any work is done."""
-    if path == STDIO:
-        if sys.stdout.isatty():
-            raise FevError("standard output is a terminal; give a file or a pipe")
-        return
-    for name in inputs:
-        with suppress(OSError):
-            if name != STDIO and os.path.samefile(name, path):
-                raise FevError(f"{path}: is the input too")
-    folder = os.path.dirname(path) or "."
-    if os.path.isdir(path):
-        raise FevError(f"{path}: is a folder")
-    if not os.path.isdir(folder):
-        raise FevError(f"{path}: cannot be written: the folder {folder} does not exist")
-    if _is_special(path):
-        return
-    if os.path.lexists(path) and not force:
-        raise FevError(f"{path}: exists already; --force overwrites it")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise FevError(f"{path}: cannot be written: no permission to write in {folder}")
+def check_output(path: str, force: bool, inputs: Sequence[str | None] = (), as_json: bool = False) -> None:
+    """As `fev.codec.outfile` has it, before any work is done; `-` is a standard stream.
+
+    as_json: standard output is taken by the report.
+    """
+    if inputs.count(STDIO) > 1:
+        raise UsageError("standard input cannot be two inputs at once")
+    sources = [sys.stdin.buffer if name == STDIO else name for name in inputs]
+    if path != STDIO:
+        outfile.check_output(path, force, sources)
+    elif as_json:
+        raise UsageError("--json and - would both write to standard output; give a file")
+    elif sys.stdout.isatty():
+        raise FevError("standard output is a terminal; give a file or a pipe")
+    else:
+        outfile.check_apart(sys.stdout, sources)
 
 
 @contextmanager
-def output_file(path: str, force: bool = False, inputs: tuple[str, ...] = ()) -> Iterator[BinaryIO]:
-    """Open `path` for writing so that it appears complete or not at all.
-
-    Bytes go to a temporary file in the same folder, which takes the final name when the block ends
-    well and is removed on any failure, Ctrl-C included.  `-` is standard output; devices and pipes
-    are written directly.  The file can be read back and can seek, standard output cannot.
-    """
+def output_file(path: str, force: bool = False, inputs: Sequence[str | None] = ()) -> Iterator[BinaryIO]:
+    """Open `path` for writing so that it appears complete or not at all; `-` is standard output, which cannot seek."""
     check_output(path, force, inputs)
     if path == STDIO:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    if _is_special(path):
-        with open(path, "wb") as direct:
-            yield direct
-        return
-    folder, name = os.path.split(path)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{name[:40]}.", suffix=".part", dir=folder or ".")
-    except OSError as error:
-        raise FevError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            yield file
-            file.flush()
-            with suppress(OSError):  # not every file system can
-                os.fsync(file.fileno())
-        os.chmod(temporary, _mode(path))
-        _settle(temporary, path, force)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _settle(temporary: str, path: str, force: bool) -> None:
-    """Give the finished file its name.  A file that appeared meanwhile is not overwritten without --force."""
-    try:
-        if force:
-            os.replace(temporary, path)
-            return
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            raise FevError(f"{path}: exists already; --force overwrites it") from None
-        except OSError:  # a file system without hard links
-            os.replace(temporary, path)
-        else:
-            os.unlink(temporary)
-    except OSError as error:
-        raise FevError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _mode(path: str) -> int:
-    """Permissions for the new file: those of the file it replaces, else what open() would have given."""
-    with suppress(OSError):
-        return stat.S_IMODE(os.stat(path).st_mode)
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _is_special(path: str) -> bool:
-    """A device or named pipe, such as /dev/null: nothing to rename there."""
-    with suppress(OSError):
-        mode = os.stat(path).st_mode
-        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-    return False
+    with outfile.output_file(path, force) as file:
+        yield file
 
 
 def progress(total: int | None, what: str, unit: str = "frame", stream: TextIO | None = None) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from ..codec.containers import ENDINGS, container_of
+from ..codec.outfile import is_special
 from .common import (
     add_device,
     add_output,
@@ -25,7 +27,9 @@ from .encode import Stages
 def arguments() -> Any:
     options = parser("fev-decode", "Decode a .fev file into a video.")
     options.add_argument("input", help=".fev file, or - for standard input")
-    options.add_argument("output", help="MP4 file, or - for a YUV4MPEG2 stream on standard output")
+    options.add_argument(
+        "output", help=f"video file ({', '.join(ENDINGS)}), or - for a YUV4MPEG2 stream on standard output"
+    )
     options.add_argument("--crop", action="store_true", help="deliver the aligned square without the background")
     options.add_argument("--size", type=count, metavar="N", help="larger side of the picture in pixels")
     options.add_argument("--start", type=seconds, metavar="S", help="begin at this second")
@@ -34,7 +38,11 @@ def arguments() -> Any:
     options.add_argument("--identity", metavar="FILE", help=".fev file with the identity that the input refers to")
     options.add_argument("--remember", action="store_true", help="keep the identity in the cache for later files")
     options.add_argument("--salvage", action="store_true", help="decode what is intact of a damaged file")
-    options.add_argument("--mux", choices=("mp4", "y4m"), help="what to write to standard output (mp4 is fragmented)")
+    options.add_argument(
+        "--mux",
+        choices=("mp4", "mkv", "webm", "y4m"),
+        help="what to write, whatever the output's name (to standard output mp4 is fragmented)",
+    )
     add_device(options)
     add_output(options)
     return options.parse_args()
@@ -42,16 +50,15 @@ def arguments() -> Any:
 
 def work() -> int:
     args = arguments()
-    inputs = (args.input, args.identity) if args.identity else (args.input,)
-    check_output(args.output, args.force, inputs)  # said at once, before networks are loaded
+    nameless = args.output == "-" or (is_special(args.output) and not args.output.endswith(tuple(ENDINGS)))
+    container = args.mux or ("y4m" if nameless else container_of(args.output))
+    if args.output == "-" and container == "mp4":
+        container = "fmp4"
+    inputs = (args.input, args.identity, args.model)
+    check_output(args.output, args.force, inputs, args.json)  # said at once, before networks are loaded
     device = setup_device(args.device, args.threads)
     from ..codec.decoder import DecodeOptions, decode
 
-    container = "mp4"
-    if args.output == "-":
-        container = "fmp4" if args.mux == "mp4" else "y4m"
-    elif args.mux == "y4m" or args.output.endswith(".y4m"):
-        container = "y4m"
     options = DecodeOptions(
         crop=args.crop, size=args.size, start=args.start, duration=args.duration, model=args.model,
         identity=args.identity, remember=args.remember, salvage=args.salvage, device=str(device), container=container,

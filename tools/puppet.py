@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from ..codec.containers import check_fev_name
 from .common import (
     add_device,
     add_output,
@@ -37,8 +38,9 @@ def arguments() -> Any:
 
 def work() -> int:
     args = arguments()
-    inputs = (args.identity, args.motion)
-    check_output(args.output, args.force, inputs)  # said at once, before networks are loaded
+    inputs = (args.identity, args.motion, args.model)
+    check_fev_name(args.output)
+    check_output(args.output, args.force, inputs, args.json)  # said at once, before networks are loaded
     device = setup_device(args.device, args.threads)
     from ..codec.puppet import puppet
 
