@@ -23,6 +23,7 @@ from .kinds import check_fields
 from .media import check_part
 from .model import Model, load_for, pick_device, to_numpy
 from .mux import VideoWriter
+from .notices import Notices
 from .paste import paste
 from .render import Renderer
 from .still import decode_still
@@ -67,7 +68,8 @@ class DecodeOptions:
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """What was written.  repeated: frames lost to damage, filled with the last good picture."""
+    """What was written.  repeated: frames lost to damage, filled with the last good picture.  notices: what there is to
+    say, counts by the keys of `notices.WORDS`."""
 
     frames: int
     repeated: int
@@ -76,6 +78,7 @@ class DecodeReport:
     seconds: float
     synthetic: bool
     damage: list[Any] = field(default_factory=list)
+    notices: dict[str, int] = field(default_factory=dict)
 
 
 class FrameDecoder:
@@ -113,7 +116,7 @@ class FrameDecoder:
                 self.plate = resize(still, h.width, h.height)
             if self._scale < 1:
                 self.plate = resize(self.plate, self.width, self.height)
-        self.repeated = 0
+        self.notices = Notices()
         self.expected = 0
         self._last: np.ndarray | None = None
         self._last_pts: int | None = None
@@ -177,7 +180,7 @@ class FrameDecoder:
         assert self._last is not None and self._last_pts is not None
         before = self._last_pts
         for k in range(min(missing, 1 << 20)):
-            self.repeated += 1
+            self.notices.add("repeated")
             yield before + max(k + 1, round(step * (k + 1))), self._last
 
 
@@ -241,8 +244,8 @@ def decode(
         if not count:
             raise FevError("nothing to decode: the file holds no frame of the wanted part")
     return DecodeReport(
-        count, decoder.repeated, decoder.width, decoder.height, time.perf_counter() - started, h.synthetic,
-        list(reader.damage),
+        count, decoder.notices["repeated"], decoder.width, decoder.height, time.perf_counter() - started, h.synthetic,
+        list(reader.damage), decoder.notices.as_dict(),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..format.container import Writer
 from ..format.excerpt import Excerpt
 from ..format.header import Header
-from ..format.meta import pack_key_frames
+from ..format.meta import PRIVATE, Meta, pack_key_frames
 from ..format.still import CODEC_AV1, Still
 from .appearance import Appearance, Fitter
 from .audio import Sound, open_audio
@@ -31,6 +31,7 @@ from .media import open_video
 from .modefit import ModeStart
 from .model import DEFAULT, Model, load_model, pick_device
 from .motion import MotionSettings, fit_motion, nearest
+from .notices import Notices
 from .options import FAST, EncodeOptions
 from .outgoing import Outgoing
 from .paper.fitter import Found, PaperFitter
@@ -52,7 +53,8 @@ Progress = Callable[[str, int, int], None]  # stage, done, total
 @dataclass(frozen=True)
 class EncodeReport:
     """What was written.  seconds: wall time.  held: frames without a face.  stages: seconds a stage.
-    identity: the hash that other files may refer to."""
+    identity: the hash that other files may refer to.  notices: what there is to say, counts by the keys of
+    `notices.WORDS`."""
 
     frames: int
     held: int
@@ -66,6 +68,7 @@ class EncodeReport:
     seconds: float
     identity: str = ""
     stages: dict[str, float] = field(default_factory=dict)
+    notices: dict[str, int] = field(default_factory=dict)
 
 
 class Encoding(ABC):
@@ -76,6 +79,7 @@ class Encoding(ABC):
         self.model, self.options, self.progress, self.stack = model, options, progress, stack
         self.device = pick_device(options.device)
         self.stages: dict[str, float] = {}
+        self.notices = Notices()
         self.fitter: Fitter | PaperFitter | ReuseFitter
         self.identity_code = IDENTITY_CODE
         if who is not None:
@@ -105,7 +109,7 @@ class Encoding(ABC):
         registration = None
         if isinstance(self.fitter, PaperFitter) and self.options.preset != FAST:
             registration = self.fitter.registration()
-        survey = Survey(video, aligner, self.model.size, self.options.face, registration)
+        survey = Survey(video, aligner, self.model.size, self.options.face, registration, self.notices)
         self.sound = Sound(None, ()) if audio is None else Sound(audio.config, audio)
         self.info, self.name = info, name_of(src)
         frames = self.work(survey, dst)
@@ -126,6 +130,7 @@ class Encoding(ABC):
             seconds=time.perf_counter() - started,
             identity=found.sha256.hex(),
             stages=self.stages,
+            notices=self.notices.as_dict(),
         )
 
     @abstractmethod
@@ -197,12 +202,18 @@ class Encoding(ABC):
         )  # fmt: skip
         self.writer = Writer(
             dst, self.header, **self._written(look),
-            background=background, audio=self.sound.config, meta=pack_key_frames(survey.key_frames),
+            background=background, audio=self.sound.config, meta=self._meta(survey),
             repeat_header_every=self.options.repeat_segments,
         )  # fmt: skip
         if self.who is None:
             assert sum(len(payload) for _, payload in self.writer.identity_chunks) <= self.fitter.budget
         self.out = Outgoing(self.writer, self.sound, info)
+
+    def _meta(self, survey: Survey) -> Meta:
+        meta = pack_key_frames(survey.key_frames)
+        if self.options.keep_notices:
+            meta.update({PRIVATE + key: count for key, count in self.notices.as_dict().items()})
+        return meta
 
     def _written(self, look: Appearance | Found) -> dict[str, Any]:
         """What the Writer is to say of the identity."""

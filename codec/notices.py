@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Key -> the words, with {n} for the count; in the order in which they are said.  A key is also the name in JSON.
+# Key -> the words, with {n} for the count and {s} for the plural; in the order in which they are said.  A key is also
+# the name in JSON.
 WORDS: dict[str, str] = {
-    "held": "{n} frames held (no face found)",
+    "held": "{n} frame{s} held (no face found)",
+    "repeated": "{n} frame{s} lost to damage and filled with the picture before",
 }
 
 
@@ -41,4 +43,5 @@ class Notices:
 
     def line(self) -> str:
         """All of it in one line; empty where there is nothing to say."""
-        return "; ".join(WORDS[key].format(n=count) for key, count in self.as_dict().items())
+        counts = self.as_dict()
+        return "; ".join(WORDS[key].format(n=n, s="" if n == 1 else "s") for key, n in counts.items())

@@ -29,7 +29,7 @@ class EncodeOptions:
     bitrate: kbit/s of the whole file; quality and identity budget then follow from it.
     quality: None is DEFAULT_QUALITY, or where there is an identity that of its file.  identity: a .fev file of the same
     person; the model is then its own too, and nothing of the identity is sent again.  remember: keep the identity in
-    the cache.
+    the cache.  keep_notices: keep what was dropped, held or guessed in the file's metadata, as `x-held` and the like.
     """
 
     model: str | os.PathLike[str] = DEFAULT
@@ -49,6 +49,7 @@ class EncodeOptions:
     identity: str | os.PathLike[str] | None = None
     remember: bool = False
     device: str = "auto"
+    keep_notices: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -63,6 +64,8 @@ class EncodeOptions:
             )
         if self.bitrate is not None:
             self._check_bitrate(self.bitrate)
+        if self.keep_notices and self.preset == FAST:
+            raise UsageError("notices are kept where they are known before the file begins: preset medium or slow")
         if self.face < 0:
             raise UsageError("face numbers start at 0")
         if self.segment is not None and not 0.1 <= self.segment <= 10:

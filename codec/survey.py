@@ -19,6 +19,7 @@ from .align import LOOK_AHEAD, FaceTracker, compose, extract, is_aligned_crop, s
 from .aligner import Aligner
 from .frame import Frame
 from .model import to_numpy
+from .notices import Notices
 from .outfile import scratch_file
 from .paper.registration import Registration, similarity
 from .paper.selection import blinking, opening
@@ -59,13 +60,19 @@ class Survey:
         size: int,
         order: int = 0,
         registration: Registration | None = None,
+        notices: Notices | None = None,
     ):
         self.frames, self.size, self.registration = frames, size, registration
         self.tracker = FaceTracker(net, order)
         self.aligned: bool | None = None
         self.plates: list[np.ndarray] = []
-        self.held = 0
+        self.notices = Notices() if notices is None else notices
         self._stride, self._count, self._out = 1, 0, 0
+
+    @property
+    def held(self) -> int:
+        """Frames without a face, so far."""
+        return self.notices["held"]
 
     def __iter__(self) -> Iterator[Seen]:
         leading: list[Frame] = []  # the frames before the first face, without their pictures
@@ -112,14 +119,14 @@ class Survey:
                 placement = compose(placement[None], similarity(moved.affine)[None])[0]
                 square = extract(frame.rgb, placement, self.size)
         for early in leading:
-            self.held += 1
+            self.notices.add("held")
             self._out += 1
             yield Seen(early.pts, placement, None, early.damaged)
         leading.clear()
         self._last = placement
         self._out += 1
         if square is None:
-            self.held += 1
+            self.notices.add("held")
             yield Seen(frame.pts, placement, None, frame.damaged)
             return
         yield Seen(frame.pts, placement, to_numpy(square)[0], frame.damaged)

@@ -11,11 +11,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, NoReturn, TextIO
 
 from ..codec import outfile
+from ..codec.notices import Notices
 from ..format.errors import FevError, UsageError
 from . import leave
 from .memory import keep_freed_memory
@@ -158,6 +159,13 @@ def say(message: object) -> None:
     prog = os.path.basename(sys.argv[0] or "fev").removesuffix(".py")
     with suppress(OSError, ValueError):
         print(f"{prog}: {text}", file=sys.stderr, flush=True)
+
+
+def say_notices(name: str, counts: Mapping[str, int]) -> None:
+    """One line of what a run dropped, held or guessed; nothing where there is nothing to say."""
+    line = Notices(counts).line()
+    if line:
+        say(f"{name}: {line}")
 
 
 def _drop_stdout() -> None:

@@ -18,6 +18,7 @@ from .common import (
     print_json,
     run,
     say,
+    say_notices,
     seconds,
     setup_device,
 )  # fmt: skip
@@ -69,13 +70,12 @@ def work() -> int:
         say("note: this file is marked synthetic; the motion was not performed by the person shown")
     for damage in report.damage:
         say(f"damage: {damage}")
-    if report.repeated:
-        say(f"{report.repeated} frames were lost and are held")
     if args.json:
         print_json({**asdict(report), "damage": [str(d) for d in report.damage]})
     else:
         speed = report.frames / report.seconds
         say(f"{report.frames} frames, {report.width}x{report.height}, {speed:.1f} frames a second")
+    say_notices(args.input, report.notices)
     return 0
 
 

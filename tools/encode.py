@@ -20,6 +20,7 @@ from .common import (
     progress,
     run,
     say,
+    say_notices,
     seconds,
     setup_device,
 )  # fmt: skip
@@ -61,6 +62,9 @@ def arguments() -> Any:
         metavar="S",
         help="send the set-up again every S seconds, for receivers that join late",
     )
+    options.add_argument(
+        "--keep-notices", action="store_true", help="keep in the file what was dropped, held or guessed (medium, slow)"
+    )
     add_device(options)
     add_output(options)
     return options.parse_args()
@@ -80,6 +84,7 @@ def work() -> int:
         identity_budget=args.identity_budget, identity=args.identity, remember=args.remember, face=args.face,
         crop=args.crop, pivot=not args.no_pivot, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
         start=args.start, duration=args.duration, segment=args.segment, repeat=args.repeat, device=str(device),
+        keep_notices=args.keep_notices,
     )  # fmt: skip
     with input_file(args.input) as src, output_file(args.output, args.force, inputs) as dst, Stages() as stages:
         report = encode(src, dst, options, stages)
@@ -89,8 +94,9 @@ def work() -> int:
         rate = 8 * report.bytes / report.duration_s / 1000 if report.duration_s else 0.0
         say(
             f"{report.frames} frames, {report.duration_s:.2f} s -> {report.bytes} bytes, {rate:.2f} kbit/s, "
-            f"{report.seconds:.1f} s of work" + (f", {report.held} frames held" if report.held else "")
+            f"{report.seconds:.1f} s of work"
         )
+    say_notices(args.input, report.notices)
     return 0
 
 
