@@ -1,0 +1,1 @@
+"""Training and experiments: what made the built-in model.  Not part of the wheel."""

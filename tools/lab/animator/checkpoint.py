@@ -1,0 +1,82 @@
+"""Checkpoints of a training run: whole ones to go on from, and slim ones that travel.
+
+A whole one (`state.pt`) holds networks, averages and optimisers.  A slim one is the averaged
+animator and the judge in half precision, in parts of at most 15 MiB (`slim.0.pt`, ...), or with
+8 bits a weight and one scale a row.  Either is read as tensors alone (`weights_only`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PART = 15 << 20
+
+
+def shrink(name: str, value: Tensor, rows: bool) -> dict[str, Tensor]:
+    """A tensor in 16 bits, or in 8 with one scale a row."""
+    value = value.detach().float().cpu()
+    if not rows or value.ndim < 2 or value.numel() < 4096:
+        return {name: value.half()}
+    scale = (value.flatten(1).abs().amax(1) / 127).clamp_min(1e-8)
+    whole = (value / scale.view(-1, *[1] * (value.ndim - 1))).round().to(torch.int8)
+    return {name + "/8": whole, name + "/scale": scale.half()}
+
+
+def widen(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    out = {}
+    for name, value in tensors.items():
+        if name.endswith("/8"):
+            scale = tensors[name[:-2] + "/scale"].float()
+            out[name[:-2]] = value.float() * scale.view(-1, *[1] * (value.ndim - 1))
+        elif not name.endswith("/scale"):
+            out[name] = value.float()
+    return out
+
+
+def parts(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    part: dict[str, Tensor] = {}
+    size = 0
+    for name, value in tensors.items():
+        room = value.numel() * value.element_size()
+        if part and size + room > PART:
+            yield part
+            part, size = {}, 0
+        part[name] = value
+        size += room
+    yield part
+
+
+def write_slim(folder: Path, average: torch.nn.Module, judge: torch.nn.Module, notes: dict, rows: bool = False) -> None:
+    tensors: dict[str, Tensor] = {}
+    for prefix, module in (("average", average), ("judge", judge)):
+        for name, value in module.state_dict().items():
+            tensors |= shrink(f"{prefix}.{name}", value, rows)
+    for i, part in enumerate(parts(tensors)):
+        write(folder / f"slim.{i}.pt", {"tensors": part, "notes": notes})
+
+
+def read_slim(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict]:
+    """Weights of the animator, of the judge, and the notes."""
+    tensors: dict[str, Tensor] = {}
+    notes: dict[str, Any] = {}
+    for path in sorted(folder.glob("slim.*.pt")):
+        part = torch.load(path, map_location="cpu", weights_only=True)
+        tensors |= part["tensors"]
+        notes = part["notes"]
+    wide = widen(tensors)
+    of = {
+        prefix: {k[len(prefix) + 1 :]: v for k, v in wide.items() if k.startswith(prefix + ".")}
+        for prefix in ("average", "judge")
+    }
+    return of["average"], of["judge"], notes
+
+
+def write(path: Path, content: dict) -> None:
+    temporary = path.with_suffix(".part")
+    torch.save(content, temporary)
+    temporary.replace(path)

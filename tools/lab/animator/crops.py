@@ -1,0 +1,95 @@
+"""Aligned squares of every clip, one array a clip: what `pack` takes its training frames from.
+
+    python -m fev.tools.lab.animator.crops --shared DIR --out DIR [--held-out]
+
+Clips tagged `test` and the `eis_*` clips are never trained on: they are only written with
+`--held-out`, into a folder of their own.  Rows tagged `doubtful` are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import fnmatch
+from pathlib import Path
+
+import numpy as np
+
+from ....codec.align import FaceTracker, extract, smooth
+from ....codec.media import open_video
+from ....codec.model import load_model, to_numpy
+from ....format.errors import FevError
+
+SIZE = 256
+FRAMES = 160  # at most of a clip: more of the same face teach little
+
+
+def rows_of(shared: Path, held_out: bool) -> list[dict[str, str]]:
+    """Rows of the manifest that are to be trained on, or those that never are."""
+    with open(shared / "clips" / "manifest.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = []
+    for row in rows:
+        tags = row["tags"].split()
+        test = "test" in tags or fnmatch.fnmatch(row["file"], "eis_*")
+        if test == held_out and "doubtful" not in tags:
+            kept.append(row)
+    return kept
+
+
+def squares(path: Path, tracker: FaceTracker, step: int) -> np.ndarray | None:
+    """Every `step`-th frame's aligned square: (N, 256, 256, 3) uint8, or None without a face."""
+    panel = path.name.startswith("eis_")  # four panels side by side, the first is the source
+    frames, placements, found = [], [], []
+    with open_video(path) as video:
+        for number, item in enumerate(video):
+            if number % step:
+                continue
+            frame = item[1] if isinstance(item, tuple) else item.rgb
+            frame = frame[:, : frame.shape[0]] if panel else frame
+            placement, seen = tracker.step(frame)
+            if placement is None:
+                continue
+            # What is kept is near the face, at twice the size that is needed.
+            frames.append((frame, placement) if seen else None)
+            placements.append(placement)
+            found.append(seen)
+            if len(frames) > 4 * FRAMES:
+                break
+    if not any(found):
+        return None
+    smoothed = smooth(np.array(placements), np.array(found))
+    return np.concatenate(
+        [to_numpy(extract(f[0], p, SIZE)) for f, p in zip(frames, smoothed, strict=True) if f is not None]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--held-out", action="store_true", help="the clips that are never trained on instead")
+    args = parser.parse_args()
+    folder = args.out / ("held_out" if args.held_out else "clips")
+    folder.mkdir(parents=True, exist_ok=True)
+    model = load_model()
+    for row in rows_of(args.shared, args.held_out):
+        target = folder / (Path(row["file"]).stem + ".npy")
+        if target.exists():
+            continue
+        count = int(row["frames"] or 300)
+        step = 1 if args.held_out else max(2, round(count / FRAMES))
+        try:
+            crops = squares(args.shared / "clips" / row["file"], FaceTracker(model.aligner), step)
+        except FevError as error:
+            print(error, flush=True)
+            continue
+        if crops is None or len(crops) < 8:
+            print(f"{row['file']}: too few faces")
+            continue
+        np.save(target, crops)
+        print(f"{row['file']}: {len(crops)} squares of every {step}. frame", flush=True)
+
+
+if __name__ == "__main__":
+    main()

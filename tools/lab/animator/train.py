@@ -1,0 +1,304 @@
+"""Train the animator: one command that begins or goes on, for so many minutes.
+
+    python -m fev.tools.lab.animator.train --pack PACK --run RUN --stages 64:20,128:40 --batch 8
+
+A sample is a coded pivot and another frame of the same person.  The motion encoder reads both, the
+animator moves the pivot by the difference of their parameters, and the frame has to come back:
+absolute error over the pyramid and its gradients, features of the judge, and the judge's opinion.
+A part of every batch is driven by somebody else's motion: there only the judge speaks, and the
+motion encoder, which has to find the motion again in the picture.
+
+Stages are `size:minutes`.  Stopped at any time, the same command goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....codec.animator import Animator, Seen
+from ....codec.loss import importance, pyramid_loss
+from .checkpoint import read_slim, write, write_slim
+from .judge import Judge
+from .pairs import Batch, Pairs
+from .sheet import training_sheet
+
+ALONE, MOVED = 0.3, 0.4  # weights of the generator's own picture and of the warped pivot beside the picture
+JUDGED, FELT = 0.35, 0.6  # gradients of the judge's opinion and of its features, against that of the distance
+CROSSED = 0.15  # the same for pictures that somebody else's motion drives
+FOUND = 0.02  # weight of the motion found again in them
+NOISE = 0.05  # of the parameters: what quantisation will do
+BLIND, BLIND_WEIGHT = 8, 0.1  # one sample in so many is drawn without the pivot's features, and its weight
+R1, R1_EVERY = 4.0, 16
+LEARN = 500  # steps in which the judge's opinion gains its weight
+
+
+def unit(gradient: Tensor) -> Tensor:
+    return gradient / gradient.norm().clamp_min(1e-12)
+
+
+def orthogonal(directions: Tensor) -> Tensor:
+    """How far the directions are from being orthogonal: mean square of their cosines."""
+    flat = F.normalize(directions.flatten(1), dim=1)
+    cosines = flat @ flat.t()
+    return (cosines - torch.eye(len(flat), device=flat.device)).square().mean()
+
+
+class Training:
+    """Networks, their averages, optimisers; one step at a time."""
+
+    def __init__(self, device: torch.device, rate: float, compiled: bool):
+        self.device = device
+        # bf16 where convolutions are faster in it; the weights stay in float32.
+        self.dtype = torch.bfloat16 if device.type == "cuda" or torch.cpu._is_amx_tile_supported() else torch.float32
+        self.animator, self.judge = Animator(), Judge()
+        for module in (self.animator, self.judge):
+            module.to(device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.animator).requires_grad_(False)
+        self.rate, self.step = rate, 0
+        self.fresh()
+        self.compiled = compiled
+        self.losses_of: Callable[..., tuple] = torch.compile(self._losses) if compiled else self._losses
+        self.seen: dict[str, float] = {}
+        self._weights: dict[int, Tensor] = {}
+
+    def fresh(self) -> None:
+        """Optimisers that know nothing yet."""
+        fused = self.device.type == "cuda"
+        self.optimiser = torch.optim.Adam(self.animator.parameters(), self.rate, betas=(0.5, 0.99), fused=fused)
+        self.judging = torch.optim.Adam(self.judge.parameters(), self.rate, betas=(0.0, 0.99), fused=fused)
+        self.begun = self.step
+
+    def pace(self, share: float) -> None:
+        """Learning rates: a short warm-up, then a share of the whole rate."""
+        warm = min(1.0, (self.step - self.begun + 1) / 200)
+        for optimiser in (self.optimiser, self.judging):
+            for group in optimiser.param_groups:
+                group["lr"] = self.rate * share * warm
+
+    def _losses(self, batch: Batch, noise: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Loss, picture (n, 3, S, S), its truth, change of parameters, the pivot's parameters."""
+        n = len(batch.pivot)
+        found = self.animator.motion(torch.cat([batch.clean, batch.target]).to(self.dtype))
+        change = found[n:] - found[:n] + noise
+        drawn = self.animator(batch.pivot, change, size, self.dtype)
+        truth = batch.target if size == 256 else F.interpolate(batch.target, size=size, mode="area")
+        weight = self._weight(size)
+        loss = pyramid_loss(drawn.picture, truth, weight)
+        loss = loss + ALONE * pyramid_loss(drawn.alone, truth, weight)
+        loss = loss + MOVED * pyramid_loss(drawn.moved, truth, weight)
+        loss = loss + 1e-3 * found.square().mean() + 1e-2 * drawn.own.mean()
+        loss = loss + 0.1 * orthogonal(self.animator.directions)
+        return loss, drawn.picture, truth, change, found[:n]
+
+    def _weight(self, size: int) -> Tensor:
+        if size not in self._weights:
+            self._weights[size] = importance(size).to(self.device)
+        return self._weights[size]
+
+    def turn(self, batch: Batch, size: int, share: float) -> None:
+        """One step of animator and judge."""
+        self.pace(share)
+        n = len(batch.pivot)
+        params = self.animator.config.params
+        noise = NOISE * torch.randn(n, params, device=self.device)
+        loss, picture, truth, change, rest = self.losses_of(batch, noise, size)
+        leaf = picture.detach().requires_grad_()
+        distance = torch.autograd.grad(pyramid_loss(leaf, truth, self._weight(size)), leaf)[0].norm()
+        shake = self._shake(n, size)
+        opinion, features = self.judge(shake(leaf).to(self.dtype))
+        with torch.no_grad():
+            _, real = self.judge(shake(truth).to(self.dtype))
+        felt = sum((a.float() - b.float()).abs().mean() / b.float().abs().mean() for a, b in zip(features, real))
+        # What was bent by a random warp is no frame of a camera: only its features count.
+        liked = (F.softplus(-opinion).mean((1, 2, 3)) * batch.whole).sum()
+        like = torch.autograd.grad(liked, leaf, retain_graph=True)[0]
+        feel = torch.autograd.grad(felt, leaf)[0]
+        trust = min(1.0, self.step / LEARN)
+        push = (JUDGED * trust * unit(like) + FELT * unit(feel)) * distance
+        total = loss + (picture * push).sum()
+        blind = max(1, n // BLIND)
+        total = total + BLIND_WEIGHT * self._blind(batch, change[:blind], truth[:blind], size)
+        crossed = self._cross(batch, change.detach(), rest.detach(), size, distance)
+        if crossed is not None:
+            total = total + crossed[0]
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self.animator.parameters(), 5.0)
+        self.optimiser.step()
+        fakes = leaf.detach() if crossed is None else torch.cat([leaf.detach(), crossed[1]])
+        self._judge(truth, batch.whole, fakes, size)
+        self._remember()
+        self.step += 1
+        if self.step % 25 == 0:
+            self.note(loss=loss, error=(leaf - truth).square().mean().detach())
+
+    def _blind(self, batch: Batch, change: Tensor, truth: Tensor, size: int) -> Tensor:
+        """Loss of what the generator draws of W+ alone, without the pivot's features: files without a pivot."""
+        w, _ = self.animator.encoder(batch.pivot[: len(change)].to(self.dtype), 0)
+        drawn = self.animator.draw(Seen(batch.pivot[: len(change)], w, {}), change, size, self.dtype)
+        return pyramid_loss(drawn.alone, truth, self._weight(size))
+
+    def _cross(
+        self, batch: Batch, change: Tensor, rest: Tensor, size: int, distance: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """Pivots moved by the next sample's motion: a loss, and the pictures for the judge to look at."""
+        if size < 128 or len(change) < 8:
+            return None
+        k = len(change) // 4
+        other = change.roll(1, 0)[:k]
+        picture = self.animator(batch.pivot[:k], other, size, self.dtype).picture
+        leaf = picture.detach().requires_grad_()
+        opinion, _ = self.judge(self._shake(k, size)(leaf).to(self.dtype))
+        like = torch.autograd.grad(F.softplus(-opinion).sum(), leaf)[0]
+        loss = (picture * (CROSSED * unit(like) * distance)).sum()
+        wide = picture if size == 256 else F.interpolate(picture, size=256, mode="bilinear", align_corners=False)
+        again = self.average.motion(wide.to(self.dtype))
+        return loss + FOUND * (again - rest[:k] - other).square().mean(), leaf.detach()
+
+    def _judge(self, truth: Tensor, whole: Tensor, fakes: Tensor, size: int) -> None:
+        n = len(truth)
+        shake = self._shake(n + len(fakes), size)
+        opinion, _ = self.judge(shake(torch.cat([truth, fakes])).to(self.dtype))
+        opinion = opinion.mean((1, 2, 3))
+        loss = (F.softplus(-opinion[:n]) * whole).sum() / whole.sum() + F.softplus(opinion[n:]).mean()
+        if self.step % R1_EVERY == 0:
+            real = truth[: max(4, n // 4)].detach().requires_grad_()
+            slope = torch.autograd.grad(self.judge(real)[0].mean((1, 2, 3)).sum(), real, create_graph=True)[0]
+            loss = loss + R1 / 2 * R1_EVERY * slope.square().sum((1, 2, 3)).mean() * (size / 256) ** 2
+        self.judging.zero_grad(set_to_none=True)
+        loss.backward()
+        self.judging.step()
+        if self.step % 25 == 0:
+            self.note(judge=loss, real=opinion[:n].mean(), drawn=opinion[n:].mean())
+
+    def _shake(self, n: int, size: int) -> Callable[[Tensor], Tensor]:
+        """The same small random similarity for every picture that it is given: the judge sees no picture twice."""
+        d = self.device
+        on = (torch.rand(n, device=d) < 0.7).float()
+        angle, scale = 0.15 * torch.randn(n, device=d) * on, torch.exp(0.1 * torch.randn(n, device=d) * on)
+        shift = 0.1 * torch.randn(n, 2, device=d) * on[:, None]
+        c, s = scale * torch.cos(angle), scale * torch.sin(angle)
+        theta = torch.stack([torch.stack([c, -s, shift[:, 0]], 1), torch.stack([s, c, shift[:, 1]], 1)], 1)
+        grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
+        return lambda x: F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+
+    @torch.no_grad()
+    def _remember(self) -> None:
+        """The running average of the animator, short at first."""
+        decay = min(0.999, (self.step + 1) / (self.step + 10))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.animator.parameters()), 1 - decay)
+
+    def note(self, **values: Tensor | None) -> None:
+        self.seen |= {k: v.detach().item() for k, v in values.items() if v is not None}
+
+    def save(self, run: Path, notes: dict) -> None:
+        write(
+            run / "state.pt",
+            {
+                "animator": self.animator.state_dict(),
+                "average": self.average.state_dict(),
+                "judge": self.judge.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "judging": self.judging.state_dict(),
+                "notes": notes,
+            },
+        )
+
+    def load(self, run: Path) -> dict:
+        """Go on from a whole checkpoint, or from a slim one with new optimisers.  Returns its notes."""
+        if (run / "state.pt").exists():
+            state = torch.load(run / "state.pt", map_location=self.device, weights_only=True)
+            for name in ("animator", "average", "judge", "optimiser", "judging"):
+                getattr(self, name).load_state_dict(state[name])
+            notes = state["notes"]
+        elif (run / "slim.0.pt").exists():
+            weights, judge, notes = read_slim(run)
+            self.animator.load_state_dict(weights)
+            self.average.load_state_dict(weights)
+            self.judge.load_state_dict(judge)
+        else:
+            return {"step": 0, "minutes": {}}
+        self.step = self.begun = notes["step"]
+        return notes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pack", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--stages", required=True, help="size:minutes,size:minutes,... of this call")
+    parser.add_argument("--batch", default="8", help="pictures a step, one number or one a stage")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--first-share", type=float, default=1.0, help="of the rate, when this call begins")
+    parser.add_argument("--final-share", type=float, default=0.1, help="of the rate, when this call ends")
+    parser.add_argument("--save-every", type=float, default=4.0, metavar="MINUTES")
+    parser.add_argument("--travel", type=Path, help="folder for slim checkpoints and sheets too")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    begun = time.time()
+    args.run.mkdir(parents=True, exist_ok=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.manual_seed(args.seed)
+    training = Training(device, args.rate, args.compile)
+    notes = training.load(args.run)
+    pairs = Pairs(args.pack, device, args.seed + training.step)
+    fixed = Pairs(args.pack, device, 7).draw(8)
+    print(f"{device}, {training.dtype}, step {training.step}, data ready after {time.time() - begun:.0f} s", flush=True)
+    outside = args.travel or args.run
+
+    def keep(notes: dict) -> None:
+        training.save(args.run, notes)
+        if args.travel:
+            write_slim(args.travel, training.average, training.judge, notes)
+
+    def show(size: int) -> None:
+        training_sheet(training.average, fixed, size, training.dtype, outside / f"sheet_{size}.png")
+
+    stages = [(int(s), float(m)) for s, m in (stage.split(":") for stage in args.stages.split(","))]
+    batches = [int(b) for b in args.batch.split(",")]
+    batches *= len(stages) if len(batches) == 1 else 1
+    whole, before = sum(m for _, m in stages), 0.0
+    start = saved = told = time.time()
+    for (size, minutes), count in zip(stages, batches, strict=True):
+        first = training.step
+        end = start + 60 * (before + minutes)
+        stage_start = time.time()
+        while (now := time.time()) < end:
+            done = min(1.0, (now - start) / 60 / whole)
+            share = args.final_share + (args.first_share - args.final_share) * (0.5 + 0.5 * math.cos(math.pi * done))
+            training.turn(pairs.draw(count), size, share)
+            if now - told > 20:
+                told = now
+                speed = (training.step - first) * count / (now - stage_start)
+                figures = " ".join(f"{k} {v:.4f}" for k, v in training.seen.items())
+                print(f"{size} step {training.step} {figures} {speed:.1f}/s {100 * done:.0f} %", flush=True)
+                if not all(math.isfinite(v) for v in training.seen.values()):
+                    print("not finite: back to the average", flush=True)
+                    training.animator.load_state_dict(training.average.state_dict())
+                    training.fresh()
+            if now - saved > 60 * args.save_every:
+                saved = now
+                keep(notes | {"step": training.step, "size": size})
+                show(size)
+        spent = notes["minutes"].get(str(size), 0.0) + (time.time() - stage_start) / 60
+        notes = {"step": training.step, "size": size, "minutes": notes["minutes"] | {str(size): spent}}
+        before += minutes
+        show(size)
+    keep(notes)
+    print(f"step {training.step}, minutes {notes['minutes']}, {time.time() - begun:.0f} s in all", flush=True)
+
+
+if __name__ == "__main__":
+    main()
