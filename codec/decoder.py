@@ -32,6 +32,9 @@ from .units import dequantise_placement
 BATCH = 8  # frames drawn at once
 MAX_SIZE = 8192
 LEAST_DRAWN = 64  # side of a square
+# Lost frames that are filled, nine minutes at 30 a second: a file of a few bytes may claim to have lost years.  Beyond
+# it the last picture stands all the same, until the next time stamp.
+MOST_HELD = 1 << 14
 SOUND_CLOCK = Fraction(1, 48_000)
 SYNTHETIC_MARK = "synthetic: the motion in this video was not performed by the person shown"
 
@@ -166,22 +169,27 @@ class FrameDecoder:
     def _bridge(self, segment: Segment) -> Iterator[tuple[int, np.ndarray]]:
         """Hold the last picture where frames before this segment are missing."""
         missing = segment.first_frame - self.expected
-        if missing <= 0 or self._last is None or self._last_pts is None:
+        if missing <= 0 or self._last_pts is None:
             return
-        yield from self._hold(missing, (int(segment.pts[0]) - self._last_pts) / (missing + 1))
+        gap = int(segment.pts[0]) - self._last_pts
+        if missing >= gap:  # more than there are ticks: the count is wrong, the nominal rate may be right
+            rate = Fraction(*self.header.fps) * Fraction(*self.header.time_base)
+            missing = min(gap, round(gap * rate)) - 1
+        yield from self._hold(missing, gap)
 
     def tail(self) -> Iterator[tuple[int, np.ndarray]]:
         """Hold the last picture where the stream's end counts more frames than came."""
         missing = 0 if self.reader.end is None else self.reader.end.frames - self.expected
-        if missing > 0 and self._last is not None:
-            yield from self._hold(missing, max(1, self.header.pts_step))
+        yield from self._hold(missing, max(1, self.header.pts_step) * (missing + 1))
 
-    def _hold(self, missing: int, step: float) -> Iterator[tuple[int, np.ndarray]]:
-        assert self._last is not None and self._last_pts is not None
-        before = self._last_pts
-        for k in range(min(missing, 1 << 20)):
+    def _hold(self, missing: int, gap: int) -> Iterator[tuple[int, np.ndarray]]:
+        """So many frames evenly over `gap` ticks, of which there are more."""
+        if self._last is None or self._last_pts is None:
+            return
+        before, parts = self._last_pts, missing + 1
+        for k in range(1, min(missing, MOST_HELD - self.notices["repeated"]) + 1):
             self.notices.add("repeated")
-            yield before + max(k + 1, round(step * (k + 1))), self._last
+            yield before + (2 * gap * k + parts) // (2 * parts), self._last
 
 
 def resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -216,7 +224,8 @@ def decode(
     time_base, fps = Fraction(*h.time_base), Fraction(*h.fps)
     metadata = {"comment": SYNTHETIC_MARK} if h.synthetic else {}
     window = _Window(options, time_base, fps)
-    count = 0
+    count, total = 0, window.frames(reader.stated_frames())
+    progress("decode", 0, total)
     with VideoWriter(
         dst, decoder.width, decoder.height, time_base, fps,
         audio=None if silent else reader.audio, container=container, metadata=metadata,
@@ -234,8 +243,7 @@ def decode(
                 if window.wants(pts, time_base):
                     writer.write(picture, pts - round(window.origin / time_base))
                     count += 1
-            total = 0 if h.frame_count == 0xFFFFFFFF else h.frame_count
-            progress("decode", count, total)
+                    progress("decode", count, total)
         else:  # not cut short by the wanted part: a lost end is held
             for pts, picture in decoder.tail():
                 if window.wants(pts, time_base):
@@ -243,6 +251,7 @@ def decode(
                     count += 1
         if not count:
             raise FevError("nothing to decode: the file holds no frame of the wanted part")
+    decoder.notices.add("sound_back", writer.unheard)
     return DecodeReport(
         count, decoder.notices["repeated"], decoder.width, decoder.height, time.perf_counter() - started, h.synthetic,
         list(reader.damage), decoder.notices.as_dict(),
@@ -292,6 +301,15 @@ class _Window:
     def start_pts(self) -> int:
         """The first tick of the wanted part."""
         return math.ceil(((self.first or Fraction(0)) + self.start) / self.time_base)
+
+    def frames(self, whole: int | None) -> int:
+        """About how many frames the part has, of a file of `whole`; 0 where nobody knows."""
+        rate = 1 / self.frame
+        wanted = 0 if self.stop is None else round((self.stop - self.start) * rate)
+        if whole is None:
+            return wanted
+        left = max(0, whole - round(self.start * rate))
+        return min(left, wanted) if wanted else left
 
     def seconds(self, pts: int, time_base: Fraction) -> Fraction:
         return pts * time_base - (self.first or Fraction(0))

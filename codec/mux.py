@@ -83,6 +83,8 @@ class VideoWriter:
         self.width, self.height = width, height
         self.frames = 0
         self._last: int | None = None
+        self.unheard = 0
+        self._heard: int | None = None
         self._owned = isinstance(dst, (str, os.PathLike))
         try:
             self._file: Any = open(dst, "wb") if isinstance(dst, (str, os.PathLike)) else dst  # noqa: SIM115
@@ -127,7 +129,14 @@ class VideoWriter:
         self.frames += 1
 
     def write_audio(self, packet: AudioPacket) -> None:
-        """Write one Opus packet, soon after the frames of its time; pts on their clock in ticks of 1/48000 s."""
+        """Write one Opus packet, soon after the frames of its time; pts on their clock in ticks of 1/48000 s.
+
+        One that does not come after the one before is left out and counted.
+        """
+        if self._heard is not None and packet.pts <= self._heard:
+            self.unheard += 1
+            return
+        self._heard = packet.pts
         self._guard("write_audio", packet)
 
     def close(self) -> None:
@@ -166,6 +175,8 @@ class VideoWriter:
             self._target.check()
         except BrokenPipeError:
             raise
+        except (av.ArgumentError, av.InvalidDataError, OverflowError) as error:
+            raise MediaError(f"{self.name}: cannot be written: time stamps that its container cannot hold") from error
         except (av.FFmpegError, OSError) as error:
             raise self._failed(error) from error
 

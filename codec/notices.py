@@ -13,6 +13,7 @@ from collections.abc import Mapping
 WORDS: dict[str, str] = {
     "held": "{n} frame{s} held (no face found)",
     "repeated": "{n} frame{s} lost to damage and filled with the picture before",
+    "sound_back": "{n} packet{s} of sound left out (time stamps that go back)",
 }
 
 

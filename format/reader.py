@@ -28,7 +28,7 @@ from .ledger import Ledger
 from .limits import Limits
 from .reference import Identities, Identity
 from .salvage import ChunkStream, Damage, settle
-from .seeking import Key, locate, read_index
+from .seeking import Key, locate, read_end, read_index
 from .segment import Parts, Segment, parse
 from .setup import SETUP, Setup
 from .source import Source
@@ -358,6 +358,17 @@ class Reader(Setup):
     @property
     def seekable(self) -> bool:
         return self._source.seekable
+
+    def stated_frames(self) -> int | None:
+        """Frames of the whole stream as its header says, or its end where the stream can seek.  A hint: unchecked."""
+        if self.header.frame_count != UNKNOWN_FRAMES:
+            return self.header.frame_count
+        if not self._source.seekable:
+            return None
+        back = self._source.offset
+        found = read_end(self._source, self.limits)
+        self._source.seek(back)
+        return None if found is None else found[1].frames
 
     def seek(self, segment: int) -> None:
         """The next segment delivered will be the one of this index. Raises UsageError if there is none such."""

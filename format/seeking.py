@@ -16,22 +16,28 @@ _END_BYTES = 64  # the end chunk is never longer
 Key = Callable[[Parts], int]  # what is searched by: something that rises from segment to segment
 
 
+def read_end(source: Source, limits: Limits) -> tuple[int, End] | None:
+    """Offset and content of the end chunk; None if it is not where the stream ends.  Leaves the source anywhere."""
+    try:
+        source.seek(max(0, source.size() - _END_BYTES))
+        at = source.peek(_END_BYTES).rfind(SYNC + b"FEND")
+        if at < 0:
+            return None
+        source.skip(at)
+        offset = source.offset
+        chunk = read_chunk(source, limits.max_chunk_bytes)
+        return None if chunk is None else (offset, End.unpack(chunk.payload))
+    except FevError:
+        return None
+
+
 def read_index(source: Source, limits: Limits) -> tuple[int, list[int]]:
     """Stride and offsets from the end of the stream; (1, []) if there is no usable index."""
-    size = source.size()
+    found = read_end(source, limits)
     try:
-        source.seek(max(0, size - _END_BYTES))
-        tail = source.peek(_END_BYTES)
-        at = tail.rfind(SYNC + b"FEND")
-        if at < 0:
+        if found is None or not 0 < found[1].index_distance <= found[0]:
             return 1, []
-        source.skip(at)
-        end_offset = source.offset
-        chunk = read_chunk(source, limits.max_chunk_bytes)
-        distance = End.unpack(chunk.payload).index_distance if chunk else 0
-        if not 0 < distance <= end_offset:
-            return 1, []
-        source.seek(end_offset - distance)
+        source.seek(found[0] - found[1].index_distance)
         chunk = read_chunk(source, limits.max_chunk_bytes)
         if chunk is None or chunk.type != "indx":
             return 1, []
