@@ -18,6 +18,7 @@ import math
 from collections import abc
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -93,10 +94,12 @@ def layer_table(config: GeneratorConfig) -> list[LayerSpec]:
     return table
 
 
+@lru_cache
 def blur_kernel(gain: float, device: torch.device | None = None) -> Tensor:
-    k = torch.tensor(BLUR, device=device)
-    k = k[:, None] * k[None, :]
-    return k / k.sum() * gain
+    with torch.inference_mode(False):  # it is kept, and training may want it after inference has
+        k = torch.tensor(BLUR, device=device)
+        k = k[:, None] * k[None, :]
+        return k / k.sum() * gain
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import fnmatch
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,31 +38,34 @@ def rows_of(shared: Path, held_out: bool) -> list[dict[str, str]]:
     return kept
 
 
+def frames_of(path: Path, step: int) -> Iterator[np.ndarray]:
+    """Every `step`-th frame, at most 4 * FRAMES of them."""
+    panel = path.name.startswith("eis_")  # four panels side by side, the first is the source
+    with open_video(path) as video:
+        for number, frame in enumerate(video):
+            if number % step == 0:
+                yield frame.rgb[:, : frame.rgb.shape[0]] if panel else frame.rgb
+            if number >= 4 * FRAMES * step:
+                return
+
+
 def squares(path: Path, tracker: FaceTracker, step: int) -> np.ndarray | None:
     """Every `step`-th frame's aligned square: (N, 256, 256, 3) uint8, or None without a face."""
-    panel = path.name.startswith("eis_")  # four panels side by side, the first is the source
-    frames, placements, found = [], [], []
-    with open_video(path) as video:
-        for number, item in enumerate(video):
-            if number % step:
-                continue
-            frame = item[1] if isinstance(item, tuple) else item.rgb
-            frame = frame[:, : frame.shape[0]] if panel else frame
-            placement, seen = tracker.step(frame)
-            if placement is None:
-                continue
-            # What is kept is near the face, at twice the size that is needed.
-            frames.append((frame, placement) if seen else None)
-            placements.append(placement)
-            found.append(seen)
-            if len(frames) > 4 * FRAMES:
-                break
+    placements: list[np.ndarray | None] = []
+    found = []
+    for frame in frames_of(path, step):
+        placement, seen = tracker.step(frame)
+        placements.append(placement)
+        found.append(seen)
     if not any(found):
         return None
-    smoothed = smooth(np.array(placements), np.array(found))
-    return np.concatenate(
-        [to_numpy(extract(f[0], p, SIZE)) for f, p in zip(frames, smoothed, strict=True) if f is not None]
-    )
+    start = found.index(True)
+    smoothed = smooth(np.array(placements[start:]), np.array(found[start:]))
+    rows = []
+    for i, frame in enumerate(frames_of(path, step)):
+        if i < len(found) and found[i]:
+            rows.append(to_numpy(extract(frame, smoothed[i - start], SIZE))[0])
+    return np.stack(rows)
 
 
 def main() -> None:

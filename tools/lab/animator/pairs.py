@@ -1,6 +1,7 @@
 """Training pairs out of the pack: a pivot as a file carries it, and a frame that it has to become.
 
-Everything lies on the device as bytes; drawing and warping a batch costs no copy from the host.
+Everything lies on the device as bytes; drawing and warping a batch costs no copy from the host and
+waits for nothing, so that a whole step can be recorded (`train`).  Randomness is torch's own.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Batch:
 class Pairs:
     """Draws batches.  A share of `stills` of them are faces under random warps, the rest frames of clips."""
 
-    def __init__(self, pack: Path, device: torch.device, seed: int = 1, stills: float = 0.25):
+    def __init__(self, pack: Path, device: torch.device, stills: float = 0.25):
         index = json.loads((pack / "index.json").read_text())
         frames = read_video(pack / "clips.mp4")
         count = index["clips"][-1]["first"] + index["clips"][-1]["count"]
@@ -64,7 +65,6 @@ class Pairs:
         self.pictures = torch.from_numpy(np.concatenate([frames, faces])).permute(0, 3, 1, 2).contiguous().to(device)
         self.pivots = torch.from_numpy(pivots).permute(0, 3, 1, 2).contiguous().to(device)
         self.device, self.stills = device, stills
-        self.generator = torch.Generator(device).manual_seed(seed)
         # Row of the clean picture of every pivot, and the rows of the clip it may become (a face: itself).
         rows = [p["frame"] if "frame" in p else len(frames) + p["face"] for p in index["pivots"]]
         spans = {}
@@ -80,10 +80,10 @@ class Pairs:
         self.faces = torch.arange(len(frames), len(self.pictures), device=device)
 
     def _uniform(self, *shape: int) -> Tensor:
-        return torch.rand(*shape, device=self.device, generator=self.generator)
+        return torch.rand(*shape, device=self.device)
 
     def _normal(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, device=self.device, generator=self.generator)
+        return torch.randn(*shape, device=self.device)
 
     def _pick(self, rows: Tensor, n: int) -> Tensor:
         return rows[(self._uniform(n) * len(rows)).long()]
@@ -102,8 +102,8 @@ class Pairs:
         pivot = torch.where(sharp, clean, pivot)
         target = torch.cat([self.pictures[target], self.pictures[plain]])
         pictures = torch.stack([pivot, clean, target], 1).float() / 127.5 - 1  # (n, 3, 3, S, S)
-        flip = self._uniform(n) < 0.5
-        pictures[flip] = pictures[flip].flip(-1)
+        flip = (self._uniform(n) < 0.5).view(-1, 1, 1, 1, 1)
+        pictures = torch.where(flip, pictures.flip(-1), pictures)
         gain = (0.8 + 0.35 * self._uniform(n, 1, 1, 1, 1)) * (0.92 + 0.16 * self._uniform(n, 1, 3, 1, 1))
         bias = 0.2 * self._uniform(n, 1, 1, 1, 1) - 0.1
         pictures = ((pictures + 1) * gain - 1 + bias).clamp(-1, 1)

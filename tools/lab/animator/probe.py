@@ -27,21 +27,24 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, required=True)
     parser.add_argument("--sizes", default="64:64,128:64,256:32", help="size:batch,...")
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--recorded", action="store_true", help="on a GPU: record steps and replay them")
     parser.add_argument("--profile", action="store_true", help="list the dearest operations too")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     start = time.perf_counter()
-    pairs = Pairs(args.pack, device, 1)
-    training = Training(device, 2e-3, False)
+    pairs = Pairs(args.pack, device)
+    training = Training(device, 2e-3, args.recorded)
     print(f"{device}, {training.dtype}, data after {time.perf_counter() - start:.1f} s", flush=True)
     for size, count in (map(int, item.split(":")) for item in args.sizes.split(",")):
         start = wait(device)
+        training.forget()
         training.step = 1  # not a step of R1
-        training.turn(pairs.draw(count), size, 0.1)
+        training.turn(pairs, count, size, 0.1)
         first = wait(device) - start
+        training.step = 1
         start = wait(device)
         for _ in range(args.steps):
-            training.turn(pairs.draw(count), size, 0.1)
+            training.turn(pairs, count, size, 0.1)
         each = (wait(device) - start) / args.steps
         start = wait(device)
         for _ in range(args.steps):
@@ -55,7 +58,7 @@ def main() -> None:
         )
         if args.profile:
             with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
-                training.turn(pairs.draw(count), size, 0.1)
+                training.turn(pairs, count, size, 0.1)
                 wait(device)
             key = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
             table = seen.key_averages().table(sort_by=key, row_limit=14, max_name_column_width=60)

@@ -19,6 +19,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,10 +53,29 @@ def orthogonal(directions: Tensor) -> Tensor:
     return (cosines - torch.eye(len(flat), device=flat.device)).square().mean()
 
 
+class Recorded:
+    """A piece of work on the GPU, recorded once and replayed: launching it anew takes longer than doing it."""
+
+    def __init__(self, work: Callable[[], dict[str, Tensor]]):
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(3):
+                work()
+        torch.cuda.current_stream().wait_stream(aside)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.figures = work()
+
+    def __call__(self) -> dict[str, Tensor]:
+        self.graph.replay()
+        return self.figures
+
+
 class Training:
     """Networks, their averages, optimisers; one step at a time."""
 
-    def __init__(self, device: torch.device, rate: float, compiled: bool):
+    def __init__(self, device: torch.device, rate: float, recorded: bool = False):
         self.device = device
         # bf16 where convolutions are faster in it; the weights stay in float32.
         self.dtype = torch.bfloat16 if device.type == "cuda" or torch.cpu._is_amx_tile_supported() else torch.float32
@@ -64,25 +84,51 @@ class Training:
             module.to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.animator).requires_grad_(False)
         self.rate, self.step = rate, 0
-        self.fresh()
-        self.compiled = compiled
-        self.losses_of: Callable[..., tuple] = torch.compile(self._losses) if compiled else self._losses
-        self.seen: dict[str, float] = {}
+        self.trust = torch.zeros((), device=device)
+        self.recorded = recorded and device.type == "cuda"
+        self._works: dict[tuple[int, int, bool], Callable[[], dict[str, Tensor]]] = {}
         self._weights: dict[int, Tensor] = {}
+        self.fresh()
 
     def fresh(self) -> None:
         """Optimisers that know nothing yet."""
-        fused = self.device.type == "cuda"
-        self.optimiser = torch.optim.Adam(self.animator.parameters(), self.rate, betas=(0.5, 0.99), fused=fused)
-        self.judging = torch.optim.Adam(self.judge.parameters(), self.rate, betas=(0.0, 0.99), fused=fused)
+        options: dict[str, Any] = {"lr": self.rate}
+        if self.device.type == "cuda":
+            options = {"lr": torch.tensor(self.rate, device=self.device), "fused": True, "capturable": True}
+        self.optimiser = torch.optim.Adam(self.animator.parameters(), betas=(0.5, 0.99), **options)
+        self.judging = torch.optim.Adam(self.judge.parameters(), betas=(0.0, 0.99), **options)
         self.begun = self.step
+        self._works.clear()
+
+    def forget(self) -> None:
+        """Recorded steps of another stage, which hold its memory."""
+        self._works.clear()
 
     def pace(self, share: float) -> None:
         """Learning rates: a short warm-up, then a share of the whole rate."""
         warm = min(1.0, (self.step - self.begun + 1) / 200)
         for optimiser in (self.optimiser, self.judging):
             for group in optimiser.param_groups:
-                group["lr"] = self.rate * share * warm
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(self.rate * share * warm)
+                else:
+                    group["lr"] = self.rate * share * warm
+        self.trust.fill_(min(1.0, self.step / LEARN))
+
+    def turn(self, pairs: Pairs, count: int, size: int, share: float) -> dict[str, Tensor]:
+        """One step with `count` new pairs.  Returns figures to be read now and then: reading waits for the GPU."""
+        self.pace(share)
+        key = (size, count, self.step % R1_EVERY == 0)
+        if key not in self._works:
+
+            def work() -> dict[str, Tensor]:
+                return self._step(pairs.draw(count), size, key[2])
+
+            self._works[key] = Recorded(work) if self.recorded else work
+        figures = self._works[key]()
+        self._remember()
+        self.step += 1
+        return figures
 
     def _losses(self, batch: Batch, noise: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Loss, picture (n, 3, S, S), its truth, change of parameters, the pivot's parameters."""
@@ -104,13 +150,12 @@ class Training:
             self._weights[size] = importance(size).to(self.device)
         return self._weights[size]
 
-    def turn(self, batch: Batch, size: int, share: float) -> None:
-        """One step of animator and judge."""
-        self.pace(share)
+    def _step(self, batch: Batch, size: int, slope: bool) -> dict[str, Tensor]:
+        """One step of animator and judge.  slope: with R1."""
         n = len(batch.pivot)
         params = self.animator.config.params
         noise = NOISE * torch.randn(n, params, device=self.device)
-        loss, picture, truth, change, rest = self.losses_of(batch, noise, size)
+        loss, picture, truth, change, rest = self._losses(batch, noise, size)
         leaf = picture.detach().requires_grad_()
         distance = torch.autograd.grad(pyramid_loss(leaf, truth, self._weight(size)), leaf)[0].norm()
         shake = self._shake(n, size)
@@ -122,8 +167,7 @@ class Training:
         liked = (F.softplus(-opinion).mean((1, 2, 3)) * batch.whole).sum()
         like = torch.autograd.grad(liked, leaf, retain_graph=True)[0]
         feel = torch.autograd.grad(felt, leaf)[0]
-        trust = min(1.0, self.step / LEARN)
-        push = (JUDGED * trust * unit(like) + FELT * unit(feel)) * distance
+        push = (JUDGED * self.trust * unit(like) + FELT * unit(feel)) * distance
         total = loss + (picture * push).sum()
         blind = max(1, n // BLIND)
         total = total + BLIND_WEIGHT * self._blind(batch, change[:blind], truth[:blind], size)
@@ -135,11 +179,8 @@ class Training:
         nn.utils.clip_grad_norm_(self.animator.parameters(), 5.0)
         self.optimiser.step()
         fakes = leaf.detach() if crossed is None else torch.cat([leaf.detach(), crossed[1]])
-        self._judge(truth, batch.whole, fakes, size)
-        self._remember()
-        self.step += 1
-        if self.step % 25 == 0:
-            self.note(loss=loss, error=(leaf - truth).square().mean().detach())
+        figures = self._judge(truth, batch.whole, fakes, size, slope)
+        return figures | {"loss": loss.detach(), "error": (leaf.detach() - truth).square().mean()}
 
     def _blind(self, batch: Batch, change: Tensor, truth: Tensor, size: int) -> Tensor:
         """Loss of what the generator draws of W+ alone, without the pivot's features: files without a pivot."""
@@ -164,21 +205,21 @@ class Training:
         again = self.average.motion(wide.to(self.dtype))
         return loss + FOUND * (again - rest[:k] - other).square().mean(), leaf.detach()
 
-    def _judge(self, truth: Tensor, whole: Tensor, fakes: Tensor, size: int) -> None:
+    def _judge(self, truth: Tensor, whole: Tensor, fakes: Tensor, size: int, slope: bool) -> dict[str, Tensor]:
         n = len(truth)
         shake = self._shake(n + len(fakes), size)
         opinion, _ = self.judge(shake(torch.cat([truth, fakes])).to(self.dtype))
         opinion = opinion.mean((1, 2, 3))
         loss = (F.softplus(-opinion[:n]) * whole).sum() / whole.sum() + F.softplus(opinion[n:]).mean()
-        if self.step % R1_EVERY == 0:
+        if slope:
             real = truth[: max(4, n // 4)].detach().requires_grad_()
-            slope = torch.autograd.grad(self.judge(real)[0].mean((1, 2, 3)).sum(), real, create_graph=True)[0]
-            loss = loss + R1 / 2 * R1_EVERY * slope.square().sum((1, 2, 3)).mean() * (size / 256) ** 2
+            steep = torch.autograd.grad(self.judge(real)[0].mean((1, 2, 3)).sum(), real, create_graph=True)[0]
+            loss = loss + R1 / 2 * R1_EVERY * steep.square().sum((1, 2, 3)).mean() * (size / 256) ** 2
         self.judging.zero_grad(set_to_none=True)
         loss.backward()
         self.judging.step()
-        if self.step % 25 == 0:
-            self.note(judge=loss, real=opinion[:n].mean(), drawn=opinion[n:].mean())
+        found = {"judge": loss, "real": opinion[:n].mean(), "drawn": opinion[n:].mean()}
+        return {name: value.detach() for name, value in found.items()}
 
     def _shake(self, n: int, size: int) -> Callable[[Tensor], Tensor]:
         """The same small random similarity for every picture that it is given: the judge sees no picture twice."""
@@ -196,9 +237,6 @@ class Training:
         """The running average of the animator, short at first."""
         decay = min(0.999, (self.step + 1) / (self.step + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.animator.parameters()), 1 - decay)
-
-    def note(self, **values: Tensor | None) -> None:
-        self.seen |= {k: v.detach().item() for k, v in values.items() if v is not None}
 
     def save(self, run: Path, notes: dict) -> None:
         write(
@@ -242,19 +280,20 @@ def main() -> None:
     parser.add_argument("--final-share", type=float, default=0.1, help="of the rate, when this call ends")
     parser.add_argument("--save-every", type=float, default=4.0, metavar="MINUTES")
     parser.add_argument("--travel", type=Path, help="folder for slim checkpoints and sheets too")
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--eager", action="store_true", help="on a GPU: launch every step anew")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     begun = time.time()
     args.run.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(args.seed)
-    training = Training(device, args.rate, args.compile)
+    training = Training(device, args.rate, not args.eager)
     notes = training.load(args.run)
-    pairs = Pairs(args.pack, device, args.seed + training.step)
-    fixed = Pairs(args.pack, device, 7).draw(8)
+    pairs = Pairs(args.pack, device)
+    torch.manual_seed(7)
+    fixed = pairs.draw(8)
+    torch.manual_seed(args.seed + training.step)
     print(f"{device}, {training.dtype}, step {training.step}, data ready after {time.time() - begun:.0f} s", flush=True)
     outside = args.travel or args.run
 
@@ -275,16 +314,20 @@ def main() -> None:
         first = training.step
         end = start + 60 * (before + minutes)
         stage_start = time.time()
+        training.forget()
         while (now := time.time()) < end:
             done = min(1.0, (now - start) / 60 / whole)
             share = args.final_share + (args.first_share - args.final_share) * (0.5 + 0.5 * math.cos(math.pi * done))
-            training.turn(pairs.draw(count), size, share)
+            figures = training.turn(pairs, count, size, share)
+            if training.step % 8 == 0 and device.type == "cuda":
+                torch.cuda.synchronize()  # or steps would be launched far ahead of the clock
             if now - told > 20:
                 told = now
                 speed = (training.step - first) * count / (now - stage_start)
-                figures = " ".join(f"{k} {v:.4f}" for k, v in training.seen.items())
-                print(f"{size} step {training.step} {figures} {speed:.1f}/s {100 * done:.0f} %", flush=True)
-                if not all(math.isfinite(v) for v in training.seen.values()):
+                read = {k: v.item() for k, v in figures.items()}
+                words = " ".join(f"{k} {v:.4f}" for k, v in read.items())
+                print(f"{size} step {training.step} {words} {speed:.1f}/s {100 * done:.0f} %", flush=True)
+                if not all(math.isfinite(v) for v in read.values()):
                     print("not finite: back to the average", flush=True)
                     training.animator.load_state_dict(training.average.state_dict())
                     training.fresh()
