@@ -15,7 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .aligner import INPUT, Aligner
+from .person import Person
 
+LOOKS = 4  # frames between looks over the whole picture for a face that is not there
+FIRST_LOOKS = 25  # frames at the start that are all looked over
+CLEAR = 4.5  # confidence of what is surely a face; real ones mostly have 5, other things seldom 3
+PATIENCE = 3  # lost frames for which the face is looked for in all of the picture, in every one
+UNCHECKED = 2  # frames in a row that are followed without comparing the face with the person
+SEEN_ENOUGH = 0.8  # share of the inner face inside the picture from which on it can be compared
+INNER = 0.7  # half side of the inner face in the square
 SMALLEST_FACE = 40  # half side of the FFHQ square in pixels below which a face is not coded
 CASCADE_TO_SQUARE = 1.0  # half side of the rough square per side of the cascade's box
 WHOLE_FRAME_TOLERANCE = 0.09  # how far the square of an already aligned clip may be off, in half sides
@@ -67,17 +75,33 @@ def compose(rough: np.ndarray, params: np.ndarray) -> np.ndarray:
     return np.stack([cx + c * px - s * py, cy + s * px + c * py, half * np.hypot(a, b), angle + np.arctan2(b, a)], 1)
 
 
+def inside(placement: np.ndarray, width: int, height: int) -> float:
+    """Share of the inner face that lies inside the picture, 0 to 1."""
+    cx, cy, half, angle = placement
+    v = (np.arange(16) + 0.5) / 8 - 1
+    x, y = np.meshgrid(v * INNER * half, v * INNER * half)
+    px = cx + np.cos(angle) * x - np.sin(angle) * y
+    py = cy + np.sin(angle) * x + np.cos(angle) * y
+    return float(((px >= 0) & (px < width) & (py >= 0) & (py < height)).mean())
+
+
 class FaceTracker:
     """Follows one face through a clip, frame by frame.
 
-    `order` chooses the face by size in the first frame that shows any (0 is the largest).
+    order: chooses the face by size in the first frame that shows so many (0 is the largest).
+    person: tells that face from those of others; without one any face goes on where the last was.
+    After a step `other` says that a face was seen that is not the person's, `doubtful` how many of the frames before it
+    have followed that one, and `most` how many faces one frame has shown at most before the first was chosen.
     """
 
-    def __init__(self, net: Aligner, order: int = 0):
+    def __init__(self, net: Aligner, order: int = 0, person: Person | None = None):
         self.net = net.eval()
-        self.order = order
+        self.order, self.person = order, person
         self.last: np.ndarray | None = None
-        self.lost = 0
+        self.lost = self.doubtful = self.most = 0
+        self.other = False
+        self._waited = self._unsure = 0
+        self._sure: np.ndarray | None = None  # the last placement of a face that was compared
         self._cascade = None
 
     @torch.no_grad()
@@ -92,8 +116,8 @@ class FaceTracker:
             rough, confidence = compose(rough, out), out[:, 4]
         return rough, confidence
 
-    def detect(self, frame: np.ndarray) -> list[np.ndarray]:
-        """All faces of a frame as placements, the largest first."""
+    def detect(self, frame: np.ndarray, least: float = 0.0) -> list[np.ndarray]:
+        """All faces of a frame as placements, the largest first.  least: confidence that they must have."""
         rough = self._cascade_boxes(frame)
         if not rough:
             rough = self._scan(frame)
@@ -103,7 +127,7 @@ class FaceTracker:
             order = np.argsort(-placement[:, 2])
             for i in order:
                 p = placement[i]
-                if confidence[i] < 0 or p[2] < SMALLEST_FACE or abs(p[3]) > 1.2:
+                if confidence[i] < least or p[2] < SMALLEST_FACE or abs(p[3]) > 1.2:
                     continue
                 if all(np.hypot(*(p[:2] - q[:2])) > 0.7 * max(p[2], q[2]) for q in found):
                     found.append(p)
@@ -144,26 +168,72 @@ class FaceTracker:
         best = np.argsort(-confidence)[:4]
         return [squares[i] for i in best if confidence[i] > 0]
 
-    def step(self, frame: np.ndarray) -> tuple[np.ndarray | None, bool]:
-        """Placement in the next frame and whether the face was found; None before the first face."""
-        if self.last is not None:
-            rough = self.last[None].copy()
-            placement, confidence = self.refine(frame, rough, 2)
+    def step(self, frame: np.ndarray, sudden: bool = False) -> tuple[np.ndarray | None, bool]:
+        """Placement in the next frame and whether the face was found; None before the first face.
+
+        sudden: the picture is another one than before, so that nothing is known of where the face is.
+        """
+        if self.last is None:
+            return self._first(frame)
+        self.doubtful = 0
+        if not sudden:
+            placement, confidence = self.refine(frame, self.last[None].copy(), 2)
             if confidence[0] > 0 and self._plausible(placement[0], frame):
-                self.last, self.lost = placement[0], 0
-                return self.last, True
-        self.lost += 1
-        if self.last is None or self.lost <= 3 or self.lost % 8 == 0:
-            faces = self.detect(frame)
-            if faces and self.last is None:
-                self.last = faces[min(self.order, len(faces) - 1)]
-                return self.last, True
-            if faces:
-                nearest = min(faces, key=lambda p: float(np.hypot(*(p[:2] - self.last[:2]))))
-                if np.hypot(*(nearest[:2] - self.last[:2])) < 1.5 * self.last[2]:
-                    self.last, self.lost = nearest, 0
-                    return self.last, True
+                due = self.lost > 0 or self._unsure >= UNCHECKED
+                if not due or self._is_person(frame, placement)[0]:
+                    return self._at(placement[0], compared=due), True
+                self.other, self.doubtful = True, self._unsure
+                self._unsure, self.last = 0, self._sure
+        self.lost, self._unsure = self.lost + 1, 0
+        if sudden or self.lost <= PATIENCE or self.lost % LOOKS == 0:
+            again = self._again(frame, sudden)
+            if again is not None:
+                return self._at(again, compared=True), True
         return self.last, False
+
+    def _first(self, frame: np.ndarray) -> tuple[np.ndarray | None, bool]:
+        self._waited += 1
+        if self._waited > FIRST_LOOKS and self._waited % LOOKS:
+            return None, False
+        # a hand that is taken for a face would be followed for the whole clip, so a clear one is waited for
+        faces = self.detect(frame, CLEAR if self._waited <= FIRST_LOOKS else 0.0)
+        self.most = max(self.most, len(faces))
+        if len(faces) <= self.order:
+            return None, False
+        return self._at(faces[self.order], compared=self._is_person(frame, faces[self.order][None])[0]), True
+
+    def _at(self, placement: np.ndarray, compared: bool) -> np.ndarray:
+        """The face is here."""
+        self.last, self.lost = placement, 0
+        self._unsure = 0 if compared else self._unsure + 1
+        if compared:
+            self._sure, self.other = placement, False
+        return placement
+
+    def _is_person(self, frame: np.ndarray, placements: np.ndarray) -> np.ndarray:
+        """Which of the faces at (N, 4) placements are the person's, (N,)."""
+        if self.person is None:
+            return np.ones(len(placements), bool)
+        same = self.person.is_same(extract(frame, placements, 256), followed=not self.lost)
+        if self.lost:
+            return same
+        # of a face that the border has cut since it was last compared too little is seen to refuse it
+        return same | [inside(p, frame.shape[1], frame.shape[0]) < SEEN_ENOUGH for p in placements]
+
+    def _again(self, frame: np.ndarray, sudden: bool) -> np.ndarray | None:
+        """The face after it was lost: near its last place at first, then anywhere."""
+        assert self.last is not None
+        faces = np.array(self.detect(frame))
+        if not len(faces):
+            return None
+        near = np.hypot(*(faces[:, :2] - self.last[:2]).T)
+        if not sudden and self.lost <= PATIENCE and self.person is None:
+            faces, near = faces[near < 1.5 * self.last[2]], near[near < 1.5 * self.last[2]]
+        faces = faces[np.argsort(near)]
+        mine = self._is_person(frame, faces) if len(faces) else np.zeros(0, bool)
+        if len(faces):
+            self.other = not mine.any()
+        return faces[mine.argmax()] if mine.any() else None
 
     def _plausible(self, p: np.ndarray, frame: np.ndarray) -> bool:
         """A step from one frame to the next that a head can make, and a square that is in the frame."""

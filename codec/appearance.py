@@ -19,15 +19,16 @@ from ..format.delta import DeltaTensor
 from ..format.identity import encode_identity
 from ..format.modes import Modes
 from ..format.still import Pivot
+from .cropstore import CropStore
 from .delta import step_size
 from .identity import best_identity, spread_out, successors, with_successors, within
 from .modefit import MIX_CODE, ModeFit, ModeSettings, ModeStart, principal_drive
 from .model import Model
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from .options import FAST, SLOW, EncodeOptions
-from .pivot import code_pivot, middle_frame
+from .pivot import code_pivot
+from .portrait import Conditions, best_frame
 from .render import Renderer
-from .survey import CropStore
 from .tune import ClipFit, TuneSettings, coded_size
 from .units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
 
@@ -132,28 +133,29 @@ class Fitter:
         """What is known of frames (N, 3, S, S) when they are first seen."""
         return Guess.of(self.model, pictures)
 
-    def at_once(self, frames: Tensor, guess: Guess) -> Appearance:
+    def at_once(self, frames: Tensor, guess: Guess, conditions: Conditions) -> Appearance:
         """From the first frames of a clip, nothing fitted."""
         quantised = within(self._quantised(guess.identity.mean(0) / self.model.identity_scale), self.budget)
         room = min(FAST_PIVOT, self.budget - len(encode_identity(quantised)))
-        pivot = self._pivot(frames, guess.moves, room)
+        pivot = self._pivot(frames, guess.moves, room, conditions)
         return Appearance(quantised, guess.moves if pivot else guess.motion, self.motion_code, pivot=pivot)
 
-    def fit(self, store: CropStore, guess: Guess) -> Appearance:
+    def fit(self, store: CropStore, guess: Guess, conditions: Conditions) -> Appearance:
         """From all frames of a clip."""
         budget, motion = self.budget, guess.motion
-        chosen, delta = best_identity(guess.identity, motion) / self.model.identity_scale, []
+        usable = conditions.usable
+        chosen, delta = best_identity(guess.identity[usable], motion[usable]) / self.model.identity_scale, []
         if self.options.preset == SLOW and not self.options.pivot:
             chosen, delta, motion = self._tune(store, chosen, motion, round(budget * TUNE_SHARE))
         left = budget - coded_size(delta)
         look = Appearance(within(self._quantised(chosen), left), motion, self.motion_code, delta)
         left -= len(encode_identity(look.identity))
-        keys = with_successors(motion, MODE_KEYS)
+        keys = [usable[i] for i in with_successors(motion[usable], MODE_KEYS)]
         frames = store.read(keys)
         room = round(left * PIVOT_SHARE)
         if left - room < LEAST_MODES:
             room = left  # there will be no modes
-        look.pivot = self._pivot(frames, guess.moves[keys], room)
+        look.pivot = self._pivot(frames, guess.moves[keys], room, conditions[keys])
         if look.pivot is not None:
             look.motion = guess.moves
             left -= len(look.pivot.pack())
@@ -161,10 +163,10 @@ class Fitter:
             self._fit_modes(look, frames, keys, left)
         return look
 
-    def _pivot(self, frames: Tensor, motion: Tensor, budget: int) -> Pivot | None:
+    def _pivot(self, frames: Tensor, motion: Tensor, budget: int, conditions: Conditions) -> Pivot | None:
         if not self.options.pivot:
             return None
-        which = middle_frame(frames)
+        which = best_frame(frames, conditions)
         reference = quantise_motion(motion[which], self.motion_code)
         return code_pivot(frames[which], reference, budget, thorough=self.options.preset != FAST)
 

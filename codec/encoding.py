@@ -27,6 +27,7 @@ from .audio import Sound, open_audio
 from .background import encode_plate, make_plate
 from .identities import Known, remember
 from .identity import within
+from .light import gain
 from .media import open_video
 from .modefit import ModeStart
 from .model import DEFAULT, Model, load_model, pick_device
@@ -36,11 +37,12 @@ from .options import FAST, EncodeOptions
 from .outgoing import Outgoing
 from .paper.fitter import Found, PaperFitter
 from .paper.stylespace import StyleSpace
+from .person import Person
 from .rdoq import choose, hold, metric_of
 from .render import Renderer
 from .reuse import STAY, Passes, ReadStart, ReuseFitter
 from .source import Source, name_of, rereadable
-from .survey import Seen, Survey
+from .survey import Survey
 from .units import IDENTITY_CODE
 
 MOST_FRAMES = 256  # of a segment, for every conforming reader
@@ -92,6 +94,7 @@ class Encoding(ABC):
         self.last: Tensor | None = None  # parameters of the frame before the block, unquantised
         self.metric: np.ndarray | None = None  # how far the parameters move the clip's pictures
         self.price = 1.0  # of a bit of motion, as a factor
+        self.lit_tone: np.ndarray  # of the clip's well-lit pictures (`light`)
 
     def run(self, src: Source, dst: BinaryIO) -> EncodeReport:
         started = time.perf_counter()
@@ -109,7 +112,10 @@ class Encoding(ABC):
         registration = None
         if isinstance(self.fitter, PaperFitter) and self.options.preset != FAST:
             registration = self.fitter.registration()
-        survey = Survey(video, aligner, self.model.size, self.options.face, registration, self.notices)
+        inverter = load_model(DEFAULT).inverter  # what tells people apart was learnt on its features
+        assert inverter is not None
+        order, person = self.options.face, Person(inverter)
+        survey = Survey(video, aligner, self.model.size, order, registration, person, self.notices)
         self.sound = Sound(None, ()) if audio is None else Sound(audio.config, audio)
         self.info, self.name = info, name_of(src)
         frames = self.work(survey, dst)
@@ -171,11 +177,15 @@ class Encoding(ABC):
 
     # -- writing
 
-    def _background(self, survey: Survey, seen: list[Seen], room: int | None = None) -> Still | None:
-        """The still picture behind the face.  room: bytes; the finest that takes no more, or the coarsest."""
+    def _background(self, survey: Survey, placements: list[np.ndarray], room: int | None = None) -> Still | None:
+        """The still picture behind the face.  room: bytes; the finest that takes no more, or the coarsest.
+
+        placements: those at which a face is drawn.
+        """
         if self.options.crop or survey.aligned:
             return None
-        plate = make_plate(survey.plates, np.array([s.placement for s in seen]))
+        plate, moved = make_plate(survey.samples.chosen(), np.array(placements))
+        self.notices.add("camera", moved)
         for quality in (self.options.fineness,) if room is None else (60.0, 40.0, 20.0, 0.0):
             data = encode_plate(plate, quality)
             if room is None or len(data) <= room:
@@ -224,6 +234,12 @@ class Encoding(ABC):
 
     def _segment_frames(self) -> int:
         return int(np.clip(round(float(self.info.fps) * self.options.segment_seconds), 1, MOST_FRAMES))
+
+    def _light(self, tones: list[np.ndarray]) -> list[tuple[float, float]]:
+        """Gain and offset of each picture's light against that of the first ones; fades are counted."""
+        out = [gain(t, self.lit_tone) for t in tones]
+        self.notices.add("faded", sum(g < 1 for g, _ in out))
+        return out
 
     def _stage(self, name: str, work: Callable):
         started = time.perf_counter()

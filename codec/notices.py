@@ -12,6 +12,11 @@ from collections.abc import Mapping
 # the name in JSON.
 WORDS: dict[str, str] = {
     "held": "{n} frame{s} held (no face found)",
+    "other": "{n} frame{s} held (another face than the one that is coded, or a covered one)",
+    "absent": "{n} frame{s} show the background alone (nobody there)",
+    "cuts": "{n} cut{s} (one background for the whole clip, that of most of it)",
+    "faded": "{n} frame{s} of a fade drawn in the light of the rest",
+    "camera": "the camera moves ({n} of the sample frames; the background is made to stand still)",
     "repeated": "{n} frame{s} lost to damage and filled with the picture before",
     "sound_back": "{n} packet{s} of sound left out (time stamps that go back)",
 }

@@ -22,13 +22,22 @@ class Outgoing:
         self.end = Fraction(0)
         self._pending: Segment | None = None
         self._frames = self._segments = 0
+        self._place: np.ndarray | None = None  # the last placement, as it is sent
 
     def write(self, pts: list[int], motion: np.ndarray, placement: list[np.ndarray], held: np.ndarray) -> None:
-        """Hand over a segment.  It is written when the next frame is there; the last takes the sound that is left."""
+        """Hand over a segment.  It is written when the next frame is there; the last takes the sound that is left.
+
+        held: frames in which the motion stands still; those whose placement differs from the one before are coded.
+        """
         self.flush()
         tick = max(1, round(1 / (self.info.fps * self.info.time_base)))
         self.end = (pts[-1] + tick) * self.info.time_base
-        places = quantise_placement(np.array(placement)) if self.writer.header.placement else None
+        places = None
+        if self.writer.header.placement:
+            places = quantise_placement(np.array(placement))
+            before = places[:1] if self._place is None else self._place
+            held = held & (np.diff(places, axis=0, prepend=before) == 0).all(1)
+            self._place = places[-1:]
         self._pending = Segment(
             index=self._segments, first_frame=self._frames, pts=np.array(pts, np.int64), motion=motion,
             placement=places, held=held,

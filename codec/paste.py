@@ -21,10 +21,12 @@ def paste(plate: np.ndarray, crop: Tensor, placement: np.ndarray) -> np.ndarray:
     """Blend one square into a picture.
 
     plate: (H, W, 3) uint8, not changed.  crop: (3, S, S), -1 to 1.  placement: (cx, cy, half, angle)
-    in pixels of the plate.  Returns a new (H, W, 3) uint8 picture.
+    in pixels of the plate; with a half side of 0 nobody is there.  Returns a new (H, W, 3) uint8 picture.
     """
     height, width = plate.shape[:2]
     cx, cy, half, angle = (float(v) for v in placement)
+    if half <= 0:
+        return plate.copy()
     reach = half * (abs(np.cos(angle)) + abs(np.sin(angle))) + 1
     left, right = max(0, int(cx - reach)), min(width, int(cx + reach) + 2)
     top, bottom = max(0, int(cy - reach)), min(height, int(cy + reach) + 2)

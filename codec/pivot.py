@@ -13,17 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..format.still import CODEC_AV1, Pivot, Still
-from .loss import importance
 from .still import MAX_CRF, decode_still, encode_still
 
 BEST_CRF = 25  # below it the still is better than the motion that moves it
-FEATURES = 32  # side of the pictures that are compared
-
-
-def middle_frame(frames: Tensor) -> int:
-    """The frame that is nearest to all others, the face above the rest.  frames: (N, 3, S, S)."""
-    small = (F.interpolate(frames, size=FEATURES, mode="area") * importance(FEATURES).sqrt()).flatten(1)
-    return int(torch.cdist(small, small).median(1).values.argmin())
 
 
 def code_pivot(frame: Tensor, reference: np.ndarray, budget: int, thorough: bool = True) -> Pivot | None:

@@ -235,9 +235,12 @@ def roaming(places: np.ndarray, own: np.ndarray, moving: np.ndarray | None) -> n
 
     places: (N, 4) of the motion.  own, moving: all placements of both clips.  Without `moving` it rests.
     It stays where it was seen in its own clip, and a little around: its background is a still of that place.
+    Where nobody is there (a half side of 0), nobody is shown.
     """
+    own, nobody = own[own[:, 2] > 0], places[:, 2] <= 0
     rest = np.median(own, 0)
-    if moving is None:
+    moving = None if moving is None else moving[moving[:, 2] > 0]
+    if moving is None or not len(moving):
         return np.tile(rest, (len(places), 1))
     still = np.median(moving, 0)
     out = np.empty_like(places)
@@ -245,7 +248,9 @@ def roaming(places: np.ndarray, own: np.ndarray, moving: np.ndarray | None) -> n
     out[:, 2] = rest[2] * places[:, 2] / still[2]
     out[:, 3] = rest[3] + places[:, 3] - still[3]
     room = ROAM * np.array([rest[2], rest[2], rest[2], 1.0])
-    return np.clip(out, own.min(0) - room, own.max(0) + room)
+    out = np.clip(out, own.min(0) - room, own.max(0) + room)
+    out[nobody, 2] = 0
+    return out
 
 
 def _write(

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from ..format.errors import FevError
 from .appearance import Appearance, Guess
+from .cropstore import CropStore
 from .identities import Known
 from .modefit import PARAMETER_UNIT
 from .model import Model
 from .modes import ClipModes
+from .portrait import Conditions
 from .puppet import regression
 from .rdoq import metric_of
 from .render import Renderer
-from .survey import CropStore
 
 BATCH = 16
 # From a start that is only read off the pictures; with modes, coarse to fine, and for `fast`.
@@ -93,10 +94,10 @@ class ReuseFitter:
         """What is known of frames (N, 3, S, S) when they are first seen."""
         return Guess.of(self.model, pictures)
 
-    def at_once(self, frames: Tensor, guess: Guess) -> Appearance:
+    def at_once(self, frames: Tensor, guess: Guess, conditions: Conditions) -> Appearance:
         return self._look(guess)
 
-    def fit(self, store: CropStore, guess: Guess) -> Appearance:
+    def fit(self, store: CropStore, guess: Guess, conditions: Conditions) -> Appearance:
         return self._look(guess)
 
     def _look(self, guess: Guess) -> Appearance:

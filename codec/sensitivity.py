@@ -59,6 +59,10 @@ def decorrelating(change: Tensor, metric: Tensor, error: float) -> Tensor | None
 
 
 def step_change(metric: Tensor, error: float) -> float:
-    """How much larger the steps in which H was measured may be for what the picture's squared error bears."""
-    borne = SHARE * error / float(torch.trace(metric))
+    """How much larger the steps in which H was measured may be for what the picture's squared error bears; as large as
+    can be where nothing moves the picture, as in a clip of one frame."""
+    moved = float(torch.trace(metric))
+    if not moved > 0:
+        return MOST_CHANGE
+    borne = SHARE * error / moved
     return min(max(borne**0.5, 1 / MOST_CHANGE), MOST_CHANGE)

@@ -1,4 +1,4 @@
-"""Preset `fast`: one pass, feed-forward; identity from the first second, then a segment as soon as it is complete."""
+"""Preset `fast`: one pass, feed-forward; identity from the first seconds, then a segment as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -9,57 +9,85 @@ import torch
 from torch import Tensor
 
 from .encoding import FAST_MOTION, Encoding, pictures_of
+from .light import DARKEST, contrast, gain, lit, reference, relit
 from .motion import fit_motion
 from .paper.fitter import PaperFitter
+from .portrait import Conditions
 from .reuse import AT_ONCE
 from .survey import Seen, Survey
 
+LEAD = 2.0  # seconds from the first face on in which the pivot is looked for
+MOST_LEAD = 8.0  # ... where they show no face that is whole and lit
+SETTLED = 1.03  # how much a picture may gain in contrast within a quarter of the lead when a fade is over
+
 
 class Streaming(Encoding):
-    """Holds no more than a segment's frames."""
+    """Holds no more than the lead's frames, or a segment's."""
 
     def work(self, survey: Survey, dst: BinaryIO) -> int:
-        lead: list[Seen] = []
-        block: list[Seen] = []
+        waiting: list[Seen] = []
         before: np.ndarray | None = None
-        need = self._segment_frames()
-        done = 0
+        need, done, begun = self._segment_frames(), 0, False
         for seen in survey:
-            if lead:
+            if begun:
                 self.out.flush()
-            block.append(seen)
-            if len(block) < need:
-                continue
-            if not lead:
-                lead = block
-                self._begin(survey, lead, dst)
-            before = self._segment(block, before)
-            done += len(block)
-            self.progress("encode", done, self.info.frames_hint or 0)
-            block = []
-        if not lead:
-            self._begin(survey, block, dst)
-        if block:
-            self._segment(block, before)
-            done += len(block)
+            waiting.append(seen)
+            if not begun:
+                if not self._enough(waiting):
+                    continue
+                self._begin(survey, waiting, dst)
+                begun = True
+            while len(waiting) >= need:
+                before = self._segment(waiting[:need], before)
+                done += need
+                waiting = waiting[need:]
+                self.progress("encode", done, self.info.frames_hint or 0)
+        if not begun:
+            self._begin(survey, waiting, dst)
+        while waiting:
+            before = self._segment(waiting[:need], before)
+            done += len(waiting[:need])
+            waiting = waiting[need:]
         self.out.close()
         return done
 
+    def _enough(self, lead: list[Seen]) -> bool:
+        """Whether the first frames show what the person and the place look like."""
+        rate = float(self.info.fps)
+        faces = [s for s in lead if s.crop is not None]
+        if len(faces) < LEAD * rate:
+            return False
+        if len(lead) - next(i for i, s in enumerate(lead) if s.crop is not None) >= MOST_LEAD * rate:
+            return True
+        tones = np.stack([s.tone for s in faces])
+        bright, back = contrast(tones), max(1, round(LEAD / 4 * rate))
+        whole = np.array([s.inside >= 0.98 and not s.damaged for s in faces]) & lit(tones)
+        return bool(whole.any() and bright[-1] <= SETTLED * bright[-1 - back])
+
     def _begin(self, survey: Survey, lead: list[Seen], dst: BinaryIO) -> None:
-        crops = [s.crop for s in lead if s.crop is not None]
-        pictures = pictures_of(crops)
-        look = self.look = self.fitter.at_once(pictures, self.fitter.guess(pictures))
-        self._start(survey, dst, look, self._background(survey, lead))
+        faces = [s for s in lead if s.crop is not None]
+        tones = np.stack([s.tone for s in faces])
+        self.lit_tone = reference(tones)
+        light = np.array([gain(t, self.lit_tone) for t in tones])
+        faces = [s for s, (g, _) in zip(faces, light, strict=True) if g > DARKEST] or faces
+        light = np.array([gain(s.tone, self.lit_tone) for s in faces])
+        pictures = pictures_of([relit(s.crop, g, o) for s, (g, o) in zip(faces, light, strict=True)])  # type: ignore
+        conditions = Conditions(np.array([s.inside for s in faces]), light[:, 0], np.array([s.damaged for s in faces]))
+        look = self.look = self.fitter.at_once(pictures, self.fitter.guess(pictures), conditions)
+        self._start(survey, dst, look, self._background(survey, [s.placement for s in faces]))
         self.pivoted = look.pivot is not None and self.model.shared is not None
 
     def _segment(self, block: list[Seen], before: np.ndarray | None) -> np.ndarray:
-        crops = [s.crop for s in block if s.crop is not None]
+        light = self._light([s.tone for s in block])
+        rows = [i for i, s in enumerate(block) if s.crop is not None and light[i][0] > DARKEST]
         motion = torch.zeros(len(block), self.header.params)
-        if crops:
-            motion[[i for i, s in enumerate(block) if s.crop is not None]] = self._motion(pictures_of(crops))
-        held = np.array([s.crop is None for s in block])
+        if rows:
+            crops = [relit(block[i].crop, *light[i]) for i in rows]  # type: ignore[arg-type]
+            motion[rows] = self._motion(pictures_of(crops))
+        held = np.ones(len(block), bool)
+        held[rows] = False
         q = self._quantise(motion, held, before)
-        self.out.write([s.pts for s in block], q, [s.placement for s in block], held)
+        self.out.write([s.pts for s in block], q, [s.shown for s in block], held)
         return q[-1]
 
     def _motion(self, pictures: Tensor) -> Tensor:

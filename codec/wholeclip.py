@@ -14,16 +14,19 @@ import torch
 from torch import Tensor
 
 from ..format.errors import UsageError
-from .appearance import Appearance, Fitter, Guess
+from .appearance import Appearance, Fitter
 from .audio import Sound
-from .encoding import FAST_MOTION, Encoding, pictures_of
+from .cropstore import CropStore
+from .encoding import FAST_MOTION, Encoding
+from .light import DARKEST, reference
 from .motion import MotionSettings, fit_motion
 from .options import LEAST_BUDGET, SLOW
 from .outgoing import Nowhere
-from .paper.fitter import Codes, Found, PaperFitter
+from .paper.fitter import Found, PaperFitter
+from .portrait import Conditions
 from .ratecontrol import MOST_PLATE, MOST_STEPS, price_for, share_out
 from .reuse import FITTED
-from .survey import CropStore, Seen, Survey
+from .survey import Survey
 from .units import motion_code
 
 BATCH = 16
@@ -41,7 +44,14 @@ class Clip:
     pts: list[int] = field(default_factory=list)
     placement: list[np.ndarray] = field(default_factory=list)
     crop_row: list[int] = field(default_factory=list)
-    guesses: list[Guess] | list[Codes] = field(default_factory=list)
+    tones: list[np.ndarray] = field(default_factory=list)
+    inside: list[float] = field(default_factory=list)
+    damaged: list[bool] = field(default_factory=list)
+
+    @property
+    def faces(self) -> list[int]:
+        """Frames whose squares are in the store, in its order."""
+        return [i for i, row in enumerate(self.crop_row) if row >= 0]
 
 
 class WholeClip(Encoding):
@@ -51,18 +61,19 @@ class WholeClip(Encoding):
         store = CropStore(self.model.size)
         self.stack.callback(store.close)
         clip = self._stage("survey", lambda: self._read(survey, store))
-        seen = [Seen(p, q, None) for p, q in zip(clip.pts, clip.placement, strict=True)]
-        guesses = type(clip.guesses[0]).joined(clip.guesses)
+        conditions = self._lit(clip, store)
+        parts = [self.fitter.guess(store.read(rows)) for rows in _batches(store.count)]
+        guesses = type(parts[0]).joined(parts)
         if self.options.bitrate is not None:
-            self._to_bitrate(survey, clip, seen, store, guesses, dst)
+            self._to_bitrate(survey, clip, store, guesses, conditions, dst)
         else:
-            look = self.fitter.fit(store, guesses)
-            self._start(survey, dst, look, self._background(survey, seen))
+            look = self.fitter.fit(store, guesses, conditions)
+            self._start(survey, dst, look, self._background(survey, self._places(clip)))
             self._stage("motion", lambda: self._send(clip, self._fitted(clip, store, look)))
         return len(clip.pts)
 
     def _to_bitrate(
-        self, survey: Survey, clip: Clip, seen: list[Seen], store: CropStore, guesses: Any, dst: BinaryIO
+        self, survey: Survey, clip: Clip, store: CropStore, guesses: Any, conditions: Conditions, dst: BinaryIO
     ) -> None:
         """Two passes (`ratecontrol`): the file is written again and again to nowhere, at other prices of motion."""
         if isinstance(self.fitter, PaperFitter):
@@ -71,7 +82,7 @@ class WholeClip(Encoding):
         packets = self.sound.until(None)
         seconds = clip.pts[-1] * self.info.time_base + 1 / self.info.fps - self.info.start_time
         target = int(self.options.bitrate * 125 * float(seconds))  # of bytes, never more
-        background = self._background(survey, seen, round(MOST_PLATE * target))
+        background = self._background(survey, self._places(clip), round(MOST_PLATE * target))
 
         def written(look: Appearance, blocks: Iterable[Block], sink: Any) -> int:
             self.sound = Sound(self.sound.config, packets)
@@ -85,7 +96,7 @@ class WholeClip(Encoding):
             share = share_out(target - others, len(clip.pts))
             self.fitter.choose(share.quality, share.identity)
             self.metric = None
-        look = self.fitter.fit(store, guesses)
+        look = self.fitter.fit(store, guesses, conditions)
         self._start(survey, Nowhere(), look, background)
         blocks = self._stage("motion", lambda: list(self._fitted(clip, store, look)))
 
@@ -112,21 +123,32 @@ class WholeClip(Encoding):
         written(look, blocks, dst)
 
     def _read(self, survey: Survey, store: CropStore) -> Clip:
-        clip, batch = Clip(), []
+        clip = Clip()
         for seen in survey:
             clip.pts.append(seen.pts)
-            clip.placement.append(seen.placement)
+            clip.placement.append(seen.shown)
             clip.crop_row.append(-1 if seen.crop is None else store.count)
             if seen.crop is not None:
                 store.append(seen.crop)
-                batch.append(seen.crop)
-            if len(batch) == BATCH:
-                clip.guesses.append(self.fitter.guess(pictures_of(batch)))
-                batch.clear()
+                clip.tones.append(seen.tone)
+                clip.inside.append(seen.inside)
+                clip.damaged.append(seen.damaged)
             self.progress("align", len(clip.pts), self.info.frames_hint or 0)
-        if batch:
-            clip.guesses.append(self.fitter.guess(pictures_of(batch)))
         return clip
+
+    def _lit(self, clip: Clip, store: CropStore) -> Conditions:
+        """Bring the squares of a fade into the light of the rest; those that are too dark are held."""
+        self.lit_tone = reference(np.stack(clip.tones))
+        light = self._light(clip.tones)
+        store.light = {row: (g, o) for row, (g, o) in enumerate(light) if g < 1}
+        gains = np.array([g for g, _ in light])
+        for frame in clip.faces:
+            if gains[clip.crop_row[frame]] <= DARKEST:
+                clip.crop_row[frame] = -1
+        return Conditions(np.array(clip.inside), gains, np.array(clip.damaged) | (gains <= DARKEST))
+
+    def _places(self, clip: Clip) -> list[np.ndarray]:
+        return [clip.placement[i] for i in clip.faces]
 
     def _blocks(self, clip: Clip) -> Iterator[tuple[int, list[int]]]:
         """The segments of a clip: first frame, and the rows of its frames in the store, -1 for held ones."""
@@ -174,3 +196,7 @@ class WholeClip(Encoding):
             return fit_motion(self.renderer, crops, look.motion[rows], settings, before)
         passes = ((128, steps, 0.35), (256, steps // 2, 0.12))
         return self._refined(crops, start, start.driven[rows], before, passes if self.who is None else FITTED)
+
+
+def _batches(count: int) -> Iterator[range]:
+    return (range(i, min(i + BATCH, count)) for i in range(0, count, BATCH))

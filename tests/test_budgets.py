@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from fev.codec.appearance import Fitter
+from fev.codec.cropstore import CropStore
 from fev.codec.identity import within
 from fev.codec.options import LEAST_BUDGET, EncodeOptions
-from fev.codec.survey import CropStore
+from fev.codec.portrait import Conditions
 from fev.codec.units import IDENTITY_CODE
 from fev.format import Reader
 from fev.format.container import Writer
@@ -36,7 +37,8 @@ def test_budgets_are_kept_to_the_byte(preset, budget, short, tiny_model):
         store.append(((wave + 1) * 127.5).byte()[..., None].expand(-1, -1, 3).numpy())
     frames = store.read(range(12))
     guess = fitter.guess(frames)
-    look = fitter.at_once(frames, guess) if preset == "fast" else fitter.fit(store, guess)
+    good = Conditions.good(12)
+    look = fitter.at_once(frames, guess, good) if preset == "fast" else fitter.fit(store, guess, good)
     header = Header(64, 64, (1, 30), (30, 1), bytes(32), 35, look.motion_code, IDENTITY_CODE, crop=True)
     kept = within(look.identity, budget)
     np.testing.assert_array_equal(kept, look.identity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from fev.codec.cropstore import CropStore
 from fev.codec.decoder import DecodeOptions
 from fev.codec.delta import DENSE, FACTOR_U, FACTOR_V, apply_delta, step_code, step_size, tunables
 from fev.codec.frame import Frame
@@ -14,7 +15,7 @@ from fev.codec.motion import MotionSettings, corrected, fit_motion, linear_corre
 from fev.codec.options import EncodeOptions
 from fev.codec.rdoq import hold
 from fev.codec.render import Renderer
-from fev.codec.survey import CropStore, Survey
+from fev.codec.survey import Survey
 from fev.codec.tune import ClipFit, TuneSettings, coded_size, shrink_round, straight_through
 from fev.codec.units import motion_code
 from fev.format.delta import DeltaTensor
@@ -381,7 +382,7 @@ def test_survey_keeps_every_frame_and_few_plates():
     seen = list(survey)
     assert [s.pts for s in seen] == [10 * i for i in range(100)]
     assert all(s.crop.shape == (64, 64, 3) for s in seen) and survey.held == 0
-    assert 3 <= len(survey.plates) <= 12
+    assert 3 <= len(survey.samples.kept) <= 12
     with pytest.raises(MediaError, match="no face found in any of 100 frames"):
         list(Survey(frames, Sees(-5.0), 64))
     with pytest.raises(MediaError, match="no frames"):

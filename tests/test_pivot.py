@@ -7,7 +7,7 @@ import pytest
 import torch
 from fev.codec.delta import step_size
 from fev.codec.modefit import MIX_CODE
-from fev.codec.pivot import code_pivot, middle_frame, pivot_picture
+from fev.codec.pivot import code_pivot, pivot_picture
 from fev.codec.render import Renderer
 from fev.format.errors import DamagedError
 from fev.format.modes import Modes
@@ -23,11 +23,6 @@ def pattern(size: int, phase: float = 0.0) -> torch.Tensor:
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     ring = torch.sigmoid(20 * (0.5 - ((x - phase).square() + y.square()).sqrt()))
     return torch.stack([ring * 1.6 - 0.8, 0.6 * x * ring, 0.5 * torch.sin(5 * y + 3 * x)])
-
-
-def test_the_middle_frame_is_the_one_near_most_others():
-    frames = torch.stack([pattern(64, p) for p in (-0.3, -0.02, 0.0, 0.02, 0.4)])
-    assert middle_frame(frames) in (1, 2, 3)
 
 
 def test_a_pivot_keeps_its_budget_and_more_bytes_are_better():

@@ -20,12 +20,13 @@ from ...format.errors import FevError, UsageError
 from ...format.identity import encode_identity
 from ...format.modes import Modes, encode_modes
 from .. import library
+from ..cropstore import CropStore
 from ..delta import step_code, step_size
 from ..identity import spread_out, within
 from ..model import Model
 from ..motion import quantise_motion
 from ..options import FAST, SLOW, EncodeOptions
-from ..survey import CropStore
+from ..portrait import Conditions
 from ..tune import ClipFit, TuneSettings
 from ..units import IDENTITY_CODE, motion_code
 from . import inversion, pipeline, pose
@@ -146,7 +147,7 @@ class PaperFitter:
         """What is known of frames (N, 3, S, S) when they are first seen."""
         return Codes(torch.cat([self._invert(part) for part in pictures.split(BATCH)]))
 
-    def at_once(self, frames: Tensor, codes: Codes) -> Found:
+    def at_once(self, frames: Tensor, codes: Codes, conditions: Conditions) -> Found:
         """From the first frames of a clip; only their identity and units, the motion comes segment by segment."""
         return self._found(codes.ws, lambda rows: frames[rows], None)
 
@@ -156,7 +157,7 @@ class PaperFitter:
         moved = pipeline.search(self.face, codes.ws, base, self.channels, self.plan, reached=self.reached)
         return moved / self.units
 
-    def fit(self, store: CropStore, codes: Codes) -> Found:
+    def fit(self, store: CropStore, codes: Codes, conditions: Conditions) -> Found:
         """From all frames of a clip."""
         return self._found(codes.ws, store.read, store)
 

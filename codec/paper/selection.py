@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..portrait import openings
+
 FRONTAL = 10.0  # degrees of yaw and pitch that are nearly frontal
 OPEN = 0.75  # of the clip's median eye opening, below which a frame blinks
 
@@ -18,13 +20,8 @@ def blinking(opening: Tensor) -> Tensor:
 
 
 def opening(pictures: Tensor) -> Tensor:
-    """How open the eyes are, (N, 3, S, S) -> (N,), in units of the clip itself: an open eye has dark and bright one
-    above the other (lash, iris, white), a closed lid is smooth."""
-    size = pictures.shape[-1]
-    rows = slice(round(size * 0.41), round(size * 0.53))
-    light = pictures.mean(1)
-    sides = [light[:, rows, round(size * a) : round(size * b)] for a, b in ((0.3, 0.45), (0.55, 0.7))]
-    return torch.stack([(v[:, 1:] - v[:, :-1]).abs().mean((1, 2)) for v in sides]).mean(0)
+    """How open the eyes are, (N, 3, S, S) -> (N,); see `openings`."""
+    return openings(pictures).mean(1)
 
 
 def choose(likeness: Tensor, pose: Tensor | None, blinks: Tensor) -> int:

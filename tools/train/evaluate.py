@@ -30,7 +30,8 @@ from ...codec.modefit import ModeFit, ModeSettings
 from ...codec.model import Model, load_model, to_numpy
 from ...codec.modes import ClipModes
 from ...codec.motion import MotionSettings, fit_motion, quantise_motion
-from ...codec.pivot import code_pivot, middle_frame, pivot_picture
+from ...codec.pivot import code_pivot, pivot_picture
+from ...codec.portrait import best_frame
 from ...codec.render import Renderer
 from ...codec.tune import ClipFit, TuneSettings
 from ...codec.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
@@ -88,7 +89,7 @@ def draw(model: Model, fit: ClipFit, crops: Tensor) -> np.ndarray:
 def draw_modes(model: Model, crops: Tensor, budget: int) -> np.ndarray:
     """A pivot and modes within `budget` bytes, as the encoder makes them; pictures of what was quantised."""
     code = motion_code(DEFAULT_QUALITY)
-    middle = middle_frame(crops)
+    middle = best_frame(crops)
     guess = Guess.of(model, crops).moves
     pivot = code_pivot(crops[middle], quantise_motion(guess[middle], code), round(budget * PIVOT_SHARE))
     if pivot is None:
@@ -113,7 +114,7 @@ def draw_shared(model: Model, crops: Tensor) -> np.ndarray:
     """A pivot moved by the shared modes, as the preset `fast` sends it; pictures of what was quantised."""
     code = motion_code(DEFAULT_QUALITY)
     guess = Guess.of(model, crops)
-    middle = middle_frame(crops)
+    middle = best_frame(crops)
     pivot = code_pivot(crops[middle], quantise_motion(guess.moves[middle], code), FAST_PIVOT, thorough=False)
     renderer = Renderer(
         model,

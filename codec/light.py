@@ -1,0 +1,106 @@
+"""How brightly a picture is lit beside others of its clip: fades, flashes, cuts.
+
+A tone is a picture's grey levels on a coarse grid.  A fade mixes the picture with black or white, so its
+tone is that of the lit picture times a gain plus an offset.  What is drawn and sent is the lit picture.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+TONE = (18, 32)  # rows and columns
+LIT = 0.9  # of the usual contrast, below which a picture is not lit
+FADED = 0.85  # gain below which a picture that is otherwise like the lit one is part of a fade
+OFF_COLOUR = 18.0  # grey levels by which the end of a fade may be off black or white
+DARKEST = 0.12  # gain below which nothing can be seen any more
+ALIKE = 0.9  # correlation of tones from which on two pictures show the same
+BLOWN = 250  # grey level from which on a block is burnt out
+SHAKEN = 0.7  # correlation that a leap of the camera may leave
+PLACE = 0.6  # correlation of the whole picture from which on it is the same place
+FEWEST = 12  # blocks of a square by which it can be compared
+STILL_THERE = 0.5  # correlation inside a square from which on it shows what it did
+CHANGED = 14.0  # grey levels by which a block differs from what the light alone explains
+MOST_SAME = 0.5  # share of the blocks that may do so between two pictures of one shot
+
+
+def tone(frame: np.ndarray) -> np.ndarray:
+    """Grey levels of a picture (H, W, 3) on a grid, (18, 32) uint8."""
+    height, width = frame.shape[:2]
+    step = max(1, min(height // (4 * TONE[0]), width // (4 * TONE[1])))
+    grey = frame[::step, ::step].astype(np.float32).mean(2)
+    rows = np.linspace(0, grey.shape[0], TONE[0] + 1).astype(int)
+    columns = np.linspace(0, grey.shape[1], TONE[1] + 1).astype(int)
+    sums = np.add.reduceat(np.add.reduceat(grey, rows[:-1], 0), columns[:-1], 1)
+    return np.round(sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.uint8)
+
+
+def contrast(tones: np.ndarray) -> np.ndarray:
+    """Standard deviation of the grey levels of tones (N, 18, 32), (N,)."""
+    return np.asarray(tones, np.float32).std((1, 2))
+
+
+def lit(tones: np.ndarray) -> np.ndarray:
+    """Which of a clip's pictures are well lit, (N,): neither faded nor burnt out."""
+    seen = contrast(tones)
+    white = burnt(tones)
+    good = (seen >= LIT * np.percentile(seen, 80)) & (white <= np.median(white) + 0.15)
+    return good if good.any() else seen == seen.max()
+
+
+def reference(tones: np.ndarray) -> np.ndarray:
+    """The tone of a clip's well-lit pictures, (18, 32) float32."""
+    return np.median(np.asarray(tones, np.float32)[lit(tones)], 0)
+
+
+def gain(here: np.ndarray, lit_tone: np.ndarray) -> tuple[float, float]:
+    """Gain and offset of a picture's light, in grey levels of 255; (1, 0) where it is no fade of the lit one.
+
+    A fade ends in black or in white: its offset is 0, or what white adds.  A person who leaves changes both otherwise.
+    """
+    g, o, like = _fit(here, lit_tone)
+    if g >= FADED or (like < ALIKE and contrast(here[None])[0] > 1.0):
+        return 1.0, 0.0
+    g = max(g, 0.0)
+    ends = min(abs(o), abs(o - 255 * (1 - g)))
+    return (g, o) if ends < OFF_COLOUR * (1 - g) + 3 else (1.0, 0.0)
+
+
+def burnt(tones: np.ndarray) -> np.ndarray:
+    """Share of each tone's blocks that are burnt out, (N,)."""
+    return (np.asarray(tones) >= BLOWN).mean((1, 2))
+
+
+def sudden(here: np.ndarray, before: np.ndarray) -> bool:
+    """Whether a picture is another one than the one before, whatever the light does: a cut."""
+    g, o, like = _fit(here, before)
+    rest = np.abs(here.astype(np.float32) - (g * before.astype(np.float32) + o))
+    return like < SHAKEN and bool((rest > CHANGED).mean() > MOST_SAME)
+
+
+def same_place(here: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two tones are of one shot, though the camera may have moved a little and somebody a lot."""
+    return _fit(here, other)[2] > PLACE or not sudden(here, other)
+
+
+def alike(here: np.ndarray, there: np.ndarray, placement: np.ndarray, size: tuple[int, int]) -> bool:
+    """Whether two tones show the same inside a square, as far as so few blocks can tell.  size: of the picture."""
+    cx, cy, half, _ = placement
+    y, x = (np.mgrid[0 : TONE[0], 0 : TONE[1]] + 0.5) * np.array([size[1] / TONE[0], size[0] / TONE[1]])[:, None, None]
+    square = (np.abs(x - cx) < half) & (np.abs(y - cy) < half)
+    if square.sum() < FEWEST:
+        return True
+    return _fit(here[square], there[square])[2] > STILL_THERE
+
+
+def relit(picture: np.ndarray, g: float, o: float) -> np.ndarray:
+    """A picture, uint8, with its light's gain and offset undone."""
+    return np.clip(np.round((picture.astype(np.float32) - o) / max(g, DARKEST)), 0, 255).astype(np.uint8)
+
+
+def _fit(here: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
+    """The line here = g other + o that fits best, and the correlation."""
+    a, b = here.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    da, db = a - a.mean(), b - b.mean()
+    g = float(da @ db / max(db @ db, 1e-6))
+    like = float(da @ db / max(np.sqrt((da @ da) * (db @ db)), 1e-6))
+    return g, float(a.mean() - g * b.mean()), like

@@ -1,0 +1,81 @@
+"""Is this the same person?  What is remembered of the face that a clip follows, and how like it another picture is.
+
+A face's square becomes a short vector: the features of the built-in inverter under a linear map
+(`models/likeness.npz`) that keeps what tells people apart and drops what pose, speech and light change.
+`fev.tools.train.likeness` makes the map.  It follows one face within one clip; it is no recogniser of people.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .inverter import Inverter
+
+MAP = Path(__file__).parent / "models" / "likeness.npz"
+SAME = 0.65  # cosine to what is remembered, from which on a face that comes back is the same person's
+LEAST = 0.45  # ... where the person has looked that different before, or was seen a moment ago in the same place
+MARGIN = 0.15  # below the least likeness that the person has had
+SURE = 0.7  # ... from which on a view is remembered too
+KNOWN = 0.92  # ... from which on there is nothing new to remember
+MEMORY = 24  # views of a face that are kept
+FACE = (slice(40, 230), slice(50, 206))  # rows and columns of the face in its square of 256
+
+
+def evened(squares: Tensor) -> Tensor:
+    """Squares (N, 3, 256, 256) with the mean and contrast of their faces made alike, so that a fade changes nothing."""
+    face = squares[:, :, FACE[0], FACE[1]]
+    mean, spread = face.mean((1, 2, 3), keepdim=True), face.std((1, 2, 3), keepdim=True)
+    return ((squares - mean) / spread.clamp_min(0.02) * 0.45 - 0.1).clamp(-1, 1)
+
+
+@lru_cache
+def _map() -> tuple[Tensor, Tensor]:
+    with np.load(MAP, allow_pickle=False) as file:
+        return torch.from_numpy(file["mean"]).float(), torch.from_numpy(file["map"]).float()
+
+
+class Person:
+    """The face that is followed.  The first square that is shown is the person."""
+
+    def __init__(self, inverter: Inverter):
+        self.inverter = inverter.eval()
+        self._views: list[Tensor] = []
+        self._lowest = 1.0  # likeness that was accepted
+
+    @torch.no_grad()
+    def vectors(self, squares: Tensor) -> Tensor:
+        """Squares (N, 3, 256, 256), -1 to 1 -> unit vectors (N, K)."""
+        mean, matrix = _map()
+        out = (self.inverter.features(evened(squares)) - mean) @ matrix.t()
+        return out / out.norm(dim=1, keepdim=True).clamp_min(1e-6)
+
+    def likeness(self, squares: Tensor) -> np.ndarray:
+        """Cosine of each square with the nearest view of the person, (N,)."""
+        return self._like(self.vectors(squares)).numpy()
+
+    def _like(self, vectors: Tensor) -> Tensor:
+        return (torch.stack(self._views) @ vectors.t()).amax(0)
+
+    def is_same(self, squares: Tensor, followed: bool = False) -> np.ndarray:
+        """Which squares show the person, (N,) of bool.  The first of all is the person; views that are new are kept.
+
+        followed: the face was there a moment ago and has only moved since.
+        """
+        vectors = self.vectors(squares)
+        if not self._views:
+            self._views.append(vectors[0])
+        like = self._like(vectors)
+        out = like > (LEAST if followed else min(SAME, max(LEAST, self._lowest - MARGIN)))
+        best = int(like.argmax())
+        if out[best]:
+            self._lowest = min(self._lowest, float(like[best]))
+            if SURE < like[best] < KNOWN:
+                if len(self._views) == MEMORY:
+                    del self._views[1]  # the first one stays: a memory must not drift from person to person
+                self._views.append(vectors[best])
+        return out.numpy()

@@ -1,0 +1,105 @@
+"""Which face is followed, and what becomes of frames without it: other people, empty rooms, titles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fev.codec.model import load_model
+from fev.codec.person import LEAST, Person
+from fev.codec.survey import Survey
+from fev.format.errors import MediaError
+from people import HEIGHT, WIDTH, film, looks, room, seen
+
+A, B = 0, 8  # seeds of two people
+LEFT, MIDDLE, RIGHT = (90, 96, 70), (160, 96, 70), (230, 96, 70)
+
+
+def surveyed(pictures, order=0):
+    model = load_model()
+    survey = Survey(film(pictures), model.aligner, 64, order, person=Person(model.inverter))
+    return survey, list(survey)
+
+
+def shown(rows) -> str:
+    """A letter a frame: f the face, h held, _ nobody."""
+    return "".join("f" if s.crop is not None else "_" if s.absent else "h" for s in rows)
+
+
+def test_people_are_told_apart():
+    person = Person(load_model().inverter)
+    assert person.is_same(looks(A)).all(), "the first one is the person"
+    for seed in (B, 2, 11):
+        assert person.likeness(looks(seed)).max() < LEAST and not person.is_same(looks(seed)).any(), seed
+    dark = looks(A) * 0.3 - 0.7
+    assert person.is_same(dark).all(), "a fade changes nobody"
+
+
+def test_another_person_after_a_cut_is_held_and_the_first_one_found_again():
+    here, there = room(1), room(2)
+    pictures = [seen(here, (A, *MIDDLE), at=i) for i in range(12)]
+    pictures += [seen(there, (B, *MIDDLE), at=i) for i in range(12)]
+    pictures += [seen(here, (A, *MIDDLE), at=i) for i in range(12)]
+    survey, rows = surveyed(pictures)
+    assert shown(rows) == "f" * 12 + "h" * 12 + "f" * 12
+    assert survey.notices.as_dict() == {"other": 12, "cuts": 2} and survey.held == 12
+    assert all(np.array_equal(s.placement, rows[11].placement) for s in rows[12:24]), "the picture stands"
+
+
+def test_somebody_who_crosses_does_not_take_the_face_along():
+    wall, pictures = room(1), []
+    for i in range(40):
+        pictures.append(seen(wall, (A, *LEFT), (B, 420 - 13 * i, 96, 75), at=i))
+    _, rows = surveyed(pictures)
+    found = [i for i, s in enumerate(rows) if s.crop is not None]
+    assert all(abs(rows[i].placement[0] - LEFT[0]) < 25 for i in found), "the first face alone is followed"
+    assert set(range(12)) <= set(found) and set(range(36, 40)) <= set(found)
+    assert len(found) < 40, "covered by the other one it is held"
+
+
+def test_a_face_that_leaves_is_found_where_it_comes_back():
+    wall, pictures = room(1), []
+    for i in range(50):
+        x = 120 - 20 * i if i < 12 else 999 if i < 25 else max(230, 390 - 20 * (i - 25))
+        pictures.append(seen(wall, (A, x, 96, 70), at=i))
+    survey, rows = surveyed(pictures)
+    line = shown(rows)
+    assert line[:5] == "f" * 5 and set(line[12:24]) == {"_"}, "nobody is there"
+    back = 25 + 5  # about then the face is inside
+    assert set(line[back + 8 :]) == {"f"}, "found again within half a second"
+    assert abs(rows[-1].placement[0] - 230) < 20
+    assert all(s.shown[2] == 0 for s in rows if s.absent) and all(s.placement[2] > 0 for s in rows)
+    assert survey.notices["absent"] == line.count("_")
+    empty = survey.samples.chosen()
+    assert all(s.placement is None for s in empty), "the background is that of the empty room"
+
+
+def test_a_title_shows_no_face_and_a_dark_beginning_the_first_one():
+    title = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    title[80:110, 60:260] = 255
+    talk = [seen(room(1), (A, *MIDDLE), at=i) for i in range(10)]
+    _, rows = surveyed([title] * 30 + talk)
+    assert shown(rows)[:30] == "_" * 30 and set(shown(rows)[34:]) == {"f"}
+    _, rows = surveyed([np.zeros_like(title)] * 5 + talk)
+    assert shown(rows) == "h" * 5 + "f" * 10
+
+
+def test_an_empty_room_into_which_somebody_comes_shows_nobody():
+    wall = room(1)
+    _, rows = surveyed([wall] * 10 + [seen(wall, (A, *RIGHT), at=i) for i in range(10)])
+    assert shown(rows)[:9] == "_" * 9 and set(shown(rows)[10:]) == {"f"}
+
+
+def test_a_face_that_there_is_not_is_asked_for():
+    pictures = [seen(room(1), (A, *LEFT), (B, 240, 96, 60), at=i) for i in range(10)]
+    _, rows = surveyed(pictures, order=1)
+    assert abs(rows[0].placement[0] - 240) < 20
+    with pytest.raises(MediaError, match="no face 2: at most 2 are seen"):
+        surveyed(pictures, order=2)
+
+
+def test_a_second_face_that_comes_later_can_be_chosen():
+    wall = room(1)
+    pictures = [seen(wall, (A, *LEFT), at=i) for i in range(5)]
+    pictures += [seen(wall, (A, *LEFT), (B, 240, 96, 60), at=i) for i in range(10)]
+    _, rows = surveyed(pictures, order=1)
+    assert abs(rows[-1].placement[0] - 240) < 20 and shown(rows)[-8:] == "f" * 8
