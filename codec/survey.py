@@ -217,6 +217,8 @@ class Survey:
             return False
         if inside(self._seen.placement, *size) < LEAVING:
             return True
+        if contrast(row.tone[None])[0] < DARK:  # black, or no signal
+            return False
         return not alike(row.tone, self._seen.tone, self._seen.placement, size)
 
     def _opening(self, frame: np.ndarray, placement: np.ndarray) -> float:
