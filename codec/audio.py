@@ -24,12 +24,14 @@ from ..format.audio import CLOCK, CODEC_OPUS, AudioConfig, AudioPacket
 from ..format.errors import MediaError
 from .opus import can_copy, opus_samples
 from .source import Source, name_of, open_container, rereadable, translated
+from .track import Track
 from .videoinfo import VideoInfo
 
 RATE = CLOCK
 FRAME = 2880  # samples an encoded packet: 60 ms, the fewest bytes of overhead Opus allows
 WARM_UP = 3840  # samples decoded and dropped when a copy begins inside a stream (RFC 7845, section 4.6: 80 ms)
 GAP = RATE // 50  # a jump of the time stamps beyond this many samples is a real hole, below it is rounding
+OVERLAP = RATE // 5  # samples that a jump of the clock may repeat (`clock.OVERLAP` and a packet)
 MAX_GAP = 600 * RATE  # a hole longer than ten minutes is a damaged time stamp
 DEFAULT_BITRATE = 16000  # bit/s, for speech
 
@@ -37,19 +39,19 @@ DEFAULT_BITRATE = 16000  # bit/s, for speech
 def open_audio(
     src: Source, info: VideoInfo, *, bitrate: int = DEFAULT_BITRATE, voice: bool = True
 ) -> AudioReader | None:
-    """Open the first audio stream of `src` on the clock of the video described by `info`.
+    """Open the audio stream that goes with the video described by `info`, on its clock.
 
     Args:
         src: path or binary file object; may be the very object an open VideoReader is reading.
-        info: of the open video; gives the clock and the part that is wanted.
+        info: of the open video; gives the stream, the clock and the part that is wanted.
         bitrate: bit/s when sound is encoded; a source that is Opus already is copied as it is.
         voice: tune the encoder for speech instead of general sound.
 
     Returns None if there is no sound in the wanted part.  Raises MediaError.
     """
-    if not info.has_audio:
+    if info.sound is None:
         return None
-    reader = AudioReader(src, info, bitrate, voice)
+    reader = AudioReader(src, info, info.sound, bitrate, voice)
     if reader.empty:
         reader.close()
         return None
@@ -62,21 +64,22 @@ class AudioReader:
     Holds a few packets in memory, whatever the length of the clip.
     """
 
-    def __init__(self, src: Source, info: VideoInfo, bitrate: int, voice: bool):
+    def __init__(self, src: Source, info: VideoInfo, track: Track, bitrate: int, voice: bool):
         self.name = name_of(src)
         self._stack = ExitStack()
         try:
             file = self._stack.enter_context(rereadable(src))
             self._container, self._view = open_container(file, self.name)
             self._stack.enter_context(self._container)
-            self._stream = self._container.streams.audio[0]
+            self._track = track
+            self._stream = self._container.streams[track.index]
             context = self._stream.codec_context
             if context is None:
                 raise MediaError(f"{self.name}: no decoder for its audio codec; use --no-audio")
             self._origin = info.origin
             self._begin = _ticks(info.start_time) if info.trimmed else None
             self._end = None if info.end_time is None else _ticks(info.end_time)
-            if info.trimmed:
+            if info.trimmed and not track.jumps:
                 # 0.2 s early: room for the decoder's warm-up and for containers that seek a little late.
                 begin = self._origin + info.start_time - Fraction(1, 5)
                 with translated(self.name, "cannot be positioned"):
@@ -124,14 +127,20 @@ class AudioReader:
         base = self._stream.time_base
         clock: int | None = None
         early: deque[AudioPacket] = deque()
-        for packet in self._demux():
+        jumps = {number for number, _ in self._track.jumps}
+        exact = False  # after a jump of the clock the next packet says where it is, to the sample
+        for number, packet in enumerate(self._demux()):
+            exact |= number in jumps
             data, duration = bytes(packet), opus_samples(bytes(packet))
             if not duration:
                 continue
             if packet.pts is not None:
                 stated = _ticks(packet.pts * base - self._origin)
-                if clock is None or abs(stated - clock) > GAP:
+                if clock is not None and exact and 0 < clock - stated < OVERLAP:
+                    continue  # where two recordings meet, the second begins before the first has ended
+                if clock is None or exact or abs(stated - clock) > GAP:
                     clock = stated
+                exact = False
             pts = clock = clock or 0
             clock += duration
             if self._end is not None and pts >= self._end:
@@ -251,11 +260,15 @@ class AudioReader:
         yield None
 
     def _demux(self) -> Iterator[Any]:
+        """Packets until the end of a file, or until it is cut: how much is missing is said of the pictures."""
         with translated(self.name, "sound cannot be read"):
-            for packet in self._container.demux(self._stream):
+            try:
+                for packet in self._track.repaired(self._container.demux(self._stream)):
+                    self._view.check()
+                    if packet.size:
+                        yield packet
+            except (av.InvalidDataError, av.EOFError):
                 self._view.check()
-                if packet.size:
-                    yield packet
 
 
 def _ticks(seconds: Fraction) -> int:

@@ -42,6 +42,7 @@ from .rdoq import choose, hold, metric_of
 from .render import Renderer
 from .reuse import STAY, Passes, ReadStart, ReuseFitter
 from .source import Source, name_of, rereadable
+from .streams import Which
 from .survey import Survey
 from .units import IDENTITY_CODE
 
@@ -103,7 +104,11 @@ class Encoding(ABC):
             if not hasattr(src, "__fspath__") and not isinstance(src, str)
             else src
         )
-        video = self.stack.enter_context(open_video(file, self.options.start, self.options.duration))
+        options = self.options
+        which = Which(options.stream, options.audio_stream, not options.audio)
+        video = self.stack.enter_context(
+            open_video(file, options.start, options.duration, which=which, notices=self.notices)
+        )
         info = video.info
         audio = open_audio(file, info, bitrate=self.options.audio_bitrate) if self.options.audio else None
         if audio is not None:

@@ -1,4 +1,4 @@
-"""Reading video: frames as RGB arrays with exact time stamps, rotation and colour already dealt with.
+"""Reading video: frames as RGB arrays with exact time stamps; rotation, shape of pixels, fields and colour dealt with.
 
 Sound is read by `fev.codec.audio`; both are written back by `fev.codec.mux`.
 """
@@ -11,32 +11,46 @@ from contextlib import ExitStack
 from fractions import Fraction
 
 import av
-import numpy as np
 
 from ..format.errors import MediaError, UsageError
 from .colour import Colour, colour_of, to_rgb
+from .decoding import Decoding, Picture
+from .display import display_of, squared
+from .ending import frames_missing, is_cut
 from .frame import Frame
-from .source import Source, name_of, one_line, open_container, rereadable, translated
+from .notices import Notices
+from .scan import own_clock, tracks_of
+from .source import Source, name_of, open_container, rereadable, translated
+from .streams import Which, choose_sound, choose_video, clips
 from .videoinfo import VideoInfo, nominal_rate
 
 MIN_SIDE = 64  # pixels; below this there is no face to find
 MAX_SIDE = 8192  # pixels; more is refused before a frame is allocated
+LATE = 10  # seconds; a clip that begins later on its clock begins at 0
 
 
 def open_video(
-    src: Source, start: float | None = None, duration: float | None = None, *, threads: int = 0
+    src: Source,
+    start: float | None = None,
+    duration: float | None = None,
+    *,
+    threads: int = 0,
+    which: Which | None = None,
+    notices: Notices | None = None,
 ) -> VideoReader:
-    """Open the first video stream of `src` and decode its first frame.
+    """Open a video stream of `src` and decode its first frame.
 
     Args:
         src: path, or binary file object; a pipe is spooled to disk (see `source.rereadable`, to be
             used by callers that open the same pipe more than once).
         start, duration: seconds; the part to deliver, counted from the first frame of the stream.
         threads: decoder threads, 0 for as many as there are processors.  Does not change a pixel.
+        which: streams; by default those flagged default, else the longest.
+        notices: where to count what was repaired, concealed or is missing.
 
     Raises MediaError for everything that is wrong with the input.
     """
-    return VideoReader(src, start, duration, threads)
+    return VideoReader(src, start, duration, threads, which or Which(), Notices() if notices is None else notices)
 
 
 def check_part(start: float | None, duration: float | None) -> None:
@@ -50,29 +64,33 @@ def check_part(start: float | None, duration: float | None) -> None:
 class VideoReader:
     """Frames of a video, once, in order: iterate for `Frame`, its rgb contiguous.
 
-    pts are integers in `info.time_base`, strictly increasing: the stream's own, or counted from the
-    first delivered frame if a start was asked for.  One frame is held in memory at a time.  Use as a
-    context manager, or call close().
+    pts are integers in `info.time_base`, strictly increasing: the stream's own, or counted from the first delivered
+    frame if a start was asked for, or from where the clip begins if the stream's own clock says nothing (`_origin`).
+    A few frames are held in memory at a time.  Use as a context manager, or call close().
     """
 
-    def __init__(self, src: Source, start: float | None = None, duration: float | None = None, threads: int = 0):
+    def __init__(
+        self, src: Source, start: float | None, duration: float | None, threads: int, which: Which, notices: Notices
+    ):
         check_part(start, duration)
-        self.name = name_of(src)
-        self._threads = threads
+        self.name, self.notices = name_of(src), notices
+        self._threads, self._which = threads, which
         self._stack = ExitStack()
-        self._frames: Iterator[tuple[int, av.VideoFrame]] = iter(())
+        self._pictures: Iterator[Picture] = iter(())
         try:
             self._file = self._stack.enter_context(rereadable(src))
+            self._look()
             self._open()
             self._limits(start, duration)
-            first = self._first_frame()
-            self._turns = round((first[1].rotation or 0) / 90) % 4
-            self._colour = self._check_colour(first[1])
-            self.info = self._describe(*first, start is not None and start > 0)
+            first = self._first()
+            self._display = display_of(first.frame)
+            self._colour = self._check_colour(first.frame)
+            self.info = self._describe(first, start is not None and start > 0)
+            self._say(first.frame)
         except BaseException:
             self.close()
             raise
-        self._pending: tuple[int, av.VideoFrame] | None = first
+        self._pending: Picture | None = first
         self._used = False
 
     def __enter__(self) -> VideoReader:
@@ -82,7 +100,7 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        self._frames = iter(())  # the generator holds self and the container: break the circle
+        self._pictures = iter(())  # the generator holds self and the container: break the circle
         self._pending = None
         self._stack.close()
 
@@ -92,39 +110,51 @@ class VideoReader:
         self._used = True
         first, self._pending = self._pending, None
         if first is not None:
-            yield self._deliver(*first)
+            yield self._deliver(first)
             del first
-        for pts, frame in self._frames:
-            if self._end is not None and pts >= self._end:
-                break
-            yield self._deliver(pts, frame)
+        for picture in self._pictures:
+            if self._end is not None and picture.pts >= self._end:
+                return
+            yield self._deliver(picture)
+        self._check_end()
+
+    def _look(self) -> None:
+        """What streams there are; choose."""
+        with translated(self.name, "cannot be read"):
+            self._cut = is_cut(self._file)
+        container, view = open_container(self._file, self.name)
+        with container:
+            with translated(self.name, "cannot be read"):
+                self._tracks = tracks_of(container, view)
+            if self._cut and not container.streams:
+                raise MediaError(f"{self.name}: truncated: what says where its streams lie is cut off")
+            self._index = choose_video(self.name, container, self._tracks, self._which.video).index
+            sound = None
+            if not self._which.silent:
+                sound = choose_sound(self.name, container, self._tracks, self._which.sound)
+            self._sound = None if sound is None else self._tracks[sound.index]
+            self._own_clock = own_clock(container)
+            if self._which.video is None:
+                self.notices.add("other_videos", len(clips(list(container.streams.video), self._tracks)) - 1)
+            if sound is not None and self._which.sound is None:
+                self.notices.add("other_sounds", len(container.streams.audio) - 1)
+        self._track = self._tracks[self._index]
+        self.notices.add("jumps", len(self._track.jumps))
 
     def _open(self) -> None:
         container, self._view = open_container(self._file, self.name)
         self._stack.enter_context(container)
-        videos = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-        if not videos:
-            kind = "only audio" if container.streams.audio else "no video"
-            raise MediaError(f"{self.name}: holds {kind}: a video stream is needed")
-        self._container, self._stream = container, videos[0]
+        self._container, self._stream = container, container.streams[self._index]
         context = self._stream.codec_context
         if context is None:
             raise MediaError(f"{self.name}: no decoder for its video codec")
         _check_size(self.name, context.width, context.height, unknown=True)
-        self._check_complete()
         context.thread_count = self._threads or min(os.cpu_count() or 1, 16)
         context.thread_type = "AUTO"
-        self._frames = self._decode()
-
-    def _check_complete(self) -> None:
-        """An MP4 with its index in front opens well when it is cut; its index then points past the end."""
-        if "mp4" not in self._container.format.name:
-            return
-        entries = self._stream.index_entries
-        size = self._container.size
-        lost = sum(1 for e in entries if e.pos + e.size > size)
-        if lost:
-            raise MediaError(f"{self.name}: truncated: {lost} of {len(entries)} frames lie beyond its end")
+        partial = self._cut and self._own_clock
+        self._pictures = iter(
+            Decoding(self.name, container, self._view, self._stream, self._track, partial, self.notices)
+        )
 
     def _limits(self, start: float | None, duration: float | None) -> None:
         base = self._time_base = self._stream.time_base or Fraction(1, 90000)
@@ -132,15 +162,17 @@ class VideoReader:
         self._end: int | None = None
         if start is None and duration is None:
             return
-        origin = self._stream.start_time
-        if origin is None:
-            origin = self._first_frame()[0]
+        if self._track.first is None:
+            origin = self._first().pts
             self._reopen()
+        else:
+            origin = round(self._track.first / base)
         begin = origin + round(Fraction(start or 0) / base)
         if start:
             self._begin = begin
-            with translated(self.name, "cannot be positioned"):
-                self._container.seek(begin, stream=self._stream)
+            if not self._track.jumps:  # a file whose clock jumps cannot be searched by time
+                with translated(self.name, "cannot be positioned"):
+                    self._container.seek(begin, stream=self._stream)
         if duration is not None:
             self._end = begin + max(1, round(Fraction(duration) / base))
 
@@ -148,40 +180,50 @@ class VideoReader:
         self._container.close()
         self._open()
 
-    def _first_frame(self) -> tuple[int, av.VideoFrame]:
-        found = next(self._frames, None)
+    def _first(self) -> Picture:
+        found = next(self._pictures, None)
         if self._begin is not None:
-            if found is None or found[0] > self._begin:
+            if found is None or found.pts > self._begin:
                 # Some containers cannot seek exactly and land behind the target: walk there instead.
                 self._reopen()
-                found = next(self._frames, None)
-            while found is not None and found[0] < self._begin:
-                found = next(self._frames, None)
-        if found is None or (self._end is not None and found[0] >= self._end):
+                found = next(self._pictures, None)
+            while found is not None and found.pts < self._begin:
+                found = next(self._pictures, None)
+        if found is None or (self._end is not None and found.pts >= self._end):
             raise MediaError(
                 f"{self.name}: has no video frame" + (" in the part asked for" if self._begin or self._end else "")
             )
-        _check_size(self.name, found[1].width, found[1].height)
+        _check_size(self.name, found.frame.width, found.frame.height)
         return found
 
-    def _decode(self) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Decoded frames with pts repaired: missing ones continue at the nominal rate, equal ones move by a tick."""
-        count, last = 0, None
-        step = max(1, round(1 / (nominal_rate(self._stream) * (self._stream.time_base or Fraction(1, 90000)))))
-        try:
-            for frame in self._container.decode(self._stream):
-                pts = frame.pts if frame.pts is not None else frame.dts
-                if pts is None:
-                    pts = 0 if last is None else last + step
-                elif last is not None and pts <= last:
-                    pts = last + 1
-                self._view.check()
-                last = pts
-                count += 1
-                yield pts, frame
-            self._view.check()
-        except (av.FFmpegError, OSError, ValueError, EOFError) as error:
-            raise MediaError(f"{self.name}: damaged after frame {count}: {one_line(error)}") from error
+    def _origin(self, first: int, trimmed: bool) -> int:
+        """The pts that becomes 0.
+
+        A container whose clock is not its own begins where picture or sound does; so does one that begins before 0 or
+        long after, where nothing is shown.
+        """
+        if trimmed:
+            return first
+        begin = first
+        if self._sound is not None and self._sound.first is not None:
+            begin = min(first, round(self._sound.first / self._time_base))
+        if not self._own_clock or begin * self._time_base > LATE:
+            return begin
+        return min(first, 0)
+
+    def _say(self, first: av.VideoFrame) -> None:
+        """What is done to every picture."""
+        if (self.info.width, self.info.height) != self._display.sides(*self._coded):
+            self.notices.add("squared")
+        if any(c.is_alpha for c in first.format.components) or self._stream.metadata.get("alpha_mode") == "1":
+            self.notices.add("alpha")
+
+    def _check_end(self) -> None:
+        """Say what is missing at the end of the file."""
+        lost = frames_missing(self._container, self._stream, self._tracks, self.info.fps)
+        self.notices.add("missing", lost)
+        if self._cut and not lost:
+            self.notices.add("cut")
 
     def _check_colour(self, frame: av.VideoFrame) -> Colour:
         try:
@@ -189,17 +231,18 @@ class VideoReader:
         except MediaError as error:
             raise MediaError(f"{self.name}: {error}") from None
 
-    def _describe(self, first_pts: int, first: av.VideoFrame, trimmed: bool) -> VideoInfo:
+    def _describe(self, first: Picture, trimmed: bool) -> VideoInfo:
         stream, fps = self._stream, nominal_rate(self._stream)
-        self._coded = first.width, first.height
-        width, height = self._coded[::-1] if self._turns % 2 else self._coded
-        end = None
-        if stream.duration is not None:
-            end = (stream.start_time or 0) + stream.duration
+        self._coded = first.frame.width, first.frame.height
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        self._square = squared(*self._coded, aspect)
+        width, height = self._display.sides(*self._square)
+        _check_size(self.name, width, height)
+        end = None if self._track.end is None else round(self._track.end / self._time_base)
         if self._end is not None:
             end = self._end if end is None else min(end, self._end)
-        duration = (end - first_pts) * self._time_base if end is not None and end > first_pts else None
-        self._shift = first_pts if trimmed else 0
+        duration = (end - first.pts) * self._time_base if end is not None and end > first.pts else None
+        self._shift = self._origin(first.pts, trimmed)
         whole = not trimmed and self._end is None
         frames = stream.frames if whole and stream.frames else (round(duration * fps) if duration else None)
         return VideoInfo(
@@ -207,27 +250,28 @@ class VideoReader:
             height=height,
             fps=fps,
             time_base=self._time_base,
-            first_pts=first_pts - self._shift,
+            first_pts=first.pts - self._shift,
             end_pts=None if self._end is None else self._end - self._shift,
             frames_hint=frames or None,
-            rotation=90 * self._turns,
+            rotation=self._display.rotation,
+            mirrored=self._display.mirrored,
             matrix=self._colour.matrix,
             full_range=self._colour.full_range,
-            has_audio=bool(self._container.streams.audio),
+            sound=self._sound,
             duration=duration,
             trimmed=trimmed,
             origin=self._shift * self._time_base,
-            pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
+            pixel_aspect=aspect,
         )
 
-    def _deliver(self, pts: int, frame: av.VideoFrame) -> Frame:
+    def _deliver(self, picture: Picture) -> Frame:
         # A stream may change its size on the way; the clip keeps the size it began with.
-        resize = self._coded if (frame.width, frame.height) != self._coded else (None, None)
+        frame = picture.frame
+        resize = self._square if (frame.width, frame.height) != self._square else (None, None)
         with translated(self.name, "a frame cannot be converted"):
             rgb = to_rgb(frame, self._colour, *resize)
-        if self._turns:
-            rgb = np.ascontiguousarray(np.rot90(rgb, self._turns))
-        return Frame(pts - self._shift, rgb, frame.is_corrupt)
+        self.notices.add("damaged", int(picture.damaged))
+        return Frame(picture.pts - self._shift, self._display.apply(rgb), picture.damaged)
 
 
 def _check_size(name: str, width: int, height: int, unknown: bool = False) -> None:

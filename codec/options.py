@@ -29,7 +29,9 @@ class EncodeOptions:
     bitrate: kbit/s of the whole file; quality and identity budget then follow from it.
     quality: None is DEFAULT_QUALITY, or where there is an identity that of its file.  identity: a .fev file of the same
     person; the model is then its own too, and nothing of the identity is sent again.  remember: keep the identity in
-    the cache.  keep_notices: keep what was dropped, held or guessed in the file's metadata, as `x-held` and the like.
+    the cache.  stream, audio_stream: numbers among the video and audio streams, from 0; None for the one flagged
+    default, else the longest.  keep_notices: keep what was dropped, held or guessed in the file's metadata, as `x-held`
+    and the like.
     """
 
     model: str | os.PathLike[str] = DEFAULT
@@ -42,6 +44,8 @@ class EncodeOptions:
     pivot: bool = True
     audio: bool = True
     audio_bitrate: int = 16_000
+    stream: int | None = None
+    audio_stream: int | None = None
     start: float | None = None
     duration: float | None = None
     segment: float | None = None
@@ -66,6 +70,10 @@ class EncodeOptions:
             self._check_bitrate(self.bitrate)
         if self.keep_notices and self.preset == FAST:
             raise UsageError("notices are kept where they are known before the file begins: preset medium or slow")
+        if (self.stream or 0) < 0 or (self.audio_stream or 0) < 0:
+            raise UsageError("stream numbers start at 0")
+        if self.audio_stream is not None and not self.audio:
+            raise UsageError("there is no sound to choose where none is wanted")
         if self.face < 0:
             raise UsageError("face numbers start at 0")
         if self.segment is not None and not 0.1 <= self.segment <= 10:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import av
 
 from ..format.errors import FevError, MediaError
+from .foreign import address, foreign
 from .kinds import check_source
 from .outfile import scratch_file
 
@@ -111,6 +112,9 @@ def rereadable(src: Source) -> Iterator[BinaryIO]:
     is needed.  A file object given by the caller is never closed here.
     """
     name = name_of(src)
+    wrong = address(src)
+    if wrong:
+        raise MediaError(wrong)
     if isinstance(src, (str, os.PathLike)):
         try:
             file: Any = open(src, "rb")  # noqa: SIM115 - closed below, after the caller is done
@@ -154,12 +158,19 @@ def open_container(file: BinaryIO, name: str) -> tuple[av.container.InputContain
         view.seek(0)
     if not head:
         raise MediaError(f"{name}: the file is empty")
+    what = foreign(head)
     try:
         return av.open(view, "r", options={"format_whitelist": DEMUXERS}), view
     except (av.InvalidDataError, av.EOFError) as error:
         view.check()
+        if what:
+            raise MediaError(f"{name}: is {what}") from error
         if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
             raise MediaError(f"{name}: truncated or damaged MP4: it has no usable index (moov)") from error
         raise MediaError(f"{name}: not a video file that can be read") from error
     except (av.FFmpegError, OSError, ValueError, EOFError) as error:
-        raise MediaError(f"{name}: not a video file that can be read: {one_line(error)}") from error
+        if what:
+            raise MediaError(f"{name}: is {what}") from error
+        # A format that is not let in is an invalid argument to FFmpeg, which helps nobody.
+        cause = "" if isinstance(error, av.ArgumentError) else f": {one_line(error)}"
+        raise MediaError(f"{name}: not a video file that can be read{cause}") from error

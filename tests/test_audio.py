@@ -159,7 +159,7 @@ def test_a_hole_in_encoded_sound(tmp_path):
 def test_silent_film_has_no_audio(tmp_path):
     src = write_clip(tmp_path / "in.mp4", [(0, grey(20))])
     with open_video(src) as reader:
-        assert not reader.info.has_audio
+        assert reader.info.sound is None
         assert open_audio(src, reader.info) is None
 
 

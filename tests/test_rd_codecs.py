@@ -29,7 +29,7 @@ def moving(count: int = 20, size: int = 64) -> list[np.ndarray]:
 
 
 def info(time_base: Fraction, fps: Fraction, size: int = 64) -> VideoInfo:
-    return VideoInfo(size, size, fps, time_base, 0, None, None, 0, 1, False, False, None)
+    return VideoInfo(size, size, fps, time_base, 0, None, None, 0, 1, False, None)
 
 
 def test_a_square_is_kept_without_loss_and_with_its_times(tmp_path):

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, NoReturn, TextIO
 
 from ..codec import outfile
+from ..codec.foreign import address
 from ..codec.notices import Notices
 from ..format.errors import FevError, UsageError
 from . import leave
@@ -187,6 +188,9 @@ def input_file(path: str) -> Iterator[BinaryIO]:
     if path == STDIO:
         yield sys.stdin.buffer
         return
+    wrong = address(path)
+    if wrong:
+        raise FevError(wrong)
     try:
         file = open(path, "rb")  # noqa: SIM115 - closed below
     except OSError as error:

@@ -51,6 +51,13 @@ def arguments() -> Any:
     options.add_argument(
         "--no-pivot", action="store_true", help="send no picture of the face: appearance from weights and modes alone"
     )
+    options.add_argument(
+        "--stream",
+        type=count,
+        metavar="N",
+        help="which video stream, from 0 (default: the flagged or longest)",
+    )
+    options.add_argument("--audio-stream", type=count, metavar="N", help="which audio stream, likewise")
     options.add_argument("--start", type=seconds, metavar="S", help="begin at this second")
     options.add_argument("--duration", type=seconds, metavar="S", help="seconds to encode")
     options.add_argument(
@@ -84,7 +91,7 @@ def work() -> int:
         identity_budget=args.identity_budget, identity=args.identity, remember=args.remember, face=args.face,
         crop=args.crop, pivot=not args.no_pivot, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
         start=args.start, duration=args.duration, segment=args.segment, repeat=args.repeat, device=str(device),
-        keep_notices=args.keep_notices,
+        stream=args.stream, audio_stream=args.audio_stream, keep_notices=args.keep_notices,
     )  # fmt: skip
     with input_file(args.input) as src, output_file(args.output, args.force, inputs) as dst, Stages() as stages:
         report = encode(src, dst, options, stages)

@@ -110,7 +110,8 @@ def wav(samples: np.ndarray, rate: int = 48_000) -> Any:
 
 @torch.no_grad()
 def render(dst: Any, seed: int) -> None:
-    from ..codec.media import VideoInfo
+    from ..codec.track import Track
+    from ..codec.videoinfo import VideoInfo
 
     model = load_model()
     frames = SECONDS * FPS
@@ -119,7 +120,8 @@ def render(dst: Any, seed: int) -> None:
     plate = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     info = VideoInfo(
         width=WIDTH, height=HEIGHT, fps=Fraction(FPS), time_base=Fraction(1, FPS), first_pts=0, end_pts=frames,
-        frames_hint=frames, rotation=0, matrix=1, full_range=False, has_audio=True, duration=Fraction(SECONDS),
+        frames_hint=frames, rotation=0, matrix=1, full_range=False, duration=Fraction(SECONDS),
+        sound=Track(0, 0, None, None),
     )  # fmt: skip
     audio = open_audio(wav(voice()), info)
     assert audio is not None

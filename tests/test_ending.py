@@ -1,0 +1,122 @@
+"""Files that end too early: what is there comes, and how much is missing is said."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clips import clicks, write_clip
+from fev.codec.audio import open_audio
+from fev.codec.media import open_video
+from fev.codec.notices import Notices
+from fev.format.errors import MediaError
+
+COUNT = 40
+KINDS = {
+    "mp4": {"container": "mp4", "muxer": {"movflags": "faststart"}},
+    "fmp4": {"container": "mp4", "muxer": {"movflags": "frag_keyframe+empty_moov"}},
+    "mkv": {"container": "matroska"},
+    "webm": {"container": "webm"},
+    "avi": {"container": "avi"},
+    "flv": {"container": "flv"},
+    "ts": {"container": "mpegts"},
+}
+
+
+def clip(kind, sound=True) -> bytes:
+    """Noise, so that every frame takes bytes; a key frame every ten."""
+    noise = np.random.default_rng(0).integers(0, 256, (COUNT, 16, 16, 3), dtype=np.uint8).repeat(4, 1).repeat(4, 2)
+    frames = [
+        (i, av.VideoFrame.from_ndarray(np.ascontiguousarray(x), format="rgb24").reformat(format="yuv420p"))
+        for i, x in enumerate(noise)
+    ]
+    more = dict(KINDS[kind])
+    out = io.BytesIO()
+    if kind == "webm":
+        with av.open(out, "w", format="webm") as container:
+            stream = container.add_stream("libvpx-vp9", rate=25, options={"cpu-used": "8", "deadline": "realtime"})
+            stream.width = stream.height = 64
+            for i, frame in frames:
+                frame.pts, frame.time_base = i, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return out.getvalue()
+    if sound:
+        more |= {"sound": clicks(COUNT / 25, [0.4]), "sound_codec": "mp2" if kind != "flv" else "aac"}
+        more |= {"sound_rate": 44100} if kind == "flv" else {}
+    options = {"crf": "20", "preset": "ultrafast", "g": "10"}
+    with tempfile.TemporaryDirectory() as folder:  # an index in front takes a name
+        path = Path(folder, "clip")
+        write_clip(path, frames, time_base=Fraction(1, 25), rate=Fraction(25), options=options, **more)
+        return path.read_bytes()
+
+
+def seen(data, **options):
+    notices = Notices()
+    with open_video(io.BytesIO(data), notices=notices, **options) as reader:
+        sound = open_audio(io.BytesIO(data), reader.info)
+        pictures = [f.rgb for f in reader]
+        for _ in sound or ():
+            pass
+    return pictures, notices.as_dict()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_file_lacks_nothing(kind):
+    pictures, notices = seen(clip(kind))
+    assert len(pictures) == COUNT and notices == {}
+
+
+@pytest.mark.parametrize("keep", [0.45, 0.8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_there_of_a_cut_file(kind, keep):
+    data = clip(kind)
+    whole, _ = seen(data)
+    pictures, notices = seen(data[: int(len(data) * keep)])
+    assert 0.4 * keep * COUNT < len(pictures) < COUNT
+    exact = pictures if kind != "ts" else pictures[:-1]  # what ends in the middle of a picture may be concealed
+    assert all((a == b).all() for a, b in zip(exact, whole))
+    if kind == "ts":
+        assert notices.pop("damaged", 0) <= 1 and notices == {"cut": 1}
+    elif kind == "fmp4" and "cut" in notices:
+        assert set(notices) == {"cut"}  # the cut lies between two tracks of a fragment
+    else:
+        said = notices["missing"]
+        padding = 4 if kind == "flv" else 0  # it says how long sound and pictures are together
+        assert set(notices) == {"missing"} and said <= COUNT - len(pictures) + padding
+        assert said >= COUNT - len(pictures) - (20 if kind == "fmp4" else 1)  # fragments that are not begun are unknown
+
+
+def test_the_part_before_the_cut_lacks_nothing():
+    data = clip("mkv", sound=False)
+    pictures, notices = seen(data[: int(len(data) * 0.8)], duration=0.4)
+    assert len(pictures) == 10 and notices == {}
+
+
+def test_streams_of_different_lengths_are_whole():
+    """Sound that goes on after the last picture is no sign of a cut."""
+    out = io.BytesIO()
+    frames = [(i, av.VideoFrame(64, 64, "yuv420p")) for i in range(10)]
+    for _, frame in frames:
+        for plane in frame.planes:
+            plane.update(bytes([90]) * plane.buffer_size)
+    write_clip(
+        out, frames, time_base=Fraction(1, 25), rate=Fraction(25), container="matroska", sound=clicks(3, [0.4]),
+        sound_codec="libopus",
+    )  # fmt: skip
+    pictures, notices = seen(out.getvalue())
+    assert len(pictures) == 10 and notices == {}
+
+
+@pytest.mark.parametrize("keep", [0.02, 0.5, 0.98])
+def test_an_mp4_without_its_index_is_refused(keep):
+    out = io.BytesIO()
+    frames = [(i, av.VideoFrame(64, 64, "yuv420p")) for i in range(10)]
+    data = write_clip(out, frames, time_base=Fraction(1, 25), rate=Fraction(25)).getvalue()
+    with pytest.raises(MediaError, match="truncated"):
+        seen(data[: int(len(data) * keep)])
