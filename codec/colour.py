@@ -25,7 +25,9 @@ HD_HEIGHT = 720  # untagged video of at least this height is taken as BT.709, be
 
 # Bilinear, full chroma interpolation on both sides and exact rounding: the fast paths of swscale are
 # off by up to 2 levels, this one stays within one.  BITEXACT gives the same on every processor.
-SCALER = 0x2 | 0x2000 | 0x4000 | 0x40000 | 0x80000
+EXACT = 0x2000 | 0x4000 | 0x40000 | 0x80000
+SCALER = 0x2 | EXACT
+RESCALER = 0x4 | EXACT  # bicubic, where the size changes: pixels made square stay sharp
 
 _TO_SWS = {
     BT709: Colorspace.ITU709,
@@ -75,7 +77,7 @@ def to_rgb(frame: av.VideoFrame, colour: Colour, width: int | None = None, heigh
         width=width,
         height=height,
         format="rgb24",
-        interpolation=SCALER,
+        interpolation=SCALER if width is None else RESCALER,
         src_colorspace=space,
         dst_colorspace=space,
         src_color_range=ColorRange.JPEG if colour.full_range else ColorRange.MPEG,

@@ -294,8 +294,12 @@ class _Window:
 
     @property
     def origin(self) -> Fraction:
-        """Seconds to take off all times, so that a part begins at 0; a whole file keeps its times."""
-        return (self.first or Fraction(0)) + self.start if self.start else Fraction(0)
+        """Seconds to take off all times, so that a part begins at 0.
+
+        A whole file keeps its times, unless it begins before 0: an MP4 does not show what lies there.
+        """
+        first = self.first or Fraction(0)
+        return first + self.start if self.start else min(first, Fraction(0))
 
     @property
     def start_pts(self) -> int:

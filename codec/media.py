@@ -126,8 +126,8 @@ class VideoReader:
         with container:
             with translated(self.name, "cannot be read"):
                 self._tracks = tracks_of(container, view)
-            if self._cut and not container.streams:
-                raise MediaError(f"{self.name}: truncated: what says where its streams lie is cut off")
+            if self._cut and not any(s.codec_context for s in container.streams.video):
+                raise MediaError(f"{self.name}: truncated: what describes its video is cut off")
             self._index = choose_video(self.name, container, self._tracks, self._which.video).index
             sound = None
             if not self._which.silent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -31,8 +32,11 @@ def packets(seconds: float) -> list[AudioPacket]:
     return [AudioPacket(960 * k - 312, 960, bytes(p)) for k, p in enumerate(out)]
 
 
-def film_of(model_sha256: str, segment: int = 10) -> bytes:
-    """Segments of `segment` frames, ten unless told otherwise, whose motion jumps at every frame, with sound."""
+def film_of(model_sha256: str, segment: int = 10, begin: int = 0) -> bytes:
+    """Segments of `segment` frames, ten unless told otherwise, whose motion jumps at every frame, with sound.
+
+    begin: pts of the first frame.
+    """
     header = Header(
         64, 64, (1, RATE), (RATE, 1), bytes.fromhex(model_sha256), 35, step_code(0.5), step_code(0.25),
         crop=True, segment_frames=segment, has_audio=True,
@@ -41,7 +45,9 @@ def film_of(model_sha256: str, segment: int = 10) -> bytes:
     config = AudioConfig(channels=1, pre_skip=312)
     with Writer(out, header, identity=np.array([3, -2, 1], np.int32), audio=config) as writer:
         for i in range(0, LENGTH, segment):
-            here = [p for p in sound if i * 1920 <= max(0, p.pts) < (i + segment) * 1920]
+            here = [
+                replace(p, pts=p.pts + 1920 * begin) for p in sound if i * 1920 <= max(0, p.pts) < (i + segment) * 1920
+            ]
             motion = rng.integers(-6, 7, (segment, 35)).astype(np.int32)
-            writer.write_segment(Segment(i // segment, i, np.arange(i, i + segment), motion, audio=here))
+            writer.write_segment(Segment(i // segment, i, np.arange(i, i + segment) + begin, motion, audio=here))
     return out.getvalue()

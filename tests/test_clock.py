@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from fractions import Fraction
 
+import av
+import fev
 import pytest
 from clips import clicks, grey, hear, see, write_clip
 from fev.codec.audio import open_audio
@@ -12,6 +14,7 @@ from fev.codec.clock import Clocks
 from fev.codec.media import open_video
 from fev.codec.mux import VideoWriter
 from fev.codec.notices import Notices
+from films import film_of
 
 FPS = 25
 TURN = 2**33  # where a transport stream's counter of 90 kHz runs over
@@ -143,3 +146,16 @@ def test_sound_that_outlasts_the_pictures_is_not_cut_off():
     tail = [(1, Fraction(i, 10)) for i in range(10, 15)]
     clocks = clocked(one + tail + one)
     assert clocks.jumps(0) == ((10, Fraction(3, 2)),) and clocks.jumps(1) == ((15, Fraction(3, 2)),)
+
+
+@pytest.mark.parametrize("begin", [-10, -500, 3])
+def test_a_decoded_file_shows_every_picture(tiny_model_file, tiny_sha, begin, tmp_path):
+    """Whatever its clock says: an MP4's edit list hides what lies before 0."""
+    film = io.BytesIO(film_of(tiny_sha, begin=begin))
+    fev.decode(film, tmp_path / "out.mp4", model=str(tiny_model_file))
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        times = [f.pts * f.time_base for f in out.decode(video=0)]
+        sound = out.streams.audio[0].start_time * out.streams.audio[0].time_base
+    first = Fraction(max(begin, 0), 25)
+    assert times == [first + Fraction(i, 25) for i in range(40)]
+    assert abs(float(sound - first)) < 0.01
