@@ -223,7 +223,7 @@ class VideoReader:
         lost = frames_missing(self._container, self._stream, self._tracks, self.info.fps)
         self.notices.add("missing", lost)
         if self._cut and not lost:
-            self.notices.add("cut")
+            self.notices.add("short")
 
     def _check_colour(self, frame: av.VideoFrame) -> Colour:
         try:

@@ -20,7 +20,7 @@ WORDS: dict[str, str] = {
     "damaged": "{n} damaged frame{s}",
     "undecoded": "{n} packet{s} of the video not decoded",
     "missing": "{n} frame{s} missing: the file is cut short",
-    "cut": "the file is cut short, nobody knows by how much",
+    "short": "the file is cut short, nobody knows by how much",
     "jumps": "the time stamps jump {n} time{s}, put end to end",
     "other_videos": "{n} other video stream{s} left out (--stream chooses)",
     "other_sounds": "{n} other sound stream{s} left out (--audio-stream chooses)",

@@ -82,9 +82,9 @@ def test_what_is_there_of_a_cut_file(kind, keep):
     exact = pictures if kind != "ts" else pictures[:-1]  # what ends in the middle of a picture may be concealed
     assert all((a == b).all() for a, b in zip(exact, whole))
     if kind == "ts":
-        assert notices.pop("damaged", 0) <= 1 and notices == {"cut": 1}
-    elif kind == "fmp4" and "cut" in notices:
-        assert set(notices) == {"cut"}  # the cut lies between two tracks of a fragment
+        assert notices.pop("damaged", 0) <= 1 and notices == {"short": 1}
+    elif kind == "fmp4" and "short" in notices:
+        assert set(notices) == {"short"}  # the cut lies between two tracks of a fragment
     else:
         said = notices["missing"]
         padding = 4 if kind == "flv" else 0  # it says how long sound and pictures are together
