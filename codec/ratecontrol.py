@@ -3,7 +3,7 @@
 First everything else is counted exactly (sound, background, placement, framing), and the rest is shared out where it
 shows most, by curves that were measured on the eis clips at 256x256.  The identity is then fitted to its bytes and
 motion once; and the price of motion's bits (`rdoq`) is searched until the whole file has its size, or a little less: a
-link of that rate has no room for more.
+link of that rate has no room for more.  A rate that cannot be kept is refused, with the least that can.
 """
 
 from __future__ import annotations
@@ -28,7 +28,26 @@ MOST_PLATE = 0.25  # of the file: what a background may take, where a coarser on
 PRICES = (1 / 32, 32.0)  # of a bit of motion, as a factor
 MOST_STEPS = 12  # quarter octaves that the motion's step may move by to come near
 CLOSE = 0.002  # of the file: near enough
+RETRIES = 3  # fits of an identity, each leaving to motion what the one before lacked
 ROUNDS = 14
+
+
+@dataclass(frozen=True)
+class Target:
+    """A rate for the whole file, in kbit/s over so many seconds: `bytes`, and never more."""
+
+    rate: float
+    seconds: float
+
+    @property
+    def bytes(self) -> int:
+        return int(self.rate * 125 * self.seconds)
+
+    def refusal(self, least: int, why: str) -> UsageError:
+        """The error that says what is needed: about so many bytes at least."""
+        rate = math.ceil(least / (1.25 * self.seconds)) / 100
+        least_rate = f"about {rate:g} kbit/s are the least for this clip, {why}"
+        return UsageError(f"a bitrate of {self.rate:g} kbit/s cannot be kept: {least_rate}")
 
 
 @dataclass(frozen=True)
@@ -39,11 +58,13 @@ class Share:
     quality: float
 
 
-def share_out(left: int, frames: int) -> Share:
+def share_out(left: int, frames: int) -> Share | None:
     """Bytes for identity and motion together, and the frames there are -> what looks best for it.
 
-    Raises UsageError where not even the coarsest motion and the least identity fit.
+    None where not even the coarsest motion and the least identity fit, `least_bytes`.
     """
+    if left < least_bytes(frames):
+        return None
 
     def worth(quality: float) -> float:
         identity = left - motion_bytes(quality, frames)
@@ -53,30 +74,35 @@ def share_out(left: int, frames: int) -> Share:
         return float(gain - np.exp(np.interp(quality, QUALITIES, np.log(MOTION_LOSS))))  # a square of the step
 
     best = max(np.arange(0.0, 101.0, 5.0).tolist(), key=worth)
-    if worth(best) == -math.inf:
-        need = motion_bytes(0, frames) + LEAST_BUDGET
-        raise UsageError(f"the bitrate leaves {left} bytes for identity and motion, which need about {need}")
     return Share(left - motion_bytes(best, frames), best)
+
+
+def least_bytes(frames: int) -> int:
+    """About what the coarsest motion and the least identity take."""
+    return motion_bytes(0, frames) + LEAST_BUDGET
 
 
 def motion_bytes(quality: float, frames: int) -> int:
     return round(float(np.interp(quality, QUALITIES, MOTION_BITS)) * frames / 8)
 
 
-def price_for(size: Callable[[float], int], target: int) -> float:
-    """The factor on a bit's price at which `size` (bytes of the whole file) is nearest to the target and not over it.
+def price_for(size: Callable[[float], int], target: int) -> tuple[float, int]:
+    """The factor on a bit's price at which the file comes nearest to the target and not over it; and its bytes.
 
-    Size falls as the price rises, by steps; where the target is out of reach the end of the range is returned.
+    size: bytes of the whole file at a price; they fall as it rises, by steps.  Where the target is out of reach the
+    result is an end of the range, and its bytes may be more.
     """
     low, high = PRICES
-    best, least = high, math.inf
+    best, taken = None, 0
     price = 1.0
     for _ in range(ROUNDS):
-        left = target - size(price)
-        if 0 <= left < least:
-            best, least = price, left
-        if least <= CLOSE * target:
+        now = size(price)
+        if now <= target and (best is None or now > taken):
+            best, taken = price, now
+        if best is not None and target - taken <= CLOSE * target:
             break
-        low, high = (price, high) if left < 0 else (low, price)
+        low, high = (price, high) if now > target else (low, price)
         price = math.sqrt(low * high)
-    return best
+    if best is None:
+        best, taken = PRICES[1], size(PRICES[1])
+    return best, taken

@@ -81,8 +81,10 @@ class Renderer:
     @torch.no_grad()
     def draw(self, motion: np.ndarray, size: int | None = None) -> Tensor:
         """Motion integers (N, 35) -> pictures (N, 3, S, S), float32 on the CPU, about -1 to 1."""
-        values = torch.from_numpy(np.asarray(motion, np.float32)).to(self.device) * self.motion_step
+        values = torch.from_numpy(np.asarray(motion, np.float32)) * self.motion_step
         return self.draw_values(values, size).cpu()
+
+    # Parameters and pictures may lie anywhere; what is drawn lies on the renderer's device.
 
     def draw_values(self, motion: Tensor, size: int | None = None) -> Tensor:
         """The same from unquantised parameters; differentiable in them."""
@@ -90,10 +92,13 @@ class Renderer:
 
     def finish(self, drawn: Tensor, motion: Tensor) -> Tensor:
         """What the model drew (N, 3, S, S) -> the pictures of the clip."""
-        return drawn if self.modes is None else self.modes.apply(drawn.float(), motion)
+        if self.modes is None:
+            return drawn
+        return self.modes.apply(drawn.to(self.device, torch.float32), motion.to(self.device))
 
     def draw_model(self, motion: Tensor, size: int | None = None) -> Tensor:
         """What model and pivot draw of unquantised parameters (N, 35): (N, 3, S, S)."""
+        motion = motion.to(self.device)
         if self._pivot is None:
             return self._generate(motion, size)
         under = self._lay_under(size or self.size)

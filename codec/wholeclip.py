@@ -1,33 +1,29 @@
 """Presets `medium` and `slow`: the whole clip is looked at first, its aligned squares wait in a temporary file.
 
-With a bitrate the file is written again and again to nowhere, until it has its size (`ratecontrol`).
+With a bitrate the file is written again and again to nowhere, until it has its size (`aim`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..format.errors import UsageError
-from .appearance import Appearance, Fitter
-from .audio import Sound
+from .aim import Aim
+from .appearance import Appearance
 from .cropstore import CropStore
 from .encoding import FAST_MOTION, Encoding
 from .light import DARKEST, reference
 from .motion import MotionSettings, fit_motion
-from .options import LEAST_BUDGET, SLOW
-from .outgoing import Nowhere
-from .paper.fitter import Found, PaperFitter
+from .options import SLOW
+from .paper.fitter import Found
 from .portrait import Conditions
-from .ratecontrol import MOST_PLATE, MOST_STEPS, price_for, share_out
 from .reuse import FITTED
 from .survey import Survey
-from .units import motion_code
 
 BATCH = 16
 
@@ -64,63 +60,18 @@ class WholeClip(Encoding):
         conditions = self._lit(clip, store)
         parts = [self.fitter.guess(store.read(rows)) for rows in _batches(store.count)]
         guesses = type(parts[0]).joined(parts)
+        places = self._places(clip)
+
+        def fit() -> Appearance | Found:
+            return self.fitter.fit(store, guesses, conditions)
+
         if self.options.bitrate is not None:
-            self._to_bitrate(survey, clip, store, guesses, conditions, dst)
+            Aim(self, survey, clip, places).write(fit, lambda look: self._fitted(clip, store, look), dst)
         else:
-            look = self.fitter.fit(store, guesses, conditions)
-            self._start(survey, dst, look, self._background(survey, self._places(clip)))
+            look = fit()
+            self._start(survey, dst, look, self._background(survey, places))
             self._stage("motion", lambda: self._send(clip, self._fitted(clip, store, look)))
         return len(clip.pts)
-
-    def _to_bitrate(
-        self, survey: Survey, clip: Clip, store: CropStore, guesses: Any, conditions: Conditions, dst: BinaryIO
-    ) -> None:
-        """Two passes (`ratecontrol`): the file is written again and again to nowhere, at other prices of motion."""
-        if isinstance(self.fitter, PaperFitter):
-            raise UsageError("imported networks have no bitrate to aim at; --quality and --identity-budget set it")
-        assert self.options.bitrate is not None
-        packets = self.sound.until(None)
-        seconds = clip.pts[-1] * self.info.time_base + 1 / self.info.fps - self.info.start_time
-        target = int(self.options.bitrate * 125 * float(seconds))  # of bytes, never more
-        background = self._background(survey, self._places(clip), round(MOST_PLATE * target))
-
-        def written(look: Appearance, blocks: Iterable[Block], sink: Any) -> int:
-            self.sound = Sound(self.sound.config, packets)
-            self._start(survey, sink, look, background)
-            self._send(clip, blocks)
-            return self.writer.bytes_written
-
-        if isinstance(self.fitter, Fitter):
-            nobody = Appearance(np.zeros(1, np.int32), torch.zeros(0), motion_code(self.options.fineness))
-            others = written(nobody, self._still(clip), Nowhere()) - LEAST_BUDGET
-            share = share_out(target - others, len(clip.pts))
-            self.fitter.choose(share.quality, share.identity)
-            self.metric = None
-        look = self.fitter.fit(store, guesses, conditions)
-        self._start(survey, Nowhere(), look, background)
-        blocks = self._stage("motion", lambda: list(self._fitted(clip, store, look)))
-
-        def size(price: float) -> int:
-            self.price = price
-            return written(look, blocks, Nowhere())
-
-        def near() -> None:
-            """Steps of motion with which the usual price comes near; modes are drawn alike whatever the step."""
-            way = 0
-            for _ in range(MOST_STEPS if look.modes is not None and isinstance(self.fitter, Fitter) else 0):
-                turn = size(1.0) > target
-                if way and turn != (way > 0):
-                    break
-                way = 1 if turn else -1
-                look.motion_code += way
-                self.metric = None
-
-        def search() -> float:
-            near()
-            return price_for(size, target)
-
-        self.price = self._stage("price", search)
-        written(look, blocks, dst)
 
     def _read(self, survey: Survey, store: CropStore) -> Clip:
         clip = Clip()

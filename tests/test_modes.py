@@ -214,3 +214,17 @@ def test_flow_is_interpolated_bicubically():
     places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1) + wide.permute(0, 2, 3, 1)
     expected = F.grid_sample(picture, places, padding_mode="border", align_corners=False)
     torch.testing.assert_close(warp(picture, flow), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("with_modes", [False, True])
+def test_parameters_on_the_processor_meet_modes_on_another_device(tiny_model, with_modes):
+    """Without a pivot the encoder draws what drives the model: its parameters and pictures lie on the processor."""
+    modes = Modes.empty(np.ones((35, 3), np.int32), MIX_CODE) if not with_modes else make_modes()
+    options = {"identity_code": 36, "motion_code": 36, "device": torch.device("meta"), "dtype": torch.float32}
+    renderer = Renderer(tiny_model, np.array([3], np.int32), [], modes, **options)
+    motion, pictures = torch.zeros(2, 35), torch.zeros(2, 3, 64, 64)
+    assert renderer.draw_model(motion).device.type == "meta"
+    assert renderer.draw_values(motion).device.type == "meta"
+    assert renderer.draw_values(motion, 32).shape == (2, 3, 32, 32)
+    renderer.finish(pictures, motion)
+    assert next(tiny_model.generator.parameters()).device.type == "cpu", "the model itself stays where it is"

@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import fev
 import numpy as np
 import pytest
+import torch
+from conftest import tiny_modules
+from fev.codec import aim, appearance
 from fev.codec.decoder import DecodeOptions, FrameDecoder
 from fev.codec.metrics import psnr
+from fev.codec.model import load_model, pack
 from fev.codec.options import EncodeOptions
-from fev.codec.ratecontrol import CLOSE, PRICES, motion_bytes, price_for, share_out
+from fev.codec.paper.fitter import PaperFitter
+from fev.codec.ratecontrol import CLOSE, PRICES, Share, Target, least_bytes, motion_bytes, price_for, share_out
+from fev.codec.units import motion_code
 from fev.format.errors import UsageError
 from fev.tools.demo import SAMPLE
 
@@ -32,8 +39,11 @@ def test_a_long_clip_spends_on_motion():
 
 
 def test_too_little_is_said_with_what_is_needed():
-    with pytest.raises(UsageError, match="leaves 100 bytes"):
-        share_out(100, 300)
+    assert share_out(100, 300) is None and share_out(least_bytes(300), 300) is not None
+    target = Target(4.0, 10.0)
+    assert target.bytes == 5000
+    with pytest.raises(UsageError, match=r"of 4 kbit/s cannot .*about 4\.01 kbit/s are the least .*alone"):
+        raise target.refusal(5001, "alone")
 
 
 @pytest.mark.parametrize("target", [700, 1000, 1500])
@@ -44,14 +54,15 @@ def test_the_price_is_found(target):
         asked.append(price)
         return 500 + round(500 * price**-0.5)
 
-    price = price_for(size, target)
-    assert (1 - CLOSE) * target <= size(price) <= target, "never more than there is room for"
+    price, taken = price_for(size, target)
+    assert (1 - CLOSE) * target <= taken == size(price) <= target, "never more than there is room for"
     assert len(asked) <= 15
 
 
 def test_out_of_reach_gives_the_end_of_the_range():
-    assert price_for(lambda price: 1000 - round(math.log2(price)), 5000) < 2 * PRICES[0]
-    assert price_for(lambda price: 1000 - round(math.log2(price)), 10) > PRICES[1] / 2
+    assert price_for(lambda price: 1000 - round(math.log2(price)), 5000)[0] < 2 * PRICES[0]
+    assert price_for(lambda price: 1000 - round(math.log2(price)), 10) == (PRICES[1], 995)
+    assert price_for(lambda price: 1000 - round(math.log2(price)), 995)[1] <= 995, "the end itself is looked at"
 
 
 @pytest.mark.parametrize(
@@ -75,6 +86,76 @@ def test_the_whole_file_has_the_bitrate(tmp_path, bitrate, options):
         assert sum(len(segment.motion) for segment in reader.segments()) == report.frames
 
 
+CLIP = {"crop": True, "audio": False, "duration": 0.4}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> str:
+    """A model of random weights at 64 pixels that finds faces as the real one does."""
+    modules = tiny_modules() | {"aligner": load_model().aligner}
+    names = [f"layers.{i}.bias" for i in range(len(modules["generator"].layers))]
+    config = {"name": "small", "basis": "directions", "tuning_scale": dict.fromkeys(names, 0.02)}
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    path.write_bytes(pack(modules, torch.ones(12), config))
+    return str(path)
+
+
+def encoded(path, bitrate, **options) -> float:
+    """kbit/s of the file."""
+    report = fev.encode(SAMPLE, path, bitrate=bitrate, **CLIP, **options)
+    assert report.bytes == path.stat().st_size
+    return 8 * report.bytes / report.duration_s / 1000
+
+
+def refused(path, bitrate, **options) -> float:
+    """The least rate that the refusal names."""
+    with pytest.raises(UsageError, match="cannot be kept") as caught:
+        encoded(path, bitrate, **options)
+    assert not path.exists()
+    return float(caught.value.message.split("kept: about ")[1].split(" kbit/s")[0])
+
+
+def test_a_rate_is_never_exceeded(tmp_path, short, small):
+    """What cannot be kept is refused with the least that can, and that is kept then."""
+    least = refused(tmp_path / "out.fev", 2.0, model=small)
+    assert 2 < least and encoded(tmp_path / "out.fev", 1.2 * least, model=small) <= 1.2 * least
+
+
+def test_a_price_that_is_not_enough_is_refused(tmp_path, short, small, monkeypatch):
+    """As with a clip so lively that neither the steps nor the price bring it down: motion has a byte to itself here."""
+    monkeypatch.setattr(aim, "MOST_STEPS", 0)
+    monkeypatch.setattr(aim, "share_out", lambda left, frames: Share(left - 1, 100.0))
+    assert refused(tmp_path / "out.fev", 24.0, model=small) > 24
+
+
+def test_a_rate_is_kept_with_the_identity_of_another_file_too(tmp_path, short, small):
+    first, second = tmp_path / "first.fev", tmp_path / "second.fev"
+    fev.encode(SAMPLE, first, identity_budget=3000, model=small, **CLIP)
+    least = refused(second, 1.0, identity=first, model=small)
+    assert encoded(second, 2 * least, identity=first, model=small) <= 2 * least
+
+
+def test_imported_networks_refuse_a_rate_before_anything_is_read(tiny_model, tiny_space):
+    model = replace(tiny_model, latents=tiny_space)
+    with pytest.raises(UsageError, match="bitrate"):
+        PaperFitter(model, EncodeOptions(bitrate=8.0), None, None)
+
+
+def test_the_step_stays_where_parameters_drive_the_model(tmp_path, short, small, monkeypatch):
+    """They were quantised at the step of their share, and the file has that step."""
+    shares, original = [], aim.share_out
+    monkeypatch.setattr(aim, "share_out", lambda *a: shares.append(original(*a)) or shares[-1])
+    drive = appearance.principal_drive  # what random weights see hardly moves: it is moved here
+    monkeypatch.setattr(
+        appearance, "principal_drive", lambda m, *a: drive(m + torch.linspace(-2, 2, len(m))[:, None], *a)
+    )
+    path = tmp_path / "out.fev"
+    encoded(path, 40.0, pivot=False, model=small)
+    with fev.open(path) as reader:
+        assert reader.modes is not None and reader.modes.mix.shape[1] > 1
+        assert reader.header.motion_qp == motion_code(shares[-1].quality)
+
+
 @pytest.mark.slow
 def test_quality_is_monotone(tmp_path):
     """A better quality costs more bytes of motion and comes nearer to the pictures of the best one."""
@@ -95,5 +176,5 @@ def test_quality_is_monotone(tmp_path):
 def test_an_impossible_bitrate_is_one_line(tmp_path):
     words = ["fev.tools.encode", str(SAMPLE), str(tmp_path / "out.fev"), "--bitrate", "0.2", "--duration", "0.5"]
     done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "the bitrate leaves" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "kbit/s are the least" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out.fev").exists()

@@ -84,6 +84,8 @@ class PaperFitter:
     ):
         if not isinstance(model.latents, StyleSpace):
             raise FevError(f"model {model.name} is not one of imported networks")
+        if options.bitrate is not None:
+            raise UsageError("imported networks have no bitrate to aim at; --quality and --identity-budget set it")
         self.model, self.options, self.progress, self.stage = model, options, progress, stage
         if networks is None:
             name = library.holding(model.sha256)  # a file from elsewhere may have the name of another model
