@@ -10,7 +10,7 @@ import pytest
 import torch
 from fev.codec import library
 from fev.codec.model import build_generator, load_model
-from fev.codec.paper.imports import read_official
+from fev.codec.paper.imports import Found, read_official
 from fev.codec.paper.networks import NetworkFile, Networks
 from fev.codec.paper.stylespace import CONFIG_F, StyleSpace, is_config_f
 from fev.codec.stylegan2 import GeneratorConfig
@@ -43,6 +43,23 @@ def test_a_real_checkpoint_draws_what_it_must():
     generator = Networks("tiny").generator
     compare("ros_tiny64", drawn_by(generator, "ros_tiny64", "fast"))
     np.testing.assert_array_equal(generator.w_avg, np.load(GOLDEN / "ros_tiny64.npz")["latent_avg"])
+
+
+def test_a_model_is_named_after_its_generator(tmp_path, capsys):
+    more = file(tmp_path, "f.pth", saved(network_state("bisenet")))
+    with pytest.raises(FevError, match="no generator"):
+        models.work(["import", more])
+    models.work(["import", str(ROSINALITY)])
+    assert library.imported() == ["stylegan2-64"]
+    models.work(["import", more])
+    assert library.imported() == ["stylegan2-64"] and "bisenet" in Networks("stylegan2-64").names
+    models.work(["import", str(ROSINALITY), "--name", "other"])
+    again = file(tmp_path, "g.pth", saved(network_state("arcface")))
+    with pytest.raises(UsageError, match="--name says which model they belong to, other, stylegan2-64"):
+        models.work(["import", again])
+    config_f = GeneratorConfig(1024, (512,) * 5 + (256, 128, 64, 32))
+    known = Found("generator", "", "", 0, {}, config_f, None)
+    assert models.default_name({"generator": known}) == "ffhq-1024"
 
 
 @pytest.mark.parametrize("flavour", ["sg3", "ada"])

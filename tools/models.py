@@ -20,6 +20,7 @@ from ..format.errors import FevError, UsageError
 from .common import output_file, parser, print_json, progress, run, say
 
 if TYPE_CHECKING:
+    from ..codec.paper.imports import Found
     from ..codec.paper.stylespace import Basis
 
 BLOCK = 1 << 22
@@ -71,21 +72,39 @@ def show(as_json: bool) -> int:
     return 0
 
 
-def bring(files: list[str], name: str, force: bool, as_json: bool, basis: str | None = None) -> int:
+def default_name(found: dict[str, Found]) -> str:
+    """What to call a model by its generator; networks without one go to the model that there is.
+
+    A generator of 1024 pixels in config-f is taken for that of FFHQ, whose channels the paper names.
+    """
+    from ..codec.paper.stylespace import is_config_f
+
+    config = found["generator"].generator if "generator" in found else None
+    if config is not None:
+        return DEFAULT if is_config_f(config) else f"stylegan2-{config.resolution}"
+    there = library.imported()
+    if len(there) > 1 and DEFAULT not in there:
+        raise UsageError(f"no generator is among the files: --name says which model they belong to, {', '.join(there)}")
+    return there[0] if len(there) == 1 else DEFAULT
+
+
+def bring(files: list[str], name: str | None, force: bool, as_json: bool, basis: str | None = None) -> int:
     """Official files into the user's folder, beside what was imported under the name before."""
     from ..codec.model import build_generator
     from ..codec.paper.imports import NETWORKS, Found, licence_of, pack_networks, read_official
     from ..codec.paper.networks import NetworkFile, files_of
 
-    library.check_name(name)
-    if name in library.built_in():
-        raise UsageError(f"{name} is the name of a model in the package")
+    if name is not None:
+        library.check_name(name)
+        if name in library.built_in():
+            raise UsageError(f"{name} is the name of a model in the package")
     found: dict[str, Found] = {}
     with progress(len(files), "import", "file") as bar:
         for file in files:
             for item in read_official(file):
                 found.setdefault(item.network, item)  # of two generators the one named first
             bar.update(1)
+    name = default_name(found) if name is None else name
     new = set(found)
     sources = _sources(name)
     for path in files_of(name):
@@ -184,7 +203,10 @@ def work(arguments: list[str] | None = None) -> int:
     listing = commands.add_parser("list", help="what models there are, and which networks each lacks")
     bringing = commands.add_parser("import", help="make a model of official files; nothing in them is executed")
     bringing.add_argument("files", nargs="+", metavar="FILE", help=".pt, .pth or .pkl as published")
-    bringing.add_argument("--name", default=DEFAULT, help=f"what to call the model (default: {DEFAULT})")
+    bringing.add_argument(
+        "--name",
+        help=f"what to call the model (default: {DEFAULT} for that generator, stylegan2-N for others of N pixels)",
+    )
     bringing.add_argument("--basis", metavar="FILE", help="JSON with the channels of another generator than config-f")
     bringing.add_argument("--force", "-f", action="store_true", help="replace networks imported before")
     checking = commands.add_parser("verify", help="compare files with their digests; exit 1 where one differs")
