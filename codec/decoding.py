@@ -7,6 +7,7 @@ What the decoder conceals stays in all pictures that are predicted from it, so d
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -39,11 +40,13 @@ class Decoding:
     def __init__(
         self, name: str, container: Any, view: View, stream: Any, track: Track, partial: bool, notices: Notices
     ):
-        """partial: the file is cut and its last packets may be half there, so that they are left out."""
+        """partial: packets that are said to be damaged are half there, at the end of a cut file, and are left out."""
         self.name, self.track, self.partial, self.notices = name, track, partial, notices
         self._container, self._view, self._stream = container, view, stream
         self._base = stream.time_base or Fraction(1, 90000)
         self._count = 0
+        self.left_out = 0  # packets that are half there
+        self._broken = False
         self._failure: BaseException | None = None
 
     def __iter__(self) -> Iterator[Picture]:
@@ -76,6 +79,7 @@ class Decoding:
         hurt = Hurt({at + n for at, _ in self.track.jumps for n in AROUND})
         for packet in self._packets():
             if packet.size and self.partial and packet.is_corrupt:
+                self.left_out += 1
                 continue
             hurt.see(packet)
             try:
@@ -89,6 +93,10 @@ class Decoding:
                 continue
             for frame in frames:
                 yield frame, hurt.has(frame)
+        if self._broken:  # nobody has asked for what the decoder still holds
+            with suppress(av.FFmpegError):
+                for frame in self._stream.codec_context.decode(None):
+                    yield frame, hurt.has(frame)
 
     def _packets(self) -> Iterator[Any]:
         try:
@@ -97,6 +105,7 @@ class Decoding:
                 yield packet
         except (av.InvalidDataError, av.EOFError):  # no packet can be found from here on
             self._view.check()
+            self._broken = True
         except (av.FFmpegError, OSError, ValueError) as error:
             raise MediaError(f"{self.name}: damaged after frame {self._count}: {one_line(error)}") from error
 

@@ -10,6 +10,7 @@ from .track import Track
 
 MOST_BOXES = 1 << 16
 SEGMENT = b"\x18\x53\x80\x67"  # of Matroska and WebM
+MOST_PAGE = 66_000  # bytes of an Ogg page
 PACKETS = ((188, 0), (192, 4), (204, 0))  # of transport streams: bytes, and where the sync byte stands
 
 
@@ -24,6 +25,10 @@ def is_cut(file: BinaryIO) -> bool:
         return _segment_end(head) > size
     if head[:4] == b"RIFF":
         return 8 + int.from_bytes(head[4:8], "little") > size
+    if head[:4] == b"OggS":
+        return not _has_last_page(file, size)
+    if head[:9] == b"YUV4MPEG2":
+        return _frame_bytes(head) > 0 and (size - head.find(b"\n") - 1) % _frame_bytes(head) != 0
     for packet, sync in PACKETS:
         if head[sync::packet][:8] == b"G" * 8:
             return size % packet != 0
@@ -45,6 +50,27 @@ def _boxes_end(file: BinaryIO, size: int) -> int:
         if at >= size:
             break
     return at
+
+
+def _has_last_page(file: BinaryIO, size: int) -> bool:
+    """An Ogg stream's last page says that it is the last (RFC 3533, 6)."""
+    file.seek(max(0, size - MOST_PAGE))
+    tail = file.read()
+    at = tail.rfind(b"OggS")
+    return 0 <= at < len(tail) - 5 and bool(tail[at + 5] & 4)
+
+
+def _frame_bytes(head: bytes) -> int:
+    """Bytes of a frame of YUV4MPEG2 with its own line, 0 if not known."""
+    words = head.split(b"\n")[0].decode("ascii", "replace").split()[1:]
+    said = {w[0]: w[1:] for w in words if w}
+    try:
+        width, height = int(said["W"]), int(said["H"])
+    except (KeyError, ValueError):
+        return 0
+    if not said.get("C", "420").startswith("420") or said.get("C", "420").startswith("420p"):
+        return 0
+    return len(b"FRAME\n") + width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
 
 
 def _segment_end(head: bytes) -> int:

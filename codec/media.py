@@ -151,10 +151,10 @@ class VideoReader:
         _check_size(self.name, context.width, context.height, unknown=True)
         context.thread_count = self._threads or min(os.cpu_count() or 1, 16)
         context.thread_type = "AUTO"
-        partial = self._cut and self._own_clock
-        self._pictures = iter(
-            Decoding(self.name, container, self._view, self._stream, self._track, partial, self.notices)
+        self._decoding = Decoding(
+            self.name, container, self._view, self._stream, self._track, self._own_clock, self.notices
         )
+        self._pictures = iter(self._decoding)
 
     def _limits(self, start: float | None, duration: float | None) -> None:
         base = self._time_base = self._stream.time_base or Fraction(1, 90000)
@@ -190,9 +190,8 @@ class VideoReader:
             while found is not None and found.pts < self._begin:
                 found = next(self._pictures, None)
         if found is None or (self._end is not None and found.pts >= self._end):
-            raise MediaError(
-                f"{self.name}: has no video frame" + (" in the part asked for" if self._begin or self._end else "")
-            )
+            part = " in the part asked for" if self._begin or self._end else ""
+            raise MediaError(f"{self.name}: has no video frame{part}{': the file is cut short' if self._cut else ''}")
         _check_size(self.name, found.frame.width, found.frame.height)
         return found
 
@@ -221,8 +220,10 @@ class VideoReader:
     def _check_end(self) -> None:
         """Say what is missing at the end of the file."""
         lost = frames_missing(self._container, self._stream, self._tracks, self.info.fps)
+        if lost and "mp4" not in self._container.format.name:  # its index counts those that are half there
+            lost += self._decoding.left_out
         self.notices.add("missing", lost)
-        if self._cut and not lost:
+        if not lost and (self._cut or self._decoding.left_out):
             self.notices.add("short")
 
     def _check_colour(self, frame: av.VideoFrame) -> Colour:
@@ -268,6 +269,7 @@ class VideoReader:
         # A stream may change its size on the way; the clip keeps the size it began with.
         frame = picture.frame
         resize = self._square if (frame.width, frame.height) != self._square else (None, None)
+        self.notices.add("resized", int((frame.width, frame.height) != self._coded))
         with translated(self.name, "a frame cannot be converted"):
             rgb = to_rgb(frame, self._colour, *resize)
         self.notices.add("damaged", int(picture.damaged))

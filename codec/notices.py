@@ -26,6 +26,7 @@ WORDS: dict[str, str] = {
     "other_sounds": "{n} other sound stream{s} left out (--audio-stream chooses)",
     "deinterlaced": "{n} interlaced frame{s} deinterlaced",
     "squared": "pixels made square",
+    "resized": "{n} frame{s} of another size than the first, scaled to it",
     "alpha": "transparency dropped",
     "repeated": "{n} frame{s} lost to damage and filled with the picture before",
     "sound_back": "{n} packet{s} of sound left out (time stamps that go back)",

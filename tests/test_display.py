@@ -99,3 +99,30 @@ def test_odd_shapes():
     assert squared(720, 576, Fraction(64, 45)) == (1024, 576)
     assert squared(721, 577, Fraction(16, 15)) == (769, 577)
     assert squared(720, 576, None) == squared(720, 576, Fraction(0)) == squared(720, 576, Fraction(1, 99)) == (720, 576)
+
+
+def test_a_stream_that_changes_its_size_keeps_the_first(tmp_path):
+    out = io.BytesIO()
+    for i, (width, height) in enumerate([(96, 64), (128, 96)]):
+        part = write_clip(tmp_path / f"{i}.ts", [(3600 * k, corner_frame(width, height)) for k in range(5)],
+                          container="mpegts", options={"qp": "0", "preset": "ultrafast"})  # fmt: skip
+        out.write(part.read_bytes())
+    notices = Notices()
+    with open_video(io.BytesIO(out.getvalue()), notices=notices) as reader:
+        shapes = [f.rgb.shape for f in reader]
+    assert shapes == [(64, 96, 3)] * 10 and notices.as_dict() == {"jumps": 1, "resized": 5}
+
+
+def test_transparency_is_said(tmp_path):
+    path = tmp_path / "in.mov"
+    with av.open(str(path), "w", format="mov") as out:
+        stream = out.add_stream("qtrle", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "argb"
+        frame = av.VideoFrame.from_ndarray(np.full((64, 64, 4), 128, np.uint8), format="argb")
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    notices = Notices()
+    with open_video(path, notices=notices) as reader:
+        assert len(list(reader)) == 1
+    assert notices.as_dict() == {"alpha": 1}

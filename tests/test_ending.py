@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from clips import clicks, write_clip
 from fev.codec.audio import open_audio
+from fev.codec.ending import is_cut
 from fev.codec.media import open_video
+from fev.codec.mux import VideoWriter
 from fev.codec.notices import Notices
 from fev.format.errors import MediaError
 
@@ -111,6 +113,26 @@ def test_streams_of_different_lengths_are_whole():
     )  # fmt: skip
     pictures, notices = seen(out.getvalue())
     assert len(pictures) == 10 and notices == {}
+
+
+def test_what_an_ogg_stream_and_raw_video_say_of_their_end():
+    ogg, raw = io.BytesIO(), io.BytesIO()
+    with av.open(ogg, "w", format="ogg") as out:
+        stream = out.add_stream("libopus", rate=48000, layout="mono")
+        for i in range(50):
+            block = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.float32), "flt", "mono")
+            block.sample_rate, block.pts, block.time_base = 48000, 960 * i, Fraction(1, 48000)
+            out.mux(stream.encode(block))
+        out.mux(stream.encode(None))
+    with VideoWriter(raw, 66, 65, Fraction(1, 25), Fraction(25), container="y4m") as writer:
+        for i in range(4):
+            writer.write(np.full((65, 66, 3), 90, np.uint8), i)
+    for file in (ogg, raw):
+        data = file.getvalue()
+        assert not is_cut(io.BytesIO(data))
+        assert is_cut(io.BytesIO(data[:-50])) and is_cut(io.BytesIO(data[: len(data) * 2 // 3]))
+    pictures, notices = seen(raw.getvalue()[:-50])
+    assert len(pictures) == 3 and notices == {"short": 1}
 
 
 @pytest.mark.parametrize("keep", [0.02, 0.5, 0.98])
