@@ -79,7 +79,7 @@ class VideoReader:
         self._pictures: Iterator[Picture] = iter(())
         try:
             self._file = self._stack.enter_context(rereadable(src))
-            self._look()
+            self._look(None if duration is None else (start or 0) + duration)
             self._open()
             self._limits(start, duration)
             first = self._first()
@@ -118,14 +118,14 @@ class VideoReader:
             yield self._deliver(picture)
         self._check_end()
 
-    def _look(self) -> None:
-        """What streams there are; choose."""
+    def _look(self, until: float | None) -> None:
+        """What streams there are; choose.  until: seconds that are wanted."""
         with translated(self.name, "cannot be read"):
             self._cut = is_cut(self._file)
         container, view = open_container(self._file, self.name)
         with container:
             with translated(self.name, "cannot be read"):
-                self._tracks = tracks_of(container, view)
+                self._tracks = tracks_of(container, view, until)
             if self._cut and not any(s.codec_context for s in container.streams.video):
                 raise MediaError(f"{self.name}: truncated: what describes its video is cut off")
             self._index = choose_video(self.name, container, self._tracks, self._which.video).index

@@ -6,6 +6,7 @@ decoded, so an hour takes seconds; an MP4 has all of it in its index and is not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -18,6 +19,7 @@ from .track import Track
 from .videoinfo import nominal_rate
 
 PAUSE = Fraction(2)  # seconds; longer ones are a jump where the container's clock is not its own
+MARGIN = 10  # seconds read beyond what is wanted
 LONGEST_PAUSE = Fraction(600)  # seconds; the same anywhere
 
 
@@ -32,15 +34,22 @@ def own_clock(container: av.container.InputContainer) -> bool:
     return not container.format.flags & av.format.Flags.ts_discont.value
 
 
-def tracks_of(container: av.container.InputContainer, view: View) -> dict[int, Track]:
-    """Every video and audio stream, by its index; reads the container to its end unless an index tells."""
+def tracks_of(container: av.container.InputContainer, view: View, until: float | None = None) -> dict[int, Track]:
+    """Every video and audio stream, by its index; reads the container to its end unless an index tells.
+
+    until: seconds that are wanted; where there are no streams to choose between, not much more is read.
+    """
     streams = [s for s in container.streams if s.type in ("video", "audio")]
     if "mp4" in container.format.name and all(s.frames for s in streams if s.type == "video"):
         return {s.index: _stated(s) for s in streams}
     video = next((s.index for s in streams if s.type == "video" and not is_picture(s)), -1)
-    joint = Clocks(video, LONGEST_PAUSE if own_clock(container) else PAUSE)
-    usual = {s.index: (1 / nominal_rate(s) if s.type == "video" else Fraction(0)) for s in streams}
+    rate = math.lcm(*(s.time_base.denominator for s in streams if s.time_base))
+    joint = Clocks(video, LONGEST_PAUSE if own_clock(container) else PAUSE, rate)
+    usual = {s.index: round(rate / nominal_rate(s)) if s.type == "video" else 0 for s in streams}
+    ticks = {s.index: int(s.time_base * rate) if s.time_base else 1 for s in streams}
     counts = dict.fromkeys(usual, 0)
+    alone = len({s.type for s in streams}) == len(streams)
+    enough = round((until + MARGIN) * rate) if until is not None and alone else None
     for packet in _packets(container, streams, view):
         index = packet.stream_index
         counts[index] += 1
@@ -48,10 +57,12 @@ def tracks_of(container: av.container.InputContainer, view: View) -> dict[int, T
         if sent is None:
             joint.skip(index)
             continue
-        base = packet.time_base
+        base = ticks[index]
         shown = sent if packet.pts is None else packet.pts
         duration = packet.duration * base if packet.duration else usual[index]
         joint.see(index, sent * base, shown * base, duration, packet.dts is not None)
+        if enough is not None and index == video and joint.lasted(video) > enough:
+            break
     out = {}
     for stream in streams:
         span = joint.span(stream.index) or (None, None)

@@ -14,6 +14,8 @@ from fev.codec.clock import Clocks
 from fev.codec.media import open_video
 from fev.codec.mux import VideoWriter
 from fev.codec.notices import Notices
+from fev.codec.scan import tracks_of
+from fev.codec.source import View, open_container
 from films import film_of
 
 FPS = 25
@@ -114,10 +116,21 @@ def test_a_hole_is_no_jump():
     assert notices == {} and float(times[-1] - times[0]) == pytest.approx(29 / 25 + 1.5, abs=0.001)
 
 
+def test_no_more_is_read_than_is_wanted(tmp_path):
+    src = write_clip(
+        tmp_path / "long.mkv", [(3600 * i, grey(20)) for i in range(1000)], rate=Fraction(FPS), container="matroska"
+    )
+    with open(src, "rb") as file, open_container(file, "long.mkv")[0] as container:
+        tracks = tracks_of(container, View(file), 2)
+    assert 12 <= tracks[0].length < 13
+    with open_video(src, 1, 2) as reader:
+        assert len(list(reader)) == 50
+
+
 def clocked(rows, video=0, ahead=2):
-    clocks = Clocks(video, Fraction(ahead))
+    clocks = Clocks(video, Fraction(ahead), 10)
     for stream, at in rows:
-        clocks.see(stream, Fraction(at), Fraction(at), Fraction(1, 10), True)
+        clocks.see(stream, round(at * 10), round(at * 10), 1, True)
     return clocks
 
 
