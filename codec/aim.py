@@ -30,16 +30,16 @@ Look = Appearance | Found
 class Aim:
     """One clip on its way to a rate.  fit: -> its look, by what the fitter was told to choose.
 
-    fitted: look -> its segments' parameters.  places: of the squares, that the background is seen around.
+    fitted: look -> its segments' parameters.
     """
 
-    def __init__(self, work: WholeClip, survey: Survey, clip: Clip, places: list[np.ndarray]):
+    def __init__(self, work: WholeClip, survey: Survey, clip: Clip):
         self.work, self.survey, self.clip = work, survey, clip
         assert work.options.bitrate is not None
         self.packets = work.sound.until(None)
         seconds = clip.pts[-1] * work.info.time_base + 1 / work.info.fps - work.info.start_time
         self.target = Target(work.options.bitrate, float(seconds))
-        self.background = work._background(survey, places, round(MOST_PLATE * self.target.bytes))
+        self.background = work._background(survey, round(MOST_PLATE * self.target.bytes))
 
     def write(self, fit: Any, fitted: Any, dst: Any) -> None:
         """Write the file.  Raises UsageError, with the least rate for this clip, where the rate cannot be kept."""

@@ -17,8 +17,8 @@ from .still import encode_still
 MEDIAN_ROWS = 64  # rows of the picture worked on at once, to bound memory
 MAX_SAMPLES = 12
 SAMPLE_PIXELS = 24_000_000  # pixels kept for the background, over all its pictures
-SEEN_OFTEN = 0.25  # share of the samples in which a place must be free of the face to be taken from those alone
-FACE = 0.95  # half side of what a face covers, in its square
+EMPTY = 0.25  # share of the samples that show nobody, from which on they alone are taken
+FACE = 1.0  # half side of what a face covers, in its square
 MISSING = 999
 
 
@@ -56,18 +56,18 @@ class Samples:
         lit = [gain(s.tone, usual)[0] == 1 and burnt(s.tone[None])[0] <= white + 0.15 for s in self.kept]
         good = [s for s, ok in zip(self.kept, lit, strict=True) if ok] or self.kept
         empty = [s for s in good if s.placement is None]
-        if len(empty) >= max(2, SEEN_OFTEN * len(good)):
+        if len(empty) >= max(2, EMPTY * len(good)):
             return empty
         groups = [[s for s in good if same_place(s.tone, one.tone)] for one in good]
         return max(groups, key=len)
 
 
-def make_plate(samples: list[Sample], placements: np.ndarray) -> tuple[np.ndarray, int]:
+def make_plate(samples: list[Sample]) -> tuple[np.ndarray, int]:
     """The background from sample frames of one place, and in how many of them the camera had moved.
 
-    placements: (N, 4), those of the clip.  The median takes out what moves in front of a still background; frames of a
-    camera that moves are laid over the middle one first.  A place is taken from the frames in which the face does not
-    cover it, where there are enough; what the face square always covers is smoothed away and costs no bits.
+    The median takes out what moves in front of a still background; frames of a camera that moves are laid over the
+    middle one first.  A place is taken from the frames in which the face does not cover it, where there are any; what
+    the face covers in all of them is smoothed away: half a face would show there when it moves on.
     """
     height, width = samples[0].rgb.shape[:2]
     middle, shifts = _laid_over(samples)
@@ -80,7 +80,8 @@ def make_plate(samples: list[Sample], placements: np.ndarray) -> tuple[np.ndarra
     for top in range(0, height, MEDIAN_ROWS):
         plate[top : top + MEDIAN_ROWS] = _median(kept, top, min(height, top + MEDIAN_ROWS))
     away = sum(1 for s in shifts if s is None or np.hypot(*s) > 0) if moving else 0
-    return smooth_under(plate, placements), away
+    squares = [None if s.placement is None else s.placement - [*v, 0, 0] for s, v in kept]
+    return (plate if any(q is None for q in squares) else smooth_under(plate, squares)), away
 
 
 def _laid_over(samples: list[Sample]) -> tuple[int, list[np.ndarray | None]]:
@@ -119,8 +120,7 @@ def _median(samples: list[tuple[Sample, np.ndarray]], top: int, bottom: int) -> 
             there &= ~covers(sample.placement, px, py, FACE)
         free.append(there)
     values, shown = np.stack(rows), np.stack(free)
-    count = shown.sum(0)
-    shown[:, count < max(1, SEEN_OFTEN * len(samples))] = True
+    shown[:, ~shown.any(0)] = True
     if shown.all():
         return np.median(values, 0).astype(np.uint8)
     count = shown.sum(0)[None, ..., None].repeat(3, 3)
@@ -137,12 +137,12 @@ def covers(placement: np.ndarray, x: np.ndarray, y: np.ndarray, share: float) ->
     return np.maximum(np.abs(u), np.abs(v)) < share
 
 
-def smooth_under(plate: np.ndarray, placements: np.ndarray) -> np.ndarray:
+def smooth_under(plate: np.ndarray, placements: list[np.ndarray]) -> np.ndarray:
     """Replace what every placement covers fully by a very smooth filling."""
     height, width = plate.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) + 0.5
     covered = np.ones((height, width), bool)
-    for placement in placements[:: max(1, len(placements) // 64)]:
+    for placement in placements:
         covered &= covers(placement, x, y, 1 - EDGE - 0.03)
     if not covered.any():
         return plate

@@ -25,6 +25,7 @@ from ..format.still import CODEC_AV1, Still
 from .appearance import Appearance, Fitter
 from .audio import Sound, open_audio
 from .background import encode_plate, make_plate
+from .budget import by_need
 from .identities import Known, remember
 from .identity import within
 from .light import gain
@@ -180,16 +181,20 @@ class Encoding(ABC):
             guess = fit_motion(self.renderer, crops, guess, settings, before, drawn, driven.shape[1])
         return guess
 
+    def _need(self, seconds: float, placements: list[np.ndarray]) -> None:
+        """Give the face as many bytes as there is to show, unless the caller has said how many."""
+        free = self.options.identity_budget is None and self.options.bitrate is None
+        if free and isinstance(self.fitter, Fitter):
+            side = 2 * float(np.median([p[2] for p in placements]))
+            self.fitter.choose(self.options.fineness, by_need(seconds, side))
+
     # -- writing
 
-    def _background(self, survey: Survey, placements: list[np.ndarray], room: int | None = None) -> Still | None:
-        """The still picture behind the face.  room: bytes; the finest that takes no more, or the coarsest.
-
-        placements: those at which a face is drawn.
-        """
+    def _background(self, survey: Survey, room: int | None = None) -> Still | None:
+        """The still picture behind the face.  room: bytes; the finest that takes no more, or the coarsest."""
         if self.options.crop or survey.aligned:
             return None
-        plate, moved = make_plate(survey.samples.chosen(), np.array(placements))
+        plate, moved = make_plate(survey.samples.chosen())
         self.notices.add("camera", moved)
         for quality in (self.options.fineness,) if room is None else (60.0, 40.0, 20.0, 0.0):
             data = encode_plate(plate, quality)

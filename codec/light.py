@@ -19,7 +19,7 @@ SHAKEN = 0.7  # correlation that a leap of the camera may leave
 PLACE = 0.6  # correlation of the whole picture from which on it is the same place
 FEWEST = 12  # blocks of a square by which it can be compared
 STILL_THERE = 0.5  # correlation inside a square from which on it shows what it did
-CHANGED = 14.0  # grey levels by which a block differs from what the light alone explains
+CHANGED = (5.0, 14.0)  # grey levels by which a block differs from what the light alone explains, at least and at most
 MOST_SAME = 0.5  # share of the blocks that may do so between two pictures of one shot
 
 
@@ -72,14 +72,21 @@ def burnt(tones: np.ndarray) -> np.ndarray:
 
 def sudden(here: np.ndarray, before: np.ndarray) -> bool:
     """Whether a picture is another one than the one before, whatever the light does: a cut."""
-    g, o, like = _fit(here, before)
-    rest = np.abs(here.astype(np.float32) - (g * before.astype(np.float32) + o))
-    return like < SHAKEN and bool((rest > CHANGED).mean() > MOST_SAME)
+    return _fit(here, before)[2] < SHAKEN and _changed(here, before) > MOST_SAME
+
+
+def _changed(here: np.ndarray, other: np.ndarray) -> float:
+    """Share of the blocks that differ by more than the light, or a large face that moves, explains."""
+    a, b = here.astype(np.float32), other.astype(np.float32)
+    g, o, _ = _fit(here, other)
+    rests = np.abs(a - (g * b + o)), np.abs(a - b - np.median(a - b))
+    far = np.clip(0.5 * b.std(), *CHANGED)  # a flat scene has flat cuts
+    return min(float((rest > far).mean()) for rest in rests)
 
 
 def same_place(here: np.ndarray, other: np.ndarray) -> bool:
     """Whether two tones are of one shot, though the camera may have moved a little and somebody a lot."""
-    return _fit(here, other)[2] > PLACE or not sudden(here, other)
+    return _fit(here, other)[2] > PLACE or _changed(here, other) < MOST_SAME
 
 
 def alike(here: np.ndarray, there: np.ndarray, placement: np.ndarray, size: tuple[int, int]) -> bool:

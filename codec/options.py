@@ -13,7 +13,7 @@ from .units import DEFAULT_QUALITY
 
 FAST, MEDIUM, SLOW = "fast", "medium", "slow"
 PRESETS = (FAST, MEDIUM, SLOW)
-DEFAULT_BUDGET = 27_000  # bytes of the payloads of IDEN, PIVT, DELT and MODE together
+DEFAULT_BUDGET = 27_000  # most bytes of the payloads of IDEN, PIVT, DELT and MODE together (`budget`)
 LEAST_BUDGET = 6  # bytes of the least identity, one coefficient that is zero
 # Seconds.  Damage or joining late costs up to so much of the clip; seeking costs nothing, since only symbols are
 # decoded from a segment's start on.  With framing a frame takes 43.1 bits at 2 s, 40.9 at 3, 39.5 at 5, 38.4 at 10

@@ -73,8 +73,10 @@ class Streaming(Encoding):
         light = np.array([gain(s.tone, self.lit_tone) for s in faces])
         pictures = pictures_of([relit(s.crop, g, o) for s, (g, o) in zip(faces, light, strict=True)])  # type: ignore
         conditions = Conditions(np.array([s.inside for s in faces]), light[:, 0], np.array([s.damaged for s in faces]))
+        if self.info.duration is not None:
+            self._need(float(self.info.duration), [s.placement for s in faces])
         look = self.look = self.fitter.at_once(pictures, self.fitter.guess(pictures), conditions)
-        self._start(survey, dst, look, self._background(survey, [s.placement for s in faces]))
+        self._start(survey, dst, look, self._background(survey))
         self.pivoted = look.pivot is not None and self.model.shared is not None
 
     def _segment(self, block: list[Seen], before: np.ndarray | None) -> np.ndarray:

@@ -58,18 +58,18 @@ class WholeClip(Encoding):
         self.stack.callback(store.close)
         clip = self._stage("survey", lambda: self._read(survey, store))
         conditions = self._lit(clip, store)
+        self._need(len(clip.faces) / float(self.info.fps), [clip.placement[i] for i in clip.faces])
         parts = [self.fitter.guess(store.read(rows)) for rows in _batches(store.count)]
         guesses = type(parts[0]).joined(parts)
-        places = self._places(clip)
 
         def fit() -> Appearance | Found:
             return self.fitter.fit(store, guesses, conditions)
 
         if self.options.bitrate is not None:
-            Aim(self, survey, clip, places).write(fit, lambda look: self._fitted(clip, store, look), dst)
+            Aim(self, survey, clip).write(fit, lambda look: self._fitted(clip, store, look), dst)
         else:
             look = fit()
-            self._start(survey, dst, look, self._background(survey, places))
+            self._start(survey, dst, look, self._background(survey))
             self._stage("motion", lambda: self._send(clip, self._fitted(clip, store, look)))
         return len(clip.pts)
 
@@ -97,9 +97,6 @@ class WholeClip(Encoding):
             if gains[clip.crop_row[frame]] <= DARKEST:
                 clip.crop_row[frame] = -1
         return Conditions(np.array(clip.inside), gains, np.array(clip.damaged) | (gains <= DARKEST))
-
-    def _places(self, clip: Clip) -> list[np.ndarray]:
-        return [clip.placement[i] for i in clip.faces]
 
     def _blocks(self, clip: Clip) -> Iterator[tuple[int, list[int]]]:
         """The segments of a clip: first frame, and the rows of its frames in the store, -1 for held ones."""

@@ -1,0 +1,120 @@
+"""The background: of which frames it is made, what moves in front of it, and what a moving camera does to it."""
+
+from __future__ import annotations
+
+import numpy as np
+from fev.codec.background import Samples, make_plate
+from fev.codec.camera import shift
+from fev.codec.frame import Frame
+from fev.codec.light import tone
+from fev.codec.outgoing import Outgoing
+from fev.codec.paste import paste
+from fev.codec.puppet import roaming
+from people import HEIGHT, WIDTH, looks, room, seen
+
+PERSON = 0
+
+
+def sampled(pictures, places, damaged=()) -> Samples:
+    samples = Samples()
+    for i, (picture, place) in enumerate(zip(pictures, places, strict=True)):
+        samples.take(Frame(i, picture, i in damaged), tone(picture), None if place is None else np.array(place))
+    return samples
+
+
+def away(plate, wall) -> float:
+    return float(np.abs(plate.astype(int) - wall).mean())
+
+
+def test_a_moving_face_leaves_nothing_behind():
+    wall, places = room(1), [(60.0 + 25 * k, 96.0, 45.0, 0.0) for k in range(9)]
+    plate, moved = make_plate(sampled([seen(wall, (PERSON, *p[:3])) for p in places], places).chosen())
+    assert away(plate, wall) < 1 and moved == 0
+    rare = [(80.0, 96.0, 45.0, 0.0)] * 8 + [(240.0, 96.0, 45.0, 0.0)]
+    plate, _ = make_plate(sampled([seen(wall, (PERSON, *p[:3])) for p in rare], rare).chosen())
+    assert away(plate, wall) < 1, "one frame without it is enough"
+
+
+def test_the_empty_room_is_the_background_where_it_is_seen():
+    wall, place = room(1), (160.0, 96.0, 60.0, 0.0)
+    pictures = [seen(wall, (PERSON, *place[:3]))] * 6 + [wall] * 3
+    samples = sampled(pictures, [place] * 6 + [None] * 3)
+    assert away(make_plate(samples.chosen())[0], wall) < 1
+
+
+def test_dark_burnt_foreign_and_damaged_frames_are_left_out():
+    wall, place = room(1), (160.0, 96.0, 40.0, 0.0)
+    clear = seen(wall, (PERSON, *place[:3]))
+    other = seen(room(2), (PERSON, *place[:3]))
+    dark, white = (clear * 0.3).astype(np.uint8), np.clip(clear.astype(int) * 4, 0, 255).astype(np.uint8)
+    pictures = [dark, clear, clear, white, other, clear, clear, other]
+    chosen = sampled(pictures, [place] * 8, damaged=(6,)).chosen()
+    assert len(chosen) == 3 and all((s.rgb == clear).all() for s in chosen)
+
+
+def test_a_shaken_camera_is_noticed_and_the_background_stays_sharp():
+    wide, places, pictures = room(5).repeat(2, 0).repeat(2, 1), [], []
+    fine = np.random.default_rng(0).integers(-25, 25, wide.shape[:2])[..., None]
+    wide = np.clip(wide.astype(int) + fine, 0, 255).astype(np.uint8)
+    for k in range(8):
+        dx, dy = round(14 * np.sin(2 * k)), round(9 * np.cos(3 * k))
+        x, y = 160.0 + 60 * (k % 2), 90.0
+        here = wide[60 + dy : 60 + dy + HEIGHT, 100 + dx : 100 + dx + WIDTH]
+        pictures.append(seen(np.ascontiguousarray(here), (PERSON, x, y, 40)))
+        places.append((x, y, 40.0, 0.0))
+    plate, moved = make_plate(sampled(pictures, places).chosen())
+    assert moved > 0
+    there = [away(plate[30:-30, 40:-40], wide[60 + y : 60 + y + HEIGHT, 100 + x : 100 + x + WIDTH][30:-30, 40:-40])
+             for y in range(-10, 11) for x in range(-15, 16)]  # fmt: skip
+    assert min(there) < 4, "as sharp as one of the frames"
+
+
+def test_a_still_camera_is_still():
+    wall = room(1)
+    places = [np.array([150.0 + 5 * k, 96, 60, 0]) for k in range(4)]
+    noisy = [seen(wall, (PERSON, *p[:3]), at=3 * i) for i, p in enumerate(places)]
+    rng = np.random.default_rng(0)
+    noisy = [np.clip(p + rng.normal(0, 4, p.shape), 0, 255).astype(np.uint8) for p in noisy]
+    assert make_plate(sampled(noisy, places).chosen())[1] == 0
+    assert shift(noisy[0], noisy[1], places[:2]).tolist() == [0, 0]
+
+
+def test_half_a_side_of_zero_shows_nobody(tiny_model):
+    wall = room(1)
+    assert (paste(wall, looks(PERSON)[0], np.array([100.0, 90, 0, 0])) == wall).all()
+    own = np.array([[100.0, 90, 50, 0], [100, 90, 0, 0], [110, 90, 50, 0]])
+    out = roaming(own, own, own)
+    assert out[1, 2] == 0 and (out[[0, 2], 2] > 40).all()
+
+
+class Keeps:
+    """Stands in for the Writer."""
+
+    class header:
+        placement = True
+
+    def __init__(self):
+        self.segments = []
+
+    def write_segment(self, segment):
+        self.segments.append(segment)
+
+    def close(self):
+        pass
+
+
+def test_a_held_frame_that_moves_is_coded():
+    """A held frame repeats the placement too, so that the first frame without anybody cannot be one."""
+    from fractions import Fraction
+
+    from fev.codec.audio import Sound
+
+    info = type("Info", (), {"fps": Fraction(25), "time_base": Fraction(1, 25)})()
+    out = Outgoing(Keeps(), Sound(None, ()), info)
+    here, nobody = np.array([100.0, 90, 50, 0]), np.array([100.0, 90, 0, 0])
+    still = np.array([False, True, True, True, True])
+    out.write(list(range(5)), np.zeros((5, 35), np.int32), [here, here, nobody, nobody, here], still)
+    out.write([5, 6], np.zeros((2, 35), np.int32), [here, nobody], np.array([True, True]))
+    out.close()
+    first, second = out.writer.segments
+    assert first.held.tolist() == [False, True, False, True, False] and second.held.tolist() == [True, False]
