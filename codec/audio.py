@@ -82,8 +82,9 @@ class AudioReader:
             if info.trimmed and not track.jumps:
                 # 0.2 s early: room for the decoder's warm-up and for containers that seek a little late.
                 begin = self._origin + info.start_time - Fraction(1, 5)
-                with translated(self.name, "cannot be positioned"):
-                    self._container.seek(max(0, int(begin * av.time_base)))
+                if begin > (track.first or 0):
+                    with translated(self.name, "cannot be positioned"):
+                        self._container.seek(int(begin * av.time_base))
             head = bytes(context.extradata or b"")
             if context.codec.canonical_name == "opus" and can_copy(head):
                 packets, channels, rate = self._copy(head), head[9], min(int(self._stream.bit_rate or 0), 0xFFFFFFFF)

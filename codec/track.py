@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import av
+
 
 @dataclass(frozen=True)
 class Track:
@@ -36,6 +38,15 @@ class Track:
                     shift = round(jumps.pop(0)[1] / packet.time_base)
                 count += 1
             if shift and packet.size:
+                packet = _shown(packet) if packet.is_discard else packet
                 packet.pts = None if packet.pts is None else packet.pts + shift
                 packet.dts = None if packet.dts is None else packet.dts + shift
             yield packet
+
+
+def _shown(packet: Any) -> Any:
+    """A copy that is not marked to be hidden: FFmpeg takes an MP4 joined to another for what precedes its edit list."""
+    out = av.Packet(bytes(packet))
+    out.stream, out.time_base = packet.stream, packet.time_base
+    out.pts, out.dts, out.duration, out.is_keyframe = packet.pts, packet.dts, packet.duration, packet.is_keyframe
+    return out

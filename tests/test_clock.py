@@ -71,6 +71,18 @@ def test_two_streams_end_to_end(second, codec):
     assert heard == pytest.approx(seen, abs=0.012)
 
 
+def test_fragmented_mp4_end_to_end(tmp_path):
+    options = {
+        "muxer": {"movflags": "frag_keyframe+empty_moov"},
+        "options": {"qp": "0", "preset": "veryfast", "g": "10"},
+    }
+    frames = [(3600 * i, grey(20 + 5 * i)) for i in range(30)]
+    data = write_clip(tmp_path / "part.mp4", frames, rate=Fraction(FPS), **options).read_bytes()
+    _, notices, _, times = through(data + data)
+    assert notices == {"jumps": 1} and len(times) == 60
+    assert {round(float(b - a), 6) for a, b in zip(times, times[1:])} == {0.04}
+
+
 def test_three_parts_and_no_sound():
     parts = part(90000 * 50, sound=False) + part(0, sound=False) + part(90000 * 70, sound=False)
     file, notices, _, times = through(parts)
@@ -98,6 +110,13 @@ def test_a_clock_that_begins_anywhere(begin):
     seen = see(file)
     assert seen == pytest.approx([float(times[0]) + 0.4], abs=0.001)
     assert hear(file) == pytest.approx(seen, abs=0.012)
+
+
+@pytest.mark.parametrize("begin", [TURN - 135000, TURN - 45000, 0])
+def test_a_part_of_a_transport_stream(begin):
+    file, _, _, times = through(part(begin, seconds=2, flash=1.2), start=1.0, duration=0.6)
+    assert times[0] == 0 and len(times) == 15
+    assert see(file) == pytest.approx([0.2], abs=0.001) and hear(file) == pytest.approx([0.2], abs=0.012)
 
 
 def test_a_matroska_file_that_begins_before_nothing(tmp_path):
