@@ -199,8 +199,12 @@ def _opened(path: Any) -> BinaryIO:
     try:
         return builtins.open(path, "rb")
     except (OSError, ValueError) as error:
+        from .codec.foreign import address
         from .format import FevError
 
+        wrong = address(path)
+        if wrong:
+            raise FevError(wrong) from None
         raise FevError(f"{os.fspath(path)}: cannot be opened: {getattr(error, 'strerror', error)}") from error
 
 

@@ -6,6 +6,7 @@ import io
 from fractions import Fraction
 
 import av
+import fev
 import numpy as np
 import pytest
 from clips import clicks, grey, write_clip
@@ -148,6 +149,8 @@ def test_text_formats_open_no_other_file(tmp_path, text):
 def test_urls_are_only_file_names():
     refused("http://127.0.0.1:9/x.mp4", "http://127.0.0.1:9/x.mp4", "is an address", "pipe it in")
     refused("rtsp://camera/1", "rtsp://camera/1", "is an address")
+    with pytest.raises(FevError, match="https://a/b.fev: is an address"):
+        fev.decode("https://a/b.fev", io.BytesIO())
     refused("concat:a.mp4|b.mp4", "No such file")
 
 
