@@ -86,6 +86,11 @@ def to_rgb(frame: av.VideoFrame, colour: Colour, width: int | None = None, heigh
     return np.ascontiguousarray(rgb.to_ndarray())
 
 
+def is_clear(frame: av.VideoFrame) -> bool:
+    """Something in a frame that has transparency is transparent."""
+    return bool(frame.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)
+
+
 def from_rgb(rgb: np.ndarray, pixel_format: str, colour: Colour) -> av.VideoFrame:
     """uint8 RGB array (height, width, 3) -> frame in `pixel_format` (yuv420p, yuv444p), tagged with `colour`."""
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:

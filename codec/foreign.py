@@ -9,7 +9,7 @@ from typing import Any
 from ..format.chunk import SIGNATURE
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-PICTURE = "a {} picture, not a clip"
+PICTURE = "a picture ({}), not a clip"
 STARTS = (
     (b"\xff\xd8\xff", PICTURE.format("JPEG")),
     (b"\x89PNG", PICTURE.format("PNG")),
@@ -32,9 +32,14 @@ def address(src: Any) -> str | None:
     return f"{shown}: is an address, and fev reads files and pipes: fetch it first, or pipe it in"
 
 
+def is_still(head: bytes) -> bool:
+    """A picture in an MP4's clothes."""
+    return head[4:8] == b"ftyp" and head[8:12] in BRANDS
+
+
 def foreign(head: bytes) -> str | None:
     """What a file is by its first 16 bytes; None where that is not known."""
-    if head[4:8] == b"ftyp" and head[8:12] in BRANDS:
+    if is_still(head):
         return PICTURE.format(BRANDS[head[8:12]])
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return PICTURE.format("WebP")

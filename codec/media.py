@@ -13,7 +13,7 @@ from fractions import Fraction
 import av
 
 from ..format.errors import MediaError, UsageError
-from .colour import Colour, colour_of, to_rgb
+from .colour import Colour, colour_of, is_clear, to_rgb
 from .decoding import Decoding, Picture
 from .display import display_of, squared
 from .ending import frames_missing, is_cut
@@ -214,8 +214,11 @@ class VideoReader:
         """What is done to every picture."""
         if (self.info.width, self.info.height) != self._display.sides(*self._coded):
             self.notices.add("squared")
-        if any(c.is_alpha for c in first.format.components) or self._stream.metadata.get("alpha_mode") == "1":
-            self.notices.add("alpha")
+        # WebM keeps transparency where the decoder does not look; a GIF can hold it and seldom does.
+        alpha = any(c.is_alpha for c in first.format.components)
+        if alpha and self._stream.codec_context.name == "gif":
+            alpha = is_clear(first)
+        self.notices.add("alpha", int(alpha or self._stream.metadata.get("alpha_mode") == "1"))
 
     def _check_end(self) -> None:
         """Say what is missing at the end of the file."""

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import av
 
 from ..format.errors import FevError, MediaError
-from .foreign import address, foreign
+from .foreign import address, foreign, is_still
 from .kinds import check_source
 from .outfile import scratch_file
 
@@ -159,6 +159,8 @@ def open_container(file: BinaryIO, name: str) -> tuple[av.container.InputContain
     if not head:
         raise MediaError(f"{name}: the file is empty")
     what = foreign(head)
+    if what and is_still(head):  # FFmpeg would make a clip of one frame of it
+        raise MediaError(f"{name}: is {what}")
     try:
         return av.open(view, "r", options={"format_whitelist": DEMUXERS}), view
     except (av.InvalidDataError, av.EOFError) as error:

@@ -46,10 +46,10 @@ def test_text_file_named_mp4(tmp_path):
 @pytest.mark.parametrize(
     ("start", "word"),
     [
-        (b"\xff\xd8\xff\xe0\0\x10JFIF\0\1", "JPEG picture, not a clip"),
-        (b"\x89PNG\r\n\x1a\n", "PNG picture"),
-        (b"RIFF\0\0\1\0WEBPVP8 ", "WebP picture"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC picture"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0\1", "a picture (JPEG), not a clip"),
+        (b"\x89PNG\r\n\x1a\n", "a picture (PNG), not a clip"),
+        (b"RIFF\0\0\1\0WEBPVP8 ", "a picture (WebP), not a clip"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a picture (HEIC), not a clip"),
         (b"%PDF-1.7\n", "PDF document"),
         (b"PK\x03\x04", "archive"),
         (b"\x89FEV\r\n\x1a\n", "a .fev file already"),

@@ -113,16 +113,18 @@ def test_a_stream_that_changes_its_size_keeps_the_first(tmp_path):
     assert shapes == [(64, 96, 3)] * 10 and notices.as_dict() == {"jumps": 1, "resized": 5}
 
 
-def test_transparency_is_said(tmp_path):
-    path = tmp_path / "in.mov"
-    with av.open(str(path), "w", format="mov") as out:
-        stream = out.add_stream("qtrle", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "argb"
+@pytest.mark.parametrize("codec", ["qtrle", "gif"])
+def test_transparency_is_said(tmp_path, codec):
+    path = tmp_path / "in"
+    with av.open(str(path), "w", format="gif" if codec == "gif" else "mov") as out:
+        stream = out.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "rgb8" if codec == "gif" else "argb"
         frame = av.VideoFrame.from_ndarray(np.full((64, 64, 4), 128, np.uint8), format="argb")
+        frame = frame.reformat(format=stream.pix_fmt)
         frame.pts, frame.time_base = 0, Fraction(1, 25)
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     notices = Notices()
     with open_video(path, notices=notices) as reader:
         assert len(list(reader)) == 1
-    assert notices.as_dict() == {"alpha": 1}
+    assert notices.as_dict() == ({} if codec == "gif" else {"alpha": 1})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 
 import av
+import fev
 import numpy as np
 import pytest
 from av.stream import Disposition
@@ -84,6 +86,16 @@ def test_a_stream_asked_for(tmp_path):
         levels(path, Which(video=3))
     with pytest.raises(UsageError, match=r"no audio stream at all"):
         levels(path, Which(sound=0))
+
+
+def test_the_encoder_takes_the_stream_asked_for(tmp_path):
+    path = film(tmp_path / "in.mkv", [(20, 5, NONE), (100, 9, DEFAULT)])
+    for options, count in (({}, 9), ({"stream": 0}, 5)):
+        with pytest.raises(MediaError, match=f"no face found in any of {count} frames"):
+            fev.encode(path, io.BytesIO(), preset="fast", **options)
+    for wrong in ({"stream": 2}, {"stream": -1}, {"audio_stream": 0}, {"audio_stream": 0, "audio": False}):
+        with pytest.raises(UsageError):
+            fev.encode(path, io.BytesIO(), preset="fast", **wrong)
 
 
 def test_covers_are_no_clips(tmp_path):
