@@ -56,12 +56,12 @@ class AnimatorConfig:
 class EqualConv(nn.Module):
     """Convolution with equalised learning rate; computes in the type of its input."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1):
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, padding: int | None = None):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.gain = (inputs * kernel * kernel) ** -0.5
-        self.stride, self.padding = stride, kernel // 2
+        self.stride, self.padding = stride, kernel // 2 if padding is None else padding
 
     def forward(self, x: Tensor) -> Tensor:
         weight = (self.weight * self.gain).to(x.dtype)

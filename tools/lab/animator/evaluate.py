@@ -21,7 +21,8 @@ from torch import Tensor
 from ....codec.animator import Animator, Seen
 from ....codec.loss import attention, fitting_loss, head
 from ....codec.model import load_model, pick_dtype, to_numpy
-from ....codec.pivot import code_pivot, middle_frame, pivot_picture
+from ....codec.pivot import code_pivot, pivot_picture
+from ....codec.portrait import best_frame
 from .checkpoint import read_slim
 from .sheet import save_rows
 
@@ -118,7 +119,7 @@ def main() -> None:
     for path in sorted((args.data / "held_out").glob(args.clips + ".npy")):
         frames = np.load(path)[: args.frames * args.every : args.every]
         spread = np.linspace(0, len(frames) - 1, min(32, len(frames))).round().astype(int)
-        clean = pictures(frames[spread[middle_frame(pictures(frames[spread]))]][None])
+        clean = pictures(frames[spread[best_frame(pictures(frames[spread]))]][None])
         coded = code_pivot(clean[0], np.zeros(1, np.int32), PIVOT, thorough=False)
         assert coded is not None
         pivot = pivot_picture(coded, 256)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....codec.animator import SQRT2, EqualConv, active
@@ -12,15 +11,15 @@ WIDTHS = {8: 256, 16: 224, 32: 160, 64: 96, 128: 48, 256: 24}
 
 
 class Halve(nn.Module):
-    """Residual block from one size to half of it."""
+    """Residual block from one size to half of it.  Strides, not pooling: pooling's way back is slow on GPUs."""
 
     def __init__(self, wide: int, deep: int):
         super().__init__()
-        self.a, self.b, self.beside = EqualConv(wide, wide), EqualConv(wide, deep), EqualConv(wide, deep, 1)
+        self.a, self.b = EqualConv(wide, wide), EqualConv(wide, deep, stride=2)
+        self.beside = EqualConv(wide, deep, 2, stride=2, padding=0)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = active(self.b(F.avg_pool2d(active(self.a(x)), 2)))
-        return (y + self.beside(F.avg_pool2d(x, 2))) * (1 / SQRT2)
+        return (active(self.b(active(self.a(x)))) + self.beside(x)) * (1 / SQRT2)
 
 
 class Judge(nn.Module):

@@ -22,20 +22,20 @@ from PIL import Image
 SIZE = 256
 CRF = 19
 PIVOTS = 14  # of a clip
-FACES = 2200
+FACES = 1800
 FACE_PIVOTS = 700
 PIVOT_BYTES = (1000, 4000)
 FACE_BYTES = 5000
 HELD_OUT_EVERY = 20  # every 20th face of each set is never trained on
 
 
-def still(picture: np.ndarray, most: int) -> bytes:
+def still(picture: np.ndarray, most: int, speed: int = 8) -> bytes:
     """The best AVIF of at most about `most` bytes."""
     low, high, best = 1, 95, b""
     while low <= high:
         quality = (low + high) // 2
         out = io.BytesIO()
-        Image.fromarray(picture).save(out, "AVIF", quality=quality, speed=8)
+        Image.fromarray(picture).save(out, "AVIF", quality=quality, speed=speed)
         if len(out.getvalue()) <= most + 300:  # a container that .fev does not have
             best, low = out.getvalue(), quality + 1
         else:
@@ -113,7 +113,7 @@ def main() -> None:
             index["pivots"].append({"frame": int(first + i)})
         first += len(clip)
     for i, face in enumerate(faces(args.shared, args.faces, rng)):
-        stills["faces"].append(still(face, FACE_BYTES))
+        stills["faces"].append(still(face, FACE_BYTES, 10))
         if i % max(1, args.faces // FACE_PIVOTS) == 0:
             stills["pivots"].append(still(face, int(np.exp(rng.uniform(*np.log(PIVOT_BYTES))))))
             index["pivots"].append({"face": i})

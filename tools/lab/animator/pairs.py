@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-from concurrent.futures import ThreadPoolExecutor
+import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,13 @@ def read_video(path: Path) -> np.ndarray:
 
 def read_stills(path: Path, ends: list[int]) -> np.ndarray:
     data, starts = path.read_bytes(), [0, *ends[:-1]]
+    pieces = [data[a:b] for a, b in zip(starts, ends, strict=True)]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        return np.stack(list(pool.map(decode, pieces, chunksize=32)))
 
-    def one(a: int, b: int) -> np.ndarray:
-        return np.asarray(Image.open(io.BytesIO(data[a:b])).convert("RGB"))
 
-    with ThreadPoolExecutor(8) as pool:
-        return np.stack(list(pool.map(one, starts, ends)))
+def decode(still: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(still)).convert("RGB"))
 
 
 @dataclass
@@ -54,19 +56,15 @@ class Batch:
 class Pairs:
     """Draws batches.  A share of `stills` of them are faces under random warps, the rest frames of clips."""
 
-    def __init__(self, pack: Path, device: torch.device, stills: float = 0.25):
+    def __init__(self, pack: Path, device: torch.device, cache: Path | None = None, stills: float = 0.25):
         index = json.loads((pack / "index.json").read_text())
-        frames = read_video(pack / "clips.mp4")
-        count = index["clips"][-1]["first"] + index["clips"][-1]["count"]
-        if len(frames) != count:
-            raise SystemExit(f"{len(frames)} frames in the pack's video, {count} expected")
-        faces = read_stills(pack / "faces.bin", index["faces_ends"])
-        pivots = read_stills(pack / "pivots.bin", index["pivots_ends"])
-        self.pictures = torch.from_numpy(np.concatenate([frames, faces])).permute(0, 3, 1, 2).contiguous().to(device)
-        self.pivots = torch.from_numpy(pivots).permute(0, 3, 1, 2).contiguous().to(device)
+        pictures, pivots = self._read(pack, index, cache)
+        frames = len(pictures) - len(index["faces_ends"])
+        self.pictures = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(device).contiguous()
+        self.pivots = torch.from_numpy(pivots).permute(0, 3, 1, 2).to(device).contiguous()
         self.device, self.stills = device, stills
         # Row of the clean picture of every pivot, and the rows of the clip it may become (a face: itself).
-        rows = [p["frame"] if "frame" in p else len(frames) + p["face"] for p in index["pivots"]]
+        rows = [p["frame"] if "frame" in p else frames + p["face"] for p in index["pivots"]]
         spans = {}
         for clip in index["clips"]:
             for row in range(clip["first"], clip["first"] + clip["count"]):
@@ -77,7 +75,23 @@ class Pairs:
         of_clips = [i for i, p in enumerate(index["pivots"]) if "frame" in p]
         self.clip_pivots = torch.tensor(of_clips, device=device)
         self.face_pivots = torch.tensor(sorted(set(range(len(rows))) - set(of_clips)), device=device)
-        self.faces = torch.arange(len(frames), len(self.pictures), device=device)
+        self.faces = torch.arange(frames, len(self.pictures), device=device)
+
+    @staticmethod
+    def _read(pack: Path, index: dict, cache: Path | None) -> tuple[np.ndarray, np.ndarray]:
+        """Frames of the clips and then faces, (N, 256, 256, 3) uint8; pivots.  cache: where they are kept decoded."""
+        kept = [cache / f"{name}.npy" for name in ("pictures", "pivots")] if cache else []
+        if kept and all(path.exists() for path in kept):
+            return np.load(kept[0]), np.load(kept[1])
+        frames = read_video(pack / "clips.mp4")
+        count = index["clips"][-1]["first"] + index["clips"][-1]["count"]
+        if len(frames) != count:
+            raise SystemExit(f"{len(frames)} frames in the pack's video, {count} expected")
+        pictures = np.concatenate([frames, read_stills(pack / "faces.bin", index["faces_ends"])])
+        pivots = read_stills(pack / "pivots.bin", index["pivots_ends"])
+        for path, array in zip(kept, (pictures, pivots), strict=False):
+            np.save(path, array)
+        return pictures, pivots
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, device=self.device)

@@ -28,11 +28,12 @@ def main() -> None:
     parser.add_argument("--sizes", default="64:64,128:64,256:32", help="size:batch,...")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--recorded", action="store_true", help="on a GPU: record steps and replay them")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the decoded pack for the next call")
     parser.add_argument("--profile", action="store_true", help="list the dearest operations too")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     start = time.perf_counter()
-    pairs = Pairs(args.pack, device)
+    pairs = Pairs(args.pack, device, args.cache)
     training = Training(device, 2e-3, args.recorded)
     print(f"{device}, {training.dtype}, data after {time.perf_counter() - start:.1f} s", flush=True)
     for size, count in (map(int, item.split(":")) for item in args.sizes.split(",")):

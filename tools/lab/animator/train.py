@@ -38,7 +38,7 @@ CROSSED = 0.15  # the same for pictures that somebody else's motion drives
 FOUND = 0.02  # weight of the motion found again in them
 NOISE = 0.05  # of the parameters: what quantisation will do
 BLIND, BLIND_WEIGHT = 8, 0.1  # one sample in so many is drawn without the pivot's features, and its weight
-R1, R1_EVERY = 4.0, 16
+R1, R1_EVERY = 1.0, 16
 LEARN = 500  # steps in which the judge's opinion gains its weight
 
 
@@ -258,11 +258,12 @@ class Training:
             for name in ("animator", "average", "judge", "optimiser", "judging"):
                 getattr(self, name).load_state_dict(state[name])
             notes = state["notes"]
-        elif (run / "slim.0.pt").exists():
+        elif (run / "slim.0.safetensors").exists():
             weights, judge, notes = read_slim(run)
             self.animator.load_state_dict(weights)
             self.average.load_state_dict(weights)
-            self.judge.load_state_dict(judge)
+            if judge:
+                self.judge.load_state_dict(judge)
         else:
             return {"step": 0, "minutes": {}}
         self.step = self.begun = notes["step"]
@@ -290,7 +291,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     training = Training(device, args.rate, not args.eager)
     notes = training.load(args.run)
-    pairs = Pairs(args.pack, device)
+    pairs = Pairs(args.pack, device, args.run)
     torch.manual_seed(7)
     fixed = pairs.draw(8)
     torch.manual_seed(args.seed + training.step)
