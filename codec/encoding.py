@@ -125,6 +125,7 @@ class Encoding(ABC):
         self.sound = Sound(None, ()) if audio is None else Sound(audio.config, audio)
         self.info, self.name = info, name_of(src)
         frames = self.work(survey, dst)
+        self.notices.add("all_damaged", int(self.notices["damaged"] >= frames))
         assert survey.aligned is not None
         found = Excerpt(self.header, self.writer.identity_chunks) if self.who is None else self.who.found
         if self.options.remember:

@@ -6,9 +6,11 @@ import io
 import json
 from fractions import Fraction
 
+import av
 import fev
 import numpy as np
 import pytest
+from clips import write_clip
 from fev.codec.media import open_video
 from fev.codec.mux import VideoWriter
 from fev.codec.notices import WORDS, Notices
@@ -72,3 +74,22 @@ def test_notices_are_kept_in_the_file_only_on_request(gap, tmp_path, kept, short
 def test_a_stream_cannot_know_its_notices_before_it_begins(gap):
     with pytest.raises(fev.FevError, match="preset medium or slow"):
         fev.encode(gap, io.BytesIO(), preset="fast", keep_notices=True)
+
+
+def test_a_clip_without_a_whole_frame_is_told_from_one_that_has_some(tmp_path):
+    """One key frame that is lost spoils all that is predicted from it."""
+    with open_video(SAMPLE) as video:
+        pictures = [av.VideoFrame.from_ndarray(f.rgb, format="rgb24") for f, _ in zip(video, range(12))]
+    frames = [(3600 * i, p.reformat(format="yuv420p")) for i, p in enumerate(pictures)]
+    options = {"preset": "veryfast", "crf": "20", "bf": "0", "rc-lookahead": "0"}
+    src = write_clip(tmp_path / "in.ts", frames, rate=Fraction(25), container="mpegts", options=options)
+    data = src.read_bytes()
+    with av.open(str(src)) as container:
+        at = [p.pos // 188 for p in container.demux(video=0) if p.size]
+    for first in (0, 8):
+        bad = bytearray(data)
+        lost = (at[first] + at[first + 1]) // 2 + 1 if first == 0 else at[first] + 1
+        bad[lost * 188 : lost * 188 + 188] = bytes(188)
+        report = fev.encode(io.BytesIO(bad), io.BytesIO(), preset="fast")
+        assert report.frames == 12 and report.notices["damaged"] in ((12,) if first == 0 else (4, 5))
+        assert report.notices.get("all_damaged", 0) == (first == 0)
