@@ -122,6 +122,7 @@ def open(src: Any, **options: Any) -> Reader:
         from .codec.identities import Search, folder_of
         from .codec.kinds import check_options, check_source, kinds_of
         from .format import Reader
+        from .format.errors import about
 
         check_source(src)
         kinds = kinds_of(Reader.__init__)
@@ -131,7 +132,8 @@ def open(src: Any, **options: Any) -> Reader:
             return Reader(src, **options)
         file = _opened(src)
         try:
-            return Reader(file, **options)
+            with about(os.fsdecode(src)):
+                return Reader(file, **options)
         except BaseException:
             file.close()
             raise
@@ -191,7 +193,9 @@ def _source(src: Any) -> Iterator[Any]:
     if not _named(src):
         yield src
         return
-    with _opened(src) as file:
+    from .format.errors import about
+
+    with _opened(src) as file, about(os.fsdecode(src)):
         yield file
 
 

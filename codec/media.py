@@ -25,6 +25,7 @@ from .streams import Which, choose_sound, choose_video, clips
 from .videoinfo import VideoInfo, nominal_rate
 
 MIN_SIDE = 64  # pixels; below this there is no face to find
+MAX_SECONDS = 10**8  # three years, of which a clock of nanoseconds still has whole ticks in 64 bits
 MAX_SIDE = 8192  # pixels; more is refused before a frame is allocated
 LATE = 10  # seconds; a clip that begins later on its clock begins at 0
 
@@ -55,10 +56,10 @@ def open_video(
 
 def check_part(start: float | None, duration: float | None) -> None:
     """Refuse a part of a clip that cannot be.  Raises UsageError."""
-    if start is not None and not 0 <= start < float("inf"):
-        raise UsageError(f"start {start} is not a number of seconds, 0 or more")
-    if duration is not None and not 0 < duration < float("inf"):
-        raise UsageError(f"duration {duration} is not a number of seconds above 0")
+    if start is not None and not 0 <= start <= MAX_SECONDS:
+        raise UsageError(f"start {start} is not a number of seconds from 0 to {MAX_SECONDS}")
+    if duration is not None and not 0 < duration <= MAX_SECONDS:
+        raise UsageError(f"duration {duration} is not a number of seconds above 0, up to {MAX_SECONDS}")
 
 
 class VideoReader:

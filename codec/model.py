@@ -260,8 +260,11 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT) -> Model:
     """
     path, expected = library.find(name_or_path)
     if path.stat().st_size > MAX_FILE:
-        raise ModelMismatchError(f"model file is larger than {MAX_FILE >> 20} MiB")
-    return load_bytes(path.read_bytes(), expected, path.name.removesuffix(library.ENDING))
+        raise ModelMismatchError(f"{path}: model file is larger than {MAX_FILE >> 20} MiB")
+    try:
+        return load_bytes(path.read_bytes(), expected, path.name.removesuffix(library.ENDING))
+    except ModelMismatchError as error:
+        raise ModelMismatchError(f"{path}: {error.message}") from None
 
 
 def load_for(sha256: str, name_or_path: str | os.PathLike[str] | None = None) -> Model:

@@ -74,6 +74,8 @@ class EncodeOptions:
             raise UsageError("stream numbers start at 0")
         if self.audio_stream is not None and not self.audio:
             raise UsageError("there is no sound to choose where none is wanted")
+        if not 6_000 <= self.audio_bitrate <= 510_000:
+            raise UsageError(f"an audio bitrate of {self.audio_bitrate} bit/s is not within Opus's 6000 to 510000")
         if self.face < 0:
             raise UsageError("face numbers start at 0")
         if self.segment is not None and not 0.1 <= self.segment <= 10:

@@ -21,6 +21,8 @@ def check_output(path: str, force: bool, inputs: Sequence[Any] = ()) -> None:
 
     inputs: paths and open files, whichever way they lead to the same file.
     """
+    if not path:
+        raise FevError("the output's name is empty")
     try:
         os.stat(path)
     except FileNotFoundError:

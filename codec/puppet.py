@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ..format.container import Reader, Writer
-from ..format.errors import FevError, ModelMismatchError
+from ..format.errors import FevError, ModelMismatchError, about
 from ..format.header import UNKNOWN_FRAMES
 from ..format.meta import Meta
 from ..format.segment import Segment
@@ -99,11 +99,13 @@ class _Clip:
         self.file, self.name = file, name_of(src)
         self._search = Search(folder=folder_of(src))
         self.reader = self._open()
-        self.look = self.reader.who()
+        with about(self.name):
+            self.look = self.reader.who()
 
     def _open(self) -> Reader:
         self.file.seek(0)
-        return Reader(self.file, identities=self._search)
+        with about(self.name):
+            return Reader(self.file, identities=self._search)
 
     def load(self, model: Model, device: torch.device) -> None:
         r, h = self.look, self.reader.header
@@ -129,7 +131,8 @@ class _Clip:
         self.seconds = h.seconds(last - first) + h.fps[1] / h.fps[0]
 
     def segments(self) -> Iterator[Segment]:
-        yield from self._open().segments()
+        with about(self.name):
+            yield from self._open().segments()
 
     def values(self, segment: Segment) -> Tensor:
         """A segment's parameters, (N, P)."""

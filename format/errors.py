@@ -6,6 +6,9 @@ describes them best, so that plain `except ValueError` or `except EOFError` keep
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class FevError(Exception):
     """Any failure of fev.
@@ -14,11 +17,15 @@ class FevError(Exception):
         message: what is wrong, as one plain sentence without a final stop.
         offset: where in the stream the offending bytes begin, in bytes from its start.
         segment: index of the segment concerned.
+
+    Attributes:
+        file: the stream's name, where somebody knows it who has more than its bytes (`about`).
     """
 
     def __init__(self, message: str, *, offset: int | None = None, segment: int | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.file: str | None = None
         self.offset = offset
         self.segment = segment
 
@@ -28,7 +35,8 @@ class FevError(Exception):
             where.append(f"segment {self.segment}")
         if self.offset is not None:
             where.append(f"byte {self.offset}")
-        return f"{self.message} ({', '.join(where)})" if where else self.message
+        text = f"{self.file}: {self.message}" if self.file else self.message
+        return f"{text} ({', '.join(where)})" if where else text
 
     def at(self, *, offset: int | None = None, segment: int | None = None) -> FevError:
         """Fills in the place where it is still unknown (parsers of payloads do not know theirs) and returns self."""
@@ -73,6 +81,18 @@ class MediaError(FevError, ValueError):
 
 class UsageError(FevError, ValueError):
     """The caller asked for something that makes no sense; nothing is wrong with the file."""
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """What is found wrong inside a stream is said with the stream's name."""
+    try:
+        yield
+    except FevError as error:
+        inside = error.offset is not None or isinstance(error, MissingIdentityError)
+        if inside and error.file is None and not error.message.startswith(f"{name}: "):
+            error.file = name
+        raise
 
 
 def check(condition: object, message: str, *, offset: int | None = None) -> None:

@@ -115,6 +115,8 @@ def test_wrong_usage_exits_with_2(arguments):
 
 def test_values_that_only_the_codec_can_judge_exit_with_2(tmp_path):
     bad(command("encode", SAMPLE, tmp_path / "a.fev", "--duration", "0"), "duration", code=2)
+    bad(command("encode", SAMPLE, tmp_path / "a.fev", "--start", "1e308"), "start", code=2)
+    bad(command("encode", SAMPLE, tmp_path / "a.fev", "--audio-bitrate", "16"), "audio bitrate", code=2)
     bad(command("decode", SAMPLE, tmp_path / "a.mp4", "--size", "100000"), "size", code=2)
     assert not list(tmp_path.iterdir())
 

@@ -78,7 +78,14 @@ def test_usage_errors_exit_with_2(capsys):
     options.add_argument("--quality", type=common.percent)
     common.add_device(options)
     common.add_output(options)
-    for wrong in (["--nonsense"], ["a", "--start", "-1"], ["a", "--quality", "101"], ["a", "--quality", "nan"], []):
+    for wrong in (
+        ["a", "--threads", "100000"],
+        ["--nonsense"],
+        ["a", "--start", "-1"],
+        ["a", "--quality", "101"],
+        ["a", "--quality", "nan"],
+        [],
+    ):
         with pytest.raises(SystemExit) as caught:
             options.parse_args(wrong)
         assert caught.value.code == 2
@@ -270,6 +277,25 @@ def film_header(data):
     import fev
 
     return fev.open(io.BytesIO(data)).header
+
+
+def test_what_is_wrong_inside_a_stream_is_said_with_its_name(tmp_path, film):
+    path = tmp_path / "cut.fev"
+    path.write_bytes(film[:500])
+    import fev
+
+    for read in (lambda: fev.open(path), lambda: fev.decode(path, tmp_path / "o.mp4")):
+        with pytest.raises(FevError, match=r"^\S*cut\.fev: the stream ends .*\(byte \d+\)$"):
+            read()
+    with pytest.raises(FevError, match=r"^cut\.fev: the stream ends"):
+        fev.puppet(path, path, tmp_path / "o.fev")
+    with pytest.raises(FevError, match=r"^\S*cut\.fev: the stream ends"), common.stream_file(str(path)) as file:
+        fev.open(file)
+    with pytest.raises(FevError, match=r"^nowhere to write$"), common.stream_file(str(path)):
+        raise FevError("nowhere to write")
+    path.write_bytes(b"x" * 100)
+    with pytest.raises(FevError, match=r"cut\.fev: model file"):
+        fev.load_model(path)
 
 
 def test_json_and_the_stream_do_not_share_standard_output(monkeypatch):

@@ -155,7 +155,7 @@ def test_a_server_without_ranges_plays_on_without_seeking(server):
 
 
 @pytest.mark.parametrize(
-    "name", ["none.fev", "http://127.0.0.1:1/x.fev", "http://", "ftp://127.0.0.1/x", "file:///etc"]
+    "name", ["none.fev", "http://127.0.0.1:1/x.fev", "http://", "http://[", "ftp://127.0.0.1/x", "file:///etc", "a\0b"]
 )
 def test_what_cannot_be_opened_is_one_line(name):
     with pytest.raises(FevError, match="cannot be opened") as caught:

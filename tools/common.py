@@ -18,11 +18,12 @@ from typing import Any, BinaryIO, NoReturn, TextIO
 from ..codec import outfile
 from ..codec.foreign import address
 from ..codec.notices import Notices
-from ..format.errors import FevError, UsageError
+from ..format.errors import FevError, UsageError, about
 from . import leave
 from .memory import keep_freed_memory
 
 STDIO = "-"
+MOST_THREADS = 1024
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,7 +46,7 @@ def add_device(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where networks run (default: auto)"
     )
-    options.add_argument("--threads", type=count, default=0, metavar="N", help="processor threads (default: all)")
+    options.add_argument("--threads", type=threads, default=0, metavar="N", help="processor threads (default: all)")
 
 
 def add_output(options: argparse.ArgumentParser) -> None:
@@ -57,6 +58,11 @@ def add_output(options: argparse.ArgumentParser) -> None:
 def count(text: str) -> int:
     """argparse type: a whole number, zero or more."""
     return int(_number(text, int, 0, None))
+
+
+def threads(text: str) -> int:
+    """argparse type: a number of threads; with very many the system gives up."""
+    return int(_number(text, int, 0, MOST_THREADS))
 
 
 def seconds(text: str) -> float:
@@ -193,9 +199,16 @@ def input_file(path: str) -> Iterator[BinaryIO]:
         raise FevError(wrong)
     try:
         file = open(path, "rb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise FevError(f"{path}: cannot be opened: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a zero byte in a name
+        raise FevError(f"{path}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     with file:
+        yield file
+
+
+@contextmanager
+def stream_file(path: str) -> Iterator[BinaryIO]:
+    """`input_file` for a .fev stream: what is wrong inside is said with its name."""
+    with input_file(path) as file, about("standard input" if path == STDIO else path):
         yield file
 
 

@@ -12,7 +12,6 @@ from .common import (
     add_output,
     check_output,
     count,
-    input_file,
     output_file,
     parser,
     print_json,
@@ -21,6 +20,7 @@ from .common import (
     say_notices,
     seconds,
     setup_device,
+    stream_file,
 )  # fmt: skip
 from .encode import Stages
 
@@ -64,7 +64,7 @@ def work() -> int:
         crop=args.crop, size=args.size, start=args.start, duration=args.duration, model=args.model,
         identity=args.identity, remember=args.remember, salvage=args.salvage, device=str(device), container=container,
     )  # fmt: skip
-    with input_file(args.input) as src, output_file(args.output, args.force, inputs) as dst, Stages() as stages:
+    with stream_file(args.input) as src, output_file(args.output, args.force, inputs) as dst, Stages() as stages:
         report = decode(src, dst, options, stages)
     if report.synthetic:
         say("note: this file is marked synthetic; the motion was not performed by the person shown")

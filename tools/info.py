@@ -13,7 +13,7 @@ from ..codec.library import holding
 from ..format.meta import unpack_key_frames
 from ..format.reader import Reader
 from ..format.verify import VerifyReport, verify
-from .common import input_file, parser, print_json, run, say
+from .common import parser, print_json, run, say, stream_file
 
 
 def printable(text: str) -> str:
@@ -165,10 +165,11 @@ def work(arguments: list[str] | None = None) -> int:
     options = parser("fev-info", "Show what a .fev file holds and what each part of it costs.")
     options.add_argument("file", help="a .fev file, or - for standard input")
     options.add_argument("--json", action="store_true", help="print one JSON object")
-    options.add_argument("--verify", action="store_true", help="decode every symbol; exit 1 and say where on damage")
-    options.add_argument("--frames", action="store_true", help="list the frames: time, segment, held, key frame")
+    what = options.add_mutually_exclusive_group()
+    what.add_argument("--verify", action="store_true", help="decode every symbol; exit 1 and say where on damage")
+    what.add_argument("--frames", action="store_true", help="list the frames: time, segment, held, key frame")
     chosen = options.parse_args(arguments)
-    with input_file(chosen.file) as stream:
+    with stream_file(chosen.file) as stream:
         if chosen.frames:
             return _list_frames(stream, chosen.json)
         if chosen.verify:

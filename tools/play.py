@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..format.errors import FevError, UsageError
+from ..format.errors import FevError, UsageError, about
 from . import serve
 from .common import add_device, count, parser, print_json, run, say, seconds, setup_device
 from .serve import PORT
@@ -66,7 +66,8 @@ def work(given: list[str] | None = None) -> int:
         feed.start()
         feed.ready.wait()
         if feed.error is not None:
-            raise feed.error
+            with about(args.input):
+                raise feed.error
         if feed.reader.header.synthetic:
             say("note: this file is marked synthetic; the motion was not performed by the person shown")
         decoder = feed.decoder

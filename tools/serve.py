@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -50,8 +51,8 @@ def work(given: list[str] | None = None) -> int:
     """The command.  Returns its exit status."""
     args = arguments(given)
     place = Path(args.place)
-    if not place.exists():
-        raise FevError(f"{place}: no such file or folder")
+    if not args.place or not os.path.exists(place):
+        raise FevError(f"{args.place!r}: no such file or folder")
     try:
         import aiohttp  # noqa: F401
     except ImportError:

@@ -25,8 +25,8 @@ class HttpFile(io.RawIOBase):
         self._open()
 
     def _open(self) -> None:
-        request = urllib.request.Request(self.url, headers={"Range": f"bytes={self.place}-"})  # noqa: S310
         try:
+            request = urllib.request.Request(self.url, headers={"Range": f"bytes={self.place}-"})  # noqa: S310
             self._body = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310
         except (OSError, ValueError, http.client.HTTPException) as error:
             if isinstance(error, urllib.error.HTTPError):
@@ -35,6 +35,7 @@ class HttpFile(io.RawIOBase):
                     self._body = io.BytesIO()  # at the end or beyond
                     return
             reason = getattr(error, "reason", error)
+            reason = getattr(reason, "strerror", None) or reason
             raise FevError(f"{self.url}: cannot be opened: {reason}") from None
         served = self._body.headers.get("Content-Range", "")
         if self._body.status == http.HTTPStatus.PARTIAL_CONTENT and served.startswith(f"bytes {self.place}-"):
@@ -92,5 +93,5 @@ def open_input(name: str) -> BinaryIO:
         return HttpFile(name)  # type: ignore[return-value]
     try:
         return open(name, "rb")
-    except OSError as error:
-        raise FevError(f"{name}: cannot be opened: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise FevError(f"{name}: cannot be opened: {getattr(error, 'strerror', None) or error}") from None
