@@ -14,25 +14,27 @@ MOST_PAGE = 66_000  # bytes of an Ogg page
 PACKETS = ((188, 0), (192, 4), (204, 0))  # of transport streams: bytes, and where the sync byte stands
 
 
-def is_cut(file: BinaryIO) -> bool:
-    """The container promises bytes beyond the end of the file.  False where it makes no promise."""
+def is_cut(file: BinaryIO) -> bool | None:
+    """The container promises bytes beyond the end of the file.  None where it makes no promise."""
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(4096)
     if head[4:8] in (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"wide", b"skip", b"sidx"):
         return _boxes_end(file, size) > size
     if head[:4] == b"\x1a\x45\xdf\xa3":
-        return _segment_end(head) > size
+        end = _segment_end(head)
+        return end > size if end else None
     if head[:4] == b"RIFF":
         return 8 + int.from_bytes(head[4:8], "little") > size
     if head[:4] == b"OggS":
         return not _has_last_page(file, size)
     if head[:9] == b"YUV4MPEG2":
-        return _frame_bytes(head) > 0 and (size - head.find(b"\n") - 1) % _frame_bytes(head) != 0
+        frame = _frame_bytes(head)
+        return (size - head.find(b"\n") - 1) % frame != 0 if frame else None
     for packet, sync in PACKETS:
         if head[sync::packet][:8] == b"G" * 8:
-            return size % packet != 0
-    return False
+            return size % packet != 0 or None
+    return None
 
 
 def _boxes_end(file: BinaryIO, size: int) -> int:
@@ -83,11 +85,16 @@ def _segment_end(head: bytes) -> int:
     return 0 if length == (1 << 7 * width) - 1 else at + 4 + width + length
 
 
-def frames_missing(container: Any, stream: Any, tracks: dict[int, Track], fps: Fraction) -> int:
-    """How many frames the container promises beyond those that are there; 0 where it promises none."""
+def frames_missing(container: Any, stream: Any, tracks: dict[int, Track], fps: Fraction, cut: bool | None) -> int:
+    """How many frames the container promises beyond those that are there; 0 where it promises none.
+
+    cut: of `is_cut`.  A whole file lacks nothing, whatever its stated length: subtitles may last longer.
+    """
     track = tracks[stream.index]
     if "mp4" in container.format.name:
         return sum(1 for e in stream.index_entries if e.pos + e.size > container.size)
+    if cut is False:
+        return 0
     if stream.frames > track.packets > 0:
         return int(stream.frames - track.packets)
     ends = [t.end for t in tracks.values() if t.end is not None]

@@ -223,7 +223,7 @@ class VideoReader:
 
     def _check_end(self) -> None:
         """Say what is missing at the end of the file."""
-        lost = frames_missing(self._container, self._stream, self._tracks, self.info.fps)
+        lost = frames_missing(self._container, self._stream, self._tracks, self.info.fps, self._cut)
         if lost and "mp4" not in self._container.format.name:  # its index counts those that are half there
             lost += self._decoding.left_out
         self.notices.add("missing", lost)

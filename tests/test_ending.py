@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import tempfile
 from fractions import Fraction
 from pathlib import Path
@@ -113,6 +114,15 @@ def test_streams_of_different_lengths_are_whole():
     )  # fmt: skip
     pictures, notices = seen(out.getvalue())
     assert len(pictures) == 10 and notices == {}
+
+
+def test_a_stated_length_that_is_too_long_is_no_cut():
+    """A Matroska file whose subtitles last longer than its pictures says so of all of it."""
+    data = bytearray(clip("mkv", sound=False))
+    at = data.find(b"\x44\x89\x88") + 3  # Duration, eight bytes
+    data[at : at + 8] = struct.pack(">d", 60_000.0)
+    pictures, notices = seen(bytes(data))
+    assert len(pictures) == COUNT and notices == {}
 
 
 def test_what_an_ogg_stream_and_raw_video_say_of_their_end():
