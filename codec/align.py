@@ -91,7 +91,7 @@ class FaceTracker:
     order: chooses the face by size in the first frame that shows so many (0 is the largest).
     person: tells that face from those of others; without one any face goes on where the last was.
     After a step `other` says that a face was seen that is not the person's, `doubtful` how many of the frames before it
-    have followed that one, and `most` how many faces one frame has shown at most before the first was chosen.
+    may have followed that one, and `most` how many faces one frame has shown at most before the first was chosen.
     """
 
     def __init__(self, net: Aligner, order: int = 0, person: Person | None = None):
@@ -209,6 +209,10 @@ class FaceTracker:
         if compared:
             self._sure, self.other = placement, False
         return placement
+
+    def shows_person(self, frame: np.ndarray, placement: np.ndarray) -> bool:
+        """Whether the face at a placement in a frame that was followed unchecked is the person's after all."""
+        return self.person is None or bool(self.person.is_same(extract(frame, placement, 256), followed=True)[0])
 
     def _is_person(self, frame: np.ndarray, placements: np.ndarray) -> np.ndarray:
         """Which of the faces at (N, 4) placements are the person's, (N,)."""

@@ -7,6 +7,7 @@ tone is that of the lit picture times a gain plus an offset.  What is drawn and 
 from __future__ import annotations
 
 import numpy as np
+from torch import Tensor
 
 TONE = (18, 32)  # rows and columns
 LIT = 0.9  # of the usual contrast, below which a picture is not lit
@@ -21,6 +22,9 @@ FEWEST = 12  # blocks of a square by which it can be compared
 STILL_THERE = 0.5  # correlation inside a square from which on it shows what it did
 CHANGED = (5.0, 14.0)  # grey levels by which a block differs from what the light alone explains, at least and at most
 MOST_SAME = 0.5  # share of the blocks that may do so between two pictures of one shot
+
+
+FACE = (slice(40, 230), slice(50, 206))  # rows and columns of the face in its square of 256
 
 
 def tone(frame: np.ndarray) -> np.ndarray:
@@ -102,6 +106,13 @@ def alike(here: np.ndarray, there: np.ndarray, placement: np.ndarray, size: tupl
 def relit(picture: np.ndarray, g: float, o: float) -> np.ndarray:
     """A picture, uint8, with its light's gain and offset undone."""
     return np.clip(np.round((picture.astype(np.float32) - o) / max(g, DARKEST)), 0, 255).astype(np.uint8)
+
+
+def evened(squares: Tensor) -> Tensor:
+    """Squares (N, 3, 256, 256) with the mean and contrast of their faces made alike, so that a fade changes nothing."""
+    face = squares[:, :, FACE[0], FACE[1]]
+    mean, spread = face.mean((1, 2, 3), keepdim=True), face.std((1, 2, 3), keepdim=True)
+    return ((squares - mean) / spread.clamp_min(0.02) * 0.45 - 0.1).clamp(-1, 1)
 
 
 def _fit(here: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .covered import covered
 from .inverter import Inverter
+from .light import evened
 
 MAP = Path(__file__).parent / "models" / "likeness.npz"
 SAME = 0.65  # cosine to what is remembered, from which on a face that comes back is the same person's
@@ -23,14 +25,8 @@ MARGIN = 0.15  # below the least likeness that the person has had
 SURE = 0.7  # ... from which on a view is remembered too
 KNOWN = 0.92  # ... from which on there is nothing new to remember
 MEMORY = 24  # views of a face that are kept
-FACE = (slice(40, 230), slice(50, 206))  # rows and columns of the face in its square of 256
-
-
-def evened(squares: Tensor) -> Tensor:
-    """Squares (N, 3, 256, 256) with the mean and contrast of their faces made alike, so that a fade changes nothing."""
-    face = squares[:, :, FACE[0], FACE[1]]
-    mean, spread = face.mean((1, 2, 3), keepdim=True), face.std((1, 2, 3), keepdim=True)
-    return ((squares - mean) / spread.clamp_min(0.02) * 0.45 - 0.1).clamp(-1, 1)
+COVERED = 4.0  # logit from which on a mouth is covered (`covered`)
+USUALLY_SEEN = 3  # looks at the person's mouth after which a covered one is an exception
 
 
 @lru_cache
@@ -46,6 +42,7 @@ class Person:
         self.inverter = inverter.eval()
         self._views: list[Tensor] = []
         self._lowest = 1.0  # likeness that was accepted
+        self._mouths = 0  # looks at which the mouth could be seen
 
     @torch.no_grad()
     def vectors(self, squares: Tensor) -> Tensor:
@@ -64,6 +61,8 @@ class Person:
     def is_same(self, squares: Tensor, followed: bool = False) -> np.ndarray:
         """Which squares show the person, (N,) of bool.  The first of all is the person; views that are new are kept.
 
+        A covered mouth is not the person's, unless that is how the person came: it could only be drawn as a mouth.
+
         followed: the face was there a moment ago and has only moved since.
         """
         vectors = self.vectors(squares)
@@ -71,8 +70,12 @@ class Person:
             self._views.append(vectors[0])
         like = self._like(vectors)
         out = like > (LEAST if followed else min(SAME, max(LEAST, self._lowest - MARGIN)))
+        hidden = covered(squares)
+        if self._mouths >= USUALLY_SEEN:
+            out &= hidden < COVERED
         best = int(like.argmax())
         if out[best]:
+            self._mouths += int(hidden[best] < 0)
             self._lowest = min(self._lowest, float(like[best]))
             if SURE < like[best] < KNOWN:
                 if len(self._views) == MEMORY:

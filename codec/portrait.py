@@ -9,13 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .covered import covered
 from .loss import attention
 
 FEATURES = 32  # side of the pictures that are compared
 USUAL = 0.7  # quantile over the clip that counts as what the face usually shows
 NARROW = 0.85  # of the usual opening of an eye, below which it is closing
 SOFT = 0.85  # of the usual sharpness
+MOUTH_HIDDEN = 2.0  # logit of a covered mouth
 CUT, CLOSED, BLURRED, FADED, DAMAGED = 6.0, 4.0, 2.0, 4.0, 20.0  # prices, in median distances of a frame from others
+HIDDEN = 6.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def best_frame(frames: Tensor, conditions: Conditions | None = None) -> int:
     cost = cost + CLOSED * (NARROW - (eyes / usual).amin(1)).clamp_min(0)
     sharp = sharpness(frames)
     cost = cost + BLURRED * (SOFT - sharp / torch.quantile(sharp, USUAL).clamp_min(1e-6)).clamp_min(0)
+    cost = cost + HIDDEN * (covered(frames) > MOUTH_HIDDEN)
     rest = CUT * (1 - conditions.inside) + FADED * (1 - np.minimum(conditions.gain, 1)) + DAMAGED * conditions.damaged
     return int((cost + torch.from_numpy(rest).float()).argmin())
 

@@ -142,7 +142,8 @@ class Survey:
     def _follow(self, window: deque[_Row], placement: np.ndarray, found: bool, cut: bool) -> None:
         """Count cuts and leaps of the face; take back frames in which somebody else was followed."""
         for row in list(window)[len(window) - min(self.tracker.doubtful, len(window)) :]:
-            row.found, row.other = False, True
+            if not self.tracker.shows_person(row.frame.rgb, row.placement):
+                row.found, row.other = False, True
         if window and cut:
             self._shot += 1
             self._track += 1

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from fev.codec.model import load_model
+from fev.codec.paste import paste
 from fev.codec.person import LEAST, Person
+from fev.codec.portrait import Conditions, best_frame
 from fev.codec.survey import Survey
 from fev.format.errors import MediaError
-from people import HEIGHT, WIDTH, film, looks, room, seen
+from people import HEIGHT, LOOKS, WIDTH, film, looks, room, seen
 
 A, B = 0, 8  # seeds of two people
 LEFT, MIDDLE, RIGHT = (90, 96, 70), (160, 96, 70), (230, 96, 70)
@@ -103,3 +106,52 @@ def test_a_second_face_that_comes_later_can_be_chosen():
     pictures += [seen(wall, (A, *LEFT), (B, 240, 96, 60), at=i) for i in range(10)]
     _, rows = surveyed(pictures, order=1)
     assert abs(rows[-1].placement[0] - 240) < 20 and shown(rows)[-8:] == "f" * 8
+
+
+def masked(square: torch.Tensor) -> torch.Tensor:
+    """A square with a cloth before the mouth."""
+    out = square.clone()
+    out[:, 140:225, 60:196] = torch.tensor([0.45, 0.1, -0.05])[:, None, None]
+    return out
+
+
+def test_a_covered_mouth_is_held_and_no_portrait():
+    wall, place = room(1), np.array([160.0, 96, 80, 0])
+    clear = [paste(wall, looks(A)[i // 3 % LOOKS], place) for i in range(20)]
+    hidden = [paste(wall, masked(looks(A)[i // 3 % LOOKS]), place) for i in range(10)]
+    survey, rows = surveyed(clear + hidden + clear[:8])
+    assert set(shown(rows)[:20]) == {"f"} and set(shown(rows)[21:30]) == {"h"} and set(shown(rows)[31:]) == {"f"}
+    assert survey.notices["other"] >= 9
+    frames = torch.cat([torch.stack([masked(p) for p in looks(A)])] * 2 + [looks(A)])
+    assert best_frame(frames) >= 8, "though most frames are covered"
+
+
+def test_somebody_who_wears_a_mask_all_along_is_drawn():
+    pictures = [paste(room(1), masked(looks(A)[i // 3 % LOOKS]), np.array([160.0, 96, 80, 0])) for i in range(12)]
+    _, rows = surveyed(pictures)
+    assert "f" * 10 in shown(rows)
+
+
+def portraits() -> torch.Tensor:
+    """Eight good frames: one person who moves a little."""
+    return torch.cat([looks(A), looks(A).roll(2, 3)])
+
+
+def test_a_portrait_is_lit_whole_sharp_and_undamaged():
+    frames, none = portraits(), np.zeros(8, bool)
+    good = best_frame(frames)
+    gain, inside, damaged = np.ones(8), np.ones(8), none.copy()
+    for faults in (
+        Conditions(np.where(np.arange(8) == good, 0.7, inside), gain, damaged),
+        Conditions(inside, np.where(np.arange(8) == good, 0.4, gain), damaged),
+        Conditions(inside, gain, np.arange(8) == good),
+    ):
+        assert best_frame(frames, faults) != good
+    soft = frames.clone()
+    soft[good] = torch.nn.functional.avg_pool2d(soft[good], 9, 1, 4)
+    assert best_frame(soft) != good
+    shut = frames.clone()
+    shut[good, :, 100:140, 70:120] = shut[good, :, 140:141, 70:120]  # one eye
+    assert best_frame(shut) != good
+    assert Conditions(inside, gain, np.arange(8) < 3).usable == [3, 4, 5, 6, 7]
+    assert Conditions(inside, gain, ~none).usable == list(range(8)), "damaged frames are better than none"

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...codec.inverter import Inverter
+from ...codec.light import evened
 from ...codec.model import load_model
-from ...codec.person import evened
 
 SIZE = 48  # of a vector
 PER_CLIP = 9  # frames of a clip that are looked at
