@@ -166,7 +166,7 @@ class Fitter:
     def _pivot(self, frames: Tensor, motion: Tensor, budget: int, conditions: Conditions) -> Pivot | None:
         if not self.options.pivot:
             return None
-        which = best_frame(frames, conditions)
+        which = best_frame(frames, conditions, motion)
         reference = quantise_motion(motion[which], self.motion_code)
         return code_pivot(frames[which], reference, budget, thorough=self.options.preset != FAST)
 

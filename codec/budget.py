@@ -10,7 +10,7 @@ from __future__ import annotations
 from .options import DEFAULT_BUDGET
 
 A_SECOND = 1_000  # bytes
-LEAST = 2_000  # bytes without which a face is not recognised
+LEAST = 4_000  # bytes; with fewer a face is soft, however short the clip
 FULL_SIDE = 256  # pixels of the square in the source; what is smaller shows less
 LEAST_SIZE = 0.5  # share of the bytes that the smallest face gets
 

@@ -12,13 +12,14 @@ from torch import Tensor
 from .covered import covered
 from .loss import attention
 
+FAR = 1.6  # median distances from others beyond which a frame is no stranger: most may show the same grimace
 FEATURES = 32  # side of the pictures that are compared
 USUAL = 0.7  # quantile over the clip that counts as what the face usually shows
 NARROW = 0.85  # of the usual opening of an eye, below which it is closing
 SOFT = 0.85  # of the usual sharpness
 MOUTH_HIDDEN = 2.0  # logit of a covered mouth
 CUT, CLOSED, BLURRED, FADED, DAMAGED = 6.0, 4.0, 2.0, 4.0, 20.0  # prices, in median distances of a frame from others
-HIDDEN = 6.0
+HIDDEN, STRANGE = 6.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,22 @@ class Conditions:
         return [int(i) for i in (rows if len(rows) else np.arange(len(self.damaged)))]
 
 
-def best_frame(frames: Tensor, conditions: Conditions | None = None) -> int:
-    """The frame (N, 3, S, S) that stands best for all: near most others, the price of its faults added."""
+def best_frame(frames: Tensor, conditions: Conditions | None = None, motion: Tensor | None = None) -> int:
+    """The frame (N, 3, S, S) that stands best for all: near most others, the price of its faults added.
+
+    motion: (N, P), as the inverter sees it, small in a face at rest; a grimace may be what most frames show.
+    """
     conditions = conditions or Conditions.good(len(frames))
     small = (F.interpolate(frames, size=FEATURES, mode="area") * attention(FEATURES).sqrt()).flatten(1)
     far = torch.cdist(small, small).median(1).values
-    cost = far / far.median().clamp_min(1e-6)
+    cost = (far / far.median().clamp_min(1e-6)).clamp_max(FAR)
     eyes = openings(frames)
     usual = torch.quantile(eyes, USUAL, 0).clamp_min(1e-6)
     cost = cost + CLOSED * (NARROW - (eyes / usual).amin(1)).clamp_min(0)
     sharp = sharpness(frames)
     cost = cost + BLURRED * (SOFT - sharp / torch.quantile(sharp, USUAL).clamp_min(1e-6)).clamp_min(0)
+    if motion is not None and len(motion) > 1:
+        cost = cost + STRANGE * motion.norm(dim=1).argsort().argsort() / (len(motion) - 1)
     cost = cost + HIDDEN * (covered(frames) > MOUTH_HIDDEN)
     rest = CUT * (1 - conditions.inside) + FADED * (1 - np.minimum(conditions.gain, 1)) + DAMAGED * conditions.damaged
     return int((cost + torch.from_numpy(rest).float()).argmin())

@@ -153,5 +153,8 @@ def test_a_portrait_is_lit_whole_sharp_and_undamaged():
     shut = frames.clone()
     shut[good, :, 100:140, 70:120] = shut[good, :, 140:141, 70:120]  # one eye
     assert best_frame(shut) != good
+    grimace = torch.ones(8, 3)
+    grimace[2] = 0
+    assert best_frame(frames, motion=grimace) == 2, "a face at rest, though the others are alike"
     assert Conditions(inside, gain, np.arange(8) < 3).usable == [3, 4, 5, 6, 7]
     assert Conditions(inside, gain, ~none).usable == list(range(8)), "damaged frames are better than none"
