@@ -8,30 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import av
 
 from ..format.errors import MediaError
-from .deinterlace import Deinterlacer
+from .deinterlace import Deinterlacer, Picture
 from .notices import Notices
-from .source import View, one_line
+from .source import View, one_line, translated
 from .track import Track
 from .videoinfo import nominal_rate
 
 AROUND = range(-3, 2)  # packets at a jump, which FFmpeg calls damaged for the jump alone
 B_PICTURE = 3  # in FFmpeg's numbering: others are seldom predicted from it
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A decoded picture.  pts: in the stream's time base, strictly increasing."""
-
-    pts: int
-    frame: av.VideoFrame
-    damaged: bool
 
 
 class Decoding:
@@ -52,11 +42,10 @@ class Decoding:
     def __iter__(self) -> Iterator[Picture]:
         smooth = Deinterlacer(self._base)
         for picture in self._timed():
-            self.notices.add("deinterlaced", int(picture.frame.interlaced_frame))
-            for pts, frame, damaged in smooth.push(picture.pts, picture.frame, picture.damaged):
-                yield Picture(pts, frame, damaged)
-        for pts, frame, damaged in smooth.rest():
-            yield Picture(pts, frame, damaged)
+            with translated(self.name, "cannot be deinterlaced"):
+                yield from smooth.push(picture)
+        with translated(self.name, "cannot be deinterlaced"):
+            yield from smooth.rest()
         self._view.check()
         if not self._count and self._failure is not None:
             raise MediaError(f"{self.name}: no picture can be decoded: {one_line(self._failure)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +12,15 @@ import av.filter
 
 FILTER = "mode=send_frame:parity=auto:deint=interlaced"
 
-Item = tuple[int, av.VideoFrame, bool]
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.  pts: in the stream's time base, strictly increasing.  combed: it had two fields."""
+
+    pts: int
+    frame: av.VideoFrame
+    damaged: bool
+    combed: bool = False
 
 
 class Deinterlacer:
@@ -21,24 +30,25 @@ class Deinterlacer:
         self._base = time_base
         self._graph: Any = None
         self._shape: tuple[int, int, str] | None = None
-        self._damaged: dict[int, bool] = {}
+        self._inside: dict[int, Picture] = {}
 
-    def push(self, pts: int, frame: av.VideoFrame, damaged: bool) -> Iterator[Item]:
-        """A frame in; those that are ready come out.  The filter looks one frame ahead."""
+    def push(self, picture: Picture) -> Iterator[Picture]:
+        """A picture in; those that are ready come out.  The filter looks one frame ahead."""
+        frame = picture.frame
         shape = frame.width, frame.height, frame.format.name
         if self._graph is not None and shape != self._shape:
             yield from self.rest()
         if self._graph is None:
             if not frame.interlaced_frame:
-                yield pts, frame, damaged
+                yield picture
                 return
             self._start(shape)
-        self._damaged[pts] = damaged
-        frame.pts, frame.time_base = pts, self._base
+        self._inside[picture.pts] = replace(picture, combed=bool(frame.interlaced_frame))
+        frame.pts, frame.time_base = picture.pts, self._base
         self._graph.vpush(frame)
         yield from self._ready()
 
-    def rest(self) -> Iterator[Item]:
+    def rest(self) -> Iterator[Picture]:
         """What is still in the filter."""
         if self._graph is not None:
             self._graph.vpush(None)
@@ -53,11 +63,11 @@ class Deinterlacer:
         )
         graph.link_nodes(source, graph.add("bwdif", FILTER), graph.add("buffersink")).configure()
 
-    def _ready(self) -> Iterator[Item]:
+    def _ready(self) -> Iterator[Picture]:
         while True:
             try:
                 frame = self._graph.vpull()
             except (av.BlockingIOError, av.EOFError):
                 return
             pts = round(frame.pts * frame.time_base / self._base)
-            yield pts, frame, self._damaged.pop(pts, False)
+            yield replace(self._inside.pop(pts), frame=frame)

@@ -14,7 +14,8 @@ import av
 
 from ..format.errors import MediaError, UsageError
 from .colour import Colour, colour_of, is_clear, to_rgb
-from .decoding import Decoding, Picture
+from .decoding import Decoding
+from .deinterlace import Picture
 from .display import display_of, squared
 from .ending import frames_missing, is_cut
 from .frame import Frame
@@ -277,6 +278,7 @@ class VideoReader:
         with translated(self.name, "a frame cannot be converted"):
             rgb = to_rgb(frame, self._colour, *resize)
         self.notices.add("damaged", int(picture.damaged))
+        self.notices.add("deinterlaced", int(picture.combed))
         return Frame(picture.pts - self._shift, self._display.apply(rgb), picture.damaged)
 
 

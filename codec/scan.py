@@ -20,6 +20,7 @@ from .videoinfo import nominal_rate
 
 PAUSE = Fraction(2)  # seconds; longer ones are a jump where the container's clock is not its own
 MARGIN = 10  # seconds read beyond what is wanted
+FEW = 10  # frames that a pause may last where they are slow, as those of slides
 LONGEST_PAUSE = Fraction(600)  # seconds; the same anywhere
 
 
@@ -44,8 +45,9 @@ def tracks_of(container: av.container.InputContainer, view: View, until: float |
         return {s.index: _stated(s) for s in streams}
     video = next((s.index for s in streams if s.type == "video" and not is_picture(s)), -1)
     rate = math.lcm(*(s.time_base.denominator for s in streams if s.time_base))
-    joint = Clocks(video, LONGEST_PAUSE if own_clock(container) else PAUSE, rate)
     usual = {s.index: round(rate / nominal_rate(s)) if s.type == "video" else 0 for s in streams}
+    pause = max(PAUSE, Fraction(FEW * usual.get(video, 0), rate))
+    joint = Clocks(video, LONGEST_PAUSE if own_clock(container) else pause, rate)
     ticks = {s.index: int(s.time_base * rate) if s.time_base else 1 for s in streams}
     counts = dict.fromkeys(usual, 0)
     alone = len({s.type for s in streams}) == len(streams)

@@ -71,5 +71,7 @@ def test_progressive_frames_are_left_alone():
 
 def test_one_interlaced_frame():
     data = fields("mpeg2video", "mpeg")
-    with open_video(io.BytesIO(data), duration=0.04) as reader:
+    notices = Notices()
+    with open_video(io.BytesIO(data), 0.2, 0.04, notices=notices) as reader:
         assert len(list(reader)) == 1
+    assert notices.as_dict() == {"deinterlaced": 1}  # not those on the way to it
