@@ -1,4 +1,7 @@
-"""The decoder: a `.fev` stream in, pictures out; written to video by `fev.codec.mux` or taken as arrays."""
+"""The decoder: a `.fev` stream in, pictures out; written to video by `fev.codec.mux` or taken as arrays.
+
+Reading and drawing run beside writing (`ahead`).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..format.audio import AudioPacket
 from ..format.container import Reader
 from ..format.errors import FevError, UsageError
 from ..format.segment import Segment
+from .ahead import Ahead, threads_for_tensors
 from .containers import CONTAINERS, SILENT, container_of
 from .identities import Search, excerpt_of, folder_of, remember
 from .kinds import check_fields
@@ -30,6 +35,8 @@ from .still import decode_still
 from .units import dequantise_placement
 
 BATCH = 8  # frames drawn at once
+DRAWN_AHEAD = 4  # pictures that may wait to be written
+PATIENCE = 2.0  # seconds that an end before its time waits for a reader of a pipe
 MAX_SIZE = 8192
 LEAST_DRAWN = 64  # side of a square
 # Lost frames that are filled, nine minutes at 30 a second: a file of a few bytes may claim to have lost years.  Beyond
@@ -138,16 +145,19 @@ class FrameDecoder:
 
     def pictures(self, segment: Segment, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Pictures of some frames of a segment, by their places in it, all drawn at once."""
-        if self.plate is None:
-            pictures = self._squares(self.renderer.draw(segment.motion[rows], self._drawn(self.width)))
-        else:
-            assert segment.placement is not None
-            places = dequantise_placement(segment.placement[rows]) * [*[self._scale] * 3, 1]
-            squares = self.renderer.draw(segment.motion[rows], self._drawn(2 * float(places[:, 2].max())))
-            pictures = [self._fit(paste(self.plate, s, p)) for s, p in zip(squares, places, strict=True)]
+        with threads_for_tensors(0 if self.renderer.generates else 1):
+            pictures = self._pictures(segment, rows)
         for pts, picture in zip(segment.pts[rows], pictures, strict=True):
             self._last, self._last_pts = picture, int(pts)
             yield int(pts), picture
+
+    def _pictures(self, segment: Segment, rows: np.ndarray) -> list[np.ndarray]:
+        if self.plate is None:
+            return self._squares(self.renderer.draw(segment.motion[rows], self._drawn(self.width)))
+        assert segment.placement is not None
+        places = dequantise_placement(segment.placement[rows]) * [*[self._scale] * 3, 1]
+        squares = self.renderer.draw(segment.motion[rows], self._drawn(2 * float(places[:, 2].max())))
+        return [self._fit(paste(self.plate, s, p)) for s, p in zip(squares, places, strict=True)]
 
     def _drawn(self, needed: float) -> int | None:
         """Side of the squares to draw, a power of two; None for the model's own."""
@@ -230,25 +240,15 @@ def decode(
         dst, decoder.width, decoder.height, time_base, fps,
         audio=None if silent else reader.audio, container=container, metadata=metadata,
     ) as writer:  # fmt: skip
-        for segment in _from_start(reader, window):
-            if window.before(segment):
-                decoder.expected = segment.first_frame + len(segment.pts)
-                continue
-            if window.after(segment):
-                break
-            for packet in () if silent else segment.audio:
-                if window.wants(packet.pts, SOUND_CLOCK):
-                    writer.write_audio(replace(packet, pts=packet.pts - round(window.origin / SOUND_CLOCK)))
-            for pts, picture in decoder.frames(iter([segment])):
-                if window.wants(pts, time_base):
-                    writer.write(picture, pts - round(window.origin / time_base))
-                    count += 1
-                    progress("decode", count, total)
-        else:  # not cut short by the wanted part: a lost end is held
-            for pts, picture in decoder.tail():
-                if window.wants(pts, time_base):
-                    writer.write(picture, pts - round(window.origin / time_base))
-                    count += 1
+        shown = _shown(reader, decoder, window, silent)
+        with Ahead(shown, DRAWN_AHEAD, threads=0, patience=PATIENCE) as items:
+            for item in items:
+                if isinstance(item, AudioPacket):
+                    writer.write_audio(replace(item, pts=item.pts - round(window.origin / SOUND_CLOCK)))
+                    continue
+                writer.write(item[1], item[0] - round(window.origin / time_base))
+                count += 1
+                progress("decode", count, total)
         if not count:
             raise FevError("nothing to decode: the file holds no frame of the wanted part")
     decoder.notices.add("sound_back", writer.unheard)
@@ -256,6 +256,28 @@ def decode(
         count, decoder.notices["repeated"], decoder.width, decoder.height, time.perf_counter() - started, h.synthetic,
         list(reader.damage), decoder.notices.as_dict(),
     )  # fmt: skip
+
+
+def _shown(
+    reader: Reader, decoder: FrameDecoder, window: _Window, silent: bool
+) -> Iterator[AudioPacket | tuple[int, np.ndarray]]:
+    """What the wanted part shows and sounds, in the order of the file."""
+    for segment in _from_start(reader, window):
+        if window.before(segment):
+            decoder.expected = segment.first_frame + len(segment.pts)
+            continue
+        if window.after(segment):
+            return
+        for packet in () if silent else segment.audio:
+            if window.wants(packet.pts, SOUND_CLOCK):
+                yield packet
+        for pts, picture in decoder.frames(iter([segment])):
+            if window.wants(pts, window.time_base):
+                yield pts, picture
+    # not cut short by the wanted part: a lost end is held
+    for pts, picture in decoder.tail():
+        if window.wants(pts, window.time_base):
+            yield pts, picture
 
 
 def _from_start(reader: Reader, window: _Window) -> Iterator[Segment]:

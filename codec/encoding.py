@@ -22,6 +22,7 @@ from ..format.excerpt import Excerpt
 from ..format.header import Header
 from ..format.meta import PRIVATE, Meta, pack_key_frames
 from ..format.still import CODEC_AV1, Still
+from .ahead import Ahead
 from .appearance import Appearance, Fitter
 from .audio import Sound, open_audio
 from .background import encode_plate, make_plate
@@ -48,6 +49,7 @@ from .survey import Survey
 from .units import IDENTITY_CODE
 
 MOST_FRAMES = 256  # of a segment, for every conforming reader
+READ_AHEAD = 4  # frames that are decoded before the survey asks for them
 SMOOTH = 0.0007  # price of a parameter's change from frame to frame, where a unit is what it is at first
 FAST_MOTION = MotionSettings(64, 12, 0.4, 0.0007, 0.006)  # of a pivot that shared modes move
 
@@ -121,7 +123,8 @@ class Encoding(ABC):
         inverter = load_model(DEFAULT).inverter  # what tells people apart was learnt on its features
         assert inverter is not None
         order, person = self.options.face, Person(inverter)
-        survey = Survey(video, aligner, self.model.size, order, registration, person, self.notices)
+        frames_ahead = self.stack.enter_context(Ahead(video, READ_AHEAD))
+        survey = Survey(frames_ahead, aligner, self.model.size, order, registration, person, self.notices)
         self.sound = Sound(None, ()) if audio is None else Sound(audio.config, audio)
         self.info, self.name = info, name_of(src)
         frames = self.work(survey, dst)

@@ -78,6 +78,11 @@ class Renderer:
             self._shared = None if model.shared is None else copy.deepcopy(model.shared).to(self.device)
             self._reference[0, : len(pivot.reference)] = torch.tensor(pivot.reference) * self.motion_step
 
+    @property
+    def generates(self) -> bool:
+        """Whether every picture takes the generator, whose tensors are large enough for several threads."""
+        return self._pivot is None or (self._driven and self._shared is None)
+
     @torch.no_grad()
     def draw(self, motion: np.ndarray, size: int | None = None) -> Tensor:
         """Motion integers (N, 35) -> pictures (N, 3, S, S), float32 on the CPU, about -1 to 1."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
@@ -32,7 +33,10 @@ DEMUXERS = (
 
 
 class View(io.RawIOBase):
-    """A reader with a position of its own over a shared seekable file, so that two demuxers can share it."""
+    """A reader with a position of its own over a shared seekable file, so that two demuxers can share it, each in a
+    thread of its own."""
+
+    _lock = threading.Lock()  # of all files: nothing can be hung on a caller's file, and a read is short
 
     def __init__(self, file: BinaryIO):
         self._file = file
@@ -56,8 +60,9 @@ class View(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         try:
-            self._file.seek(self._pos)
-            data = self._file.read(-1 if size is None else size)
+            with self._lock:
+                self._file.seek(self._pos)
+                data = self._file.read(-1 if size is None else size)
         except Exception:
             raise
         except BaseException as interrupt:  # noqa: BLE001 - Ctrl-C: FFmpeg would swallow it, so check() brings it back

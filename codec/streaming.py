@@ -1,13 +1,20 @@
-"""Preset `fast`: one pass, feed-forward; identity from the first seconds, then a segment as soon as it is complete."""
+"""Preset `fast`: one pass, feed-forward; identity from the first seconds, then a segment as soon as it is complete.
+
+Reading, following the face and fitting the motion run side by side (`ahead`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import chain
 from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .ahead import Ahead, threads_for_tensors
 from .encoding import FAST_MOTION, Encoding, pictures_of
 from .light import DARKEST, contrast, gain, lit, reference, relit
 from .motion import fit_motion
@@ -25,31 +32,38 @@ class Streaming(Encoding):
     """Holds no more than the lead's frames, or a segment's."""
 
     def work(self, survey: Survey, dst: BinaryIO) -> int:
+        with threads_for_tensors(1), closing(iter(survey)) as frames:
+            lead = self._lead(frames)
+            self._begin(survey, lead, dst)
+            with Ahead(frames, self._segment_frames()) as rest:
+                return self._send(chain(lead, rest))
+
+    def _lead(self, frames: Iterator[Seen]) -> list[Seen]:
+        """The first frames, as many as tell what the person and the place look like."""
+        lead: list[Seen] = []
+        for seen in frames:
+            lead.append(seen)
+            if self._enough(lead):
+                break
+        return lead
+
+    def _send(self, frames: Iterable[Seen]) -> int:
+        """Write the segments, each as soon as it is complete.  Returns the number of frames."""
         waiting: list[Seen] = []
         before: np.ndarray | None = None
-        need, done, begun = self._segment_frames(), 0, False
-        for seen in survey:
-            if begun:
-                self.out.flush()
+        need, done = self._segment_frames(), 0
+        for seen in frames:
+            self.out.flush()
             waiting.append(seen)
-            if not begun:
-                if not self._enough(waiting):
-                    continue
-                self._begin(survey, waiting, dst)
-                begun = True
-            while len(waiting) >= need:
-                before = self._segment(waiting[:need], before)
+            if len(waiting) == need:
+                before = self._segment(waiting, before)
                 done += need
-                waiting = waiting[need:]
+                waiting = []
                 self.progress("encode", done, self.info.frames_hint or 0)
-        if not begun:
-            self._begin(survey, waiting, dst)
-        while waiting:
-            before = self._segment(waiting[:need], before)
-            done += len(waiting[:need])
-            waiting = waiting[need:]
+        if waiting:
+            self._segment(waiting, before)
         self.out.close()
-        return done
+        return done + len(waiting)
 
     def _enough(self, lead: list[Seen]) -> bool:
         """Whether the first frames show what the person and the place look like."""

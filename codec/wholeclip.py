@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .ahead import threads_for_tensors
 from .aim import Aim
 from .appearance import Appearance
 from .cropstore import CropStore
@@ -75,6 +76,11 @@ class WholeClip(Encoding):
 
     def _read(self, survey: Survey, store: CropStore) -> Clip:
         clip = Clip()
+        with threads_for_tensors(1):
+            self._take(survey, store, clip)
+        return clip
+
+    def _take(self, survey: Survey, store: CropStore, clip: Clip) -> None:
         for seen in survey:
             clip.pts.append(seen.pts)
             clip.placement.append(seen.shown)
@@ -85,7 +91,6 @@ class WholeClip(Encoding):
                 clip.inside.append(seen.inside)
                 clip.damaged.append(seen.damaged)
             self.progress("align", len(clip.pts), self.info.frames_hint or 0)
-        return clip
 
     def _lit(self, clip: Clip, store: CropStore) -> Conditions:
         """Bring the squares of a fade into the light of the rest; those that are too dark are held."""
