@@ -17,12 +17,11 @@ from .colour import Colour, colour_of, is_clear, to_rgb
 from .decoding import Decoding
 from .deinterlace import Picture
 from .display import display_of, squared
-from .ending import frames_missing, is_cut
+from .footage import look_at
 from .frame import Frame
 from .notices import Notices
-from .scan import own_clock, tracks_of
 from .source import Source, name_of, open_container, rereadable, translated
-from .streams import Which, choose_sound, choose_video, clips
+from .streams import Which
 from .videoinfo import VideoInfo, nominal_rate
 
 MIN_SIDE = 64  # pixels; below this there is no face to find
@@ -76,12 +75,14 @@ class VideoReader:
     ):
         check_part(start, duration)
         self.name, self.notices = name_of(src), notices
-        self._threads, self._which = threads, which
+        self._threads = threads
         self._stack = ExitStack()
         self._pictures: Iterator[Picture] = iter(())
         try:
             self._file = self._stack.enter_context(rereadable(src))
-            self._look(None if duration is None else (start or 0) + duration)
+            until = None if duration is None else (start or 0) + duration
+            self._footage = look_at(self._file, self.name, which, until, notices)
+            self._track = self._footage.video
             self._open()
             self._limits(start, duration)
             first = self._first()
@@ -118,35 +119,12 @@ class VideoReader:
             if self._end is not None and picture.pts >= self._end:
                 return
             yield self._deliver(picture)
-        self._check_end()
-
-    def _look(self, until: float | None) -> None:
-        """What streams there are; choose.  until: seconds that are wanted."""
-        with translated(self.name, "cannot be read"):
-            self._cut = is_cut(self._file)
-        container, view = open_container(self._file, self.name)
-        with container:
-            with translated(self.name, "cannot be read"):
-                self._tracks = tracks_of(container, view, until)
-            if self._cut and not any(s.codec_context for s in container.streams.video):
-                raise MediaError(f"{self.name}: truncated: what describes its video is cut off")
-            self._index = choose_video(self.name, container, self._tracks, self._which.video).index
-            sound = None
-            if not self._which.silent:
-                sound = choose_sound(self.name, container, self._tracks, self._which.sound)
-            self._sound = None if sound is None else self._tracks[sound.index]
-            self._own_clock = own_clock(container)
-            if self._which.video is None:
-                self.notices.add("other_videos", len(clips(list(container.streams.video), self._tracks)) - 1)
-            if sound is not None and self._which.sound is None:
-                self.notices.add("other_sounds", len(container.streams.audio) - 1)
-        self._track = self._tracks[self._index]
-        self.notices.add("jumps", len(self._track.jumps))
+        self._footage.count_missing(self._container, self.info.fps, self._decoding.left_out, self.notices)
 
     def _open(self) -> None:
         container, self._view = open_container(self._file, self.name)
         self._stack.enter_context(container)
-        self._container, self._stream = container, container.streams[self._index]
+        self._container, self._stream = container, container.streams[self._track.index]
         context = self._stream.codec_context
         if context is None:
             raise MediaError(f"{self.name}: no decoder for its video codec")
@@ -154,7 +132,7 @@ class VideoReader:
         context.thread_count = self._threads or min(os.cpu_count() or 1, 16)
         context.thread_type = "AUTO"
         self._decoding = Decoding(
-            self.name, container, self._view, self._stream, self._track, self._own_clock, self.notices
+            self.name, container, self._view, self._stream, self._track, self._footage.own_clock, self.notices
         )
         self._pictures = iter(self._decoding)
 
@@ -193,7 +171,9 @@ class VideoReader:
                 found = next(self._pictures, None)
         if found is None or (self._end is not None and found.pts >= self._end):
             part = " in the part asked for" if self._begin or self._end else ""
-            raise MediaError(f"{self.name}: has no video frame{part}{': the file is cut short' if self._cut else ''}")
+            raise MediaError(
+                f"{self.name}: has no video frame{part}{': the file is cut short' if self._footage.cut else ''}"
+            )
         _check_size(self.name, found.frame.width, found.frame.height)
         return found
 
@@ -206,9 +186,10 @@ class VideoReader:
         if trimmed:
             return first
         begin = first
-        if self._sound is not None and self._sound.first is not None:
-            begin = min(first, round(self._sound.first / self._time_base))
-        if not self._own_clock or begin * self._time_base > LATE:
+        sound = self._footage.sound
+        if sound is not None and sound.first is not None:
+            begin = min(first, round(sound.first / self._time_base))
+        if not self._footage.own_clock or begin * self._time_base > LATE:
             return begin
         return min(first, 0)
 
@@ -221,15 +202,6 @@ class VideoReader:
         if alpha and self._stream.codec_context.name == "gif":
             alpha = is_clear(first)
         self.notices.add("alpha", int(alpha or self._stream.metadata.get("alpha_mode") == "1"))
-
-    def _check_end(self) -> None:
-        """Say what is missing at the end of the file."""
-        lost = frames_missing(self._container, self._stream, self._tracks, self.info.fps, self._cut)
-        if lost and "mp4" not in self._container.format.name:  # its index counts those that are half there
-            lost += self._decoding.left_out
-        self.notices.add("missing", lost)
-        if not lost and (self._cut or self._decoding.left_out):
-            self.notices.add("short")
 
     def _check_colour(self, frame: av.VideoFrame) -> Colour:
         try:
@@ -263,7 +235,7 @@ class VideoReader:
             mirrored=self._display.mirrored,
             matrix=self._colour.matrix,
             full_range=self._colour.full_range,
-            sound=self._sound,
+            sound=self._footage.sound,
             duration=duration,
             trimmed=trimmed,
             origin=self._shift * self._time_base,
