@@ -1,4 +1,4 @@
-# make demo   the whole way once: sample clip -> .fev -> picture, with sizes and quality
+# make demo   the whole way once: sample clip -> .fev -> picture, beside AV1 and H.264; CLIP=talk.mp4 for a clip of yours
 # make test   the test suite
 # Both work from a fresh clone with Python 3.10 or newer, its venv module and make; nothing else.
 
@@ -7,6 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.installed
 ARGS ?=
+CLIP ?=
 
 .PHONY: help install demo test test-all lint format bench wheel clean distclean
 
@@ -25,7 +26,7 @@ $(READY): pyproject.toml
 	@touch $(READY)
 
 demo: $(READY)
-	$(BIN)/python -m fev.tools.demo $(ARGS)
+	$(BIN)/python -m fev.tools.demo $(if $(CLIP),"$(CLIP)") $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest tests -q $(ARGS)

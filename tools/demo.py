@@ -1,34 +1,53 @@
-"""The whole way once, on the sample clip: encode, decode, sizes, quality, and pictures to look at.
+"""The whole way once, at a rate that shows what fev is for, with AV1 and H.264 at the same bytes beside it.
 
-    python -m fev.tools.demo [--preset medium] [--out demo] [CLIP]
+    python -m fev.tools.demo [--bitrate 8] [--out demo] [CLIP]
 
-`make demo` runs it.  The sample clip is a face that does not exist (`fev.tools.make_sample`).
+`make demo` runs it on the sample clip, a face that does not exist (`fev.tools.make_sample`); `make demo CLIP=talk.mp4`
+on the first seconds of a clip of yours.  All codecs get the same pictures without sound, and all bytes are counted:
+fev's whole file, of the others the packets and parameter sets.
 """
 
 from __future__ import annotations
 
+import io
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import decode, encode, open
-from .common import parser, print_json, progress, run, say
+from .common import count, kilobits, parser, print_json, progress, run, say, seconds
 
 SAMPLE = Path(__file__).parent / "sample" / "sample.mp4"
-SHEET_COLUMNS = 6
-METRIC_EVERY = 5  # frames between those that are scored
+BITRATE = 8.0  # kbit/s: about where AV1 cannot go any lower
+MOST_SECONDS = 10.0  # of a clip that somebody gives: a few minutes of work
+MOST_SIDE = 512  # pixels, for all codecs
+COLUMNS = 6  # of the contact sheet
+EVERY = 5  # frames between those that are scored
+LABEL = 18  # pixels above each row
+RIVALS = {"svtav1": range(20, 71), "x264": range(20, 52)}  # quantisers that are tried, the finest first
 
 
 @dataclass(frozen=True)
-class Quality:
-    """Means over the scored frames: PSNR in dB over the whole picture, SSIM."""
+class Result:
+    """What one codec made of the clip.  psnr (dB), ssim: means over the scored frames, over the whole picture."""
 
+    title: str
+    bytes: int
+    kbps: float
     psnr: float
     ssim: float
-    scored: int
+    lowest: bool = False
+    frames: list[np.ndarray] = field(default_factory=list, repr=False)
+
+    def line(self) -> str:
+        measured = f"PSNR {self.psnr:5.2f} dB  SSIM {self.ssim:.3f}"
+        note = "  (it goes no lower)" if self.lowest else ""
+        return f"{self.title:<6}{self.bytes:>7} bytes  {self.kbps:6.2f} kbit/s  {measured}{note}"
 
 
 def sections(path: Path) -> dict[str, int]:
@@ -39,74 +58,151 @@ def sections(path: Path) -> dict[str, int]:
         return reader.sections()
 
 
-def compare(source: Path, decoded: Path, out: Path) -> Quality:
-    """Score decoded against source, and write the contact sheet and the side-by-side video."""
-    from skimage.io import imsave
-    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+def score(truth: list[np.ndarray], seen: list[np.ndarray]) -> tuple[float, float]:
+    """PSNR and SSIM, means over every few frames."""
+    from ..codec.metrics import psnr, ssim
 
+    assert len(truth) == len(seen)
+    one, other = np.stack(truth[::EVERY]), np.stack(seen[::EVERY])
+    return psnr(one, other), ssim(one, other)
+
+
+def prepare(clip: Path, path: Path, most: float) -> tuple[list[np.ndarray], Fraction]:
+    """The pictures that all codecs get: the first seconds, no larger than MOST_SIDE, of even size; into `path`, too."""
+    from ..codec.decoder import resize
     from ..codec.media import open_video
     from ..codec.mux import VideoWriter
 
-    psnr, ssim, kept = [], [], []
-    with open_video(source) as a, open_video(decoded) as b:
-        total = a.info.frames_hint or 1
-        step = max(1, total // SHEET_COLUMNS)
-        writer = VideoWriter(out / "side_by_side.mp4", 2 * a.info.width, a.info.height, a.info.time_base, a.info.fps)
-        with writer:
-            for i, (one, other) in enumerate(zip(a, b, strict=True)):
-                left, right = one.rgb, other.rgb
-                writer.write(np.concatenate([left, right], 1), one.pts)
-                if i % METRIC_EVERY == 0:
-                    psnr.append(peak_signal_noise_ratio(left, right))
-                    ssim.append(structural_similarity(left, right, channel_axis=2))
-                if i % step == 0 and len(kept) < SHEET_COLUMNS:
-                    kept.append((left, right))
-    rows = [np.concatenate([pair[k] for pair in kept], 1) for k in (0, 1)]
-    imsave(out / "side_by_side.png", np.concatenate(rows, 0), check_contrast=False)
-    return Quality(float(np.mean(psnr)), float(np.mean(ssim)), len(psnr))
+    frames: list[np.ndarray] = []
+    with open_video(clip, None, most) as video:
+        info = video.info
+        scale = min(1.0, MOST_SIDE / max(info.width, info.height))
+        width, height = (max(64, 2 * round(side * scale / 2)) for side in (info.width, info.height))
+        with VideoWriter(path, width, height, info.time_base, info.fps, crf=1) as writer:
+            for frame in video:
+                frames.append(resize(frame.rgb, width, height))
+                writer.write(frames[-1], frame.pts)
+    return frames, info.fps
 
 
-def arguments() -> Any:
-    options = parser("fev.tools.demo", "Encode and decode the sample clip and show what came of it.")
+def read(source: Any) -> list[np.ndarray]:
+    from ..codec.media import open_video
+
+    with open_video(source) as video:
+        return [frame.rgb for frame in video]
+
+
+def largest(size: Callable[[int], int], tried: range, most: int) -> tuple[int, bool]:
+    """The finest quantiser at which a codec takes no more than so many bytes; else its coarsest, and True."""
+    low, high = 0, len(tried) - 1
+    if size(tried[high]) > most:
+        return tried[high], True
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if size(tried[middle]) <= most else (middle + 1, high)
+    return tried[high], False
+
+
+def rival(name: str, frames: list[np.ndarray], fps: Fraction, most: int) -> Result:
+    """AV1 or H.264 at no more bytes, with one key frame and all the time that it wants."""
+    from .rdreport import classic
+
+    made: dict[int, classic.Coded] = {}
+
+    def size(quantiser: int) -> int:
+        point = "qp51" if (name, quantiser) == ("x264", 51) else f"crf{quantiser}"
+        made[quantiser] = classic.encode(name, point, "single", "slow", frames, fps)
+        return made[quantiser].bytes
+
+    chosen, lowest = largest(size, RIVALS[name], most)
+    seen = read(io.BytesIO(made[chosen].stream))
+    title = classic.CODECS[name].title.split()[0]
+    return result(title, made[chosen].bytes, frames, seen, fps, lowest)
+
+
+def result(
+    title: str, size: int, truth: list[np.ndarray], seen: list[np.ndarray], fps: Fraction, lowest: bool = False
+) -> Result:
+    return Result(title, size, 8 * size * float(fps) / len(truth) / 1000, *score(truth, seen), lowest, seen)
+
+
+def sheet(rows: list[tuple[str, list[np.ndarray]]]) -> np.ndarray:
+    """A contact sheet: a labelled row of pictures a codec, the same moments in all."""
+    from PIL import Image, ImageDraw
+
+    total = len(rows[0][1])
+    moments = sorted({round(i) for i in np.linspace(0, total - 1, min(COLUMNS, total))})
+    out = []
+    for label, frames in rows:
+        bar = Image.new("RGB", (len(moments) * frames[0].shape[1], LABEL), (255, 255, 255))
+        ImageDraw.Draw(bar).text((4, 3), label, fill=(0, 0, 0))
+        out += [np.asarray(bar), np.concatenate([frames[i] for i in moments], 1)]
+    return np.concatenate(out, 0)
+
+
+def arguments(given: list[str] | None = None) -> Any:
+    options = parser("fev.tools.demo", "Code a clip at a low rate, with AV1 and H.264 at the same bytes beside it.")
     options.add_argument("clip", nargs="?", type=Path, default=SAMPLE)
-    options.add_argument("--preset", choices=("fast", "medium", "slow"), default="medium")
-    options.add_argument("--out", type=Path, default=Path("demo"))
-    options.add_argument("--json", action="store_true", help="print one JSON object")
-    return options.parse_args()
-
-
-def work() -> int:
-    args = arguments()
-    args.out.mkdir(parents=True, exist_ok=True)
-    coded, decoded = args.out / "sample.fev", args.out / "decoded.mp4"
-    bar = progress(None, "demo", "step")
-    started = time.perf_counter()
-    report = encode(args.clip, coded, preset=args.preset)
-    bar.update(1)
-    back = decode(coded, decoded)
-    bar.update(1)
-    quality = compare(args.clip, decoded, args.out)
-    bar.close()
-    parts = sections(coded)
-    source = args.clip.stat().st_size
-    if args.json:
-        print_json(
-            {"source": source, "bytes": report.bytes, "sections": parts, "psnr": quality.psnr, "ssim": quality.ssim}
-        )
-        return 0
-    say(f"{args.clip.name}: {report.frames} frames, {report.width}x{report.height}, {report.duration_s:.2f} s")
-    say(f"  mp4 {source} bytes  ->  fev {report.bytes} bytes, {source / report.bytes:.0f} times smaller")
-    say(f"  {8 * report.bytes / report.duration_s / 1000:.2f} kbit/s in all; bytes by section:")
-    for name, size in parts.items():
-        if size:
-            say(f"    {name:<12}{size:>8}  {8 * size / report.frames:8.1f} bits/frame")
-    say(
-        f"  PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.3f} over the whole picture ({quality.scored} frames scored)"
+    options.add_argument("--preset", choices=("medium", "slow"), default="medium")
+    options.add_argument("--bitrate", type=kilobits, default=BITRATE, metavar="KBPS", help="kbit/s (default: 8)")
+    options.add_argument(
+        "--seconds",
+        type=seconds,
+        default=MOST_SECONDS,
+        metavar="S",
+        help="of the clip, from its beginning (default: 10)",
     )
-    say(f"  encode {report.seconds / report.frames:.3f} s a frame ({args.preset}), "
-        f"decode {back.frames / back.seconds:.1f} frames a second")  # fmt: skip
-    say(f"  look at {args.out / 'side_by_side.png'} and {args.out / 'side_by_side.mp4'} "
-        f"(source left or above; {time.perf_counter() - started:.0f} s in all)")  # fmt: skip
+    options.add_argument("--out", type=Path, default=Path("demo"))
+    options.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    options.add_argument("--threads", type=count, default=0, help="processor threads (default: all)")
+    options.add_argument("--json", action="store_true", help="print one JSON object")
+    return options.parse_args(given)
+
+
+def work(given: list[str] | None = None) -> int:
+    args = arguments(given)
+    from PIL import Image
+
+    from ..codec.mux import VideoWriter
+    from .common import setup_device
+    from .rdreport import classic
+
+    setup_device(args.device, args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
+    clip, coded, decoded = (args.out / name for name in ("clip.mp4", "clip.fev", "decoded.mp4"))
+    started = time.perf_counter()
+    rivals = [name for name in RIVALS if classic.missing(name) is None]
+    with progress(3 + len(rivals), "demo", "step") as bar:
+        frames, fps = prepare(args.clip, clip, args.seconds)
+        bar.update(1)
+        report = encode(clip, coded, preset=args.preset, bitrate=args.bitrate, audio=False, device=args.device)
+        bar.update(1)
+        back = decode(coded, decoded, device=args.device)
+        results = [result("fev", report.bytes, frames, read(decoded), fps)]
+        bar.update(1)
+        for name in rivals:
+            results.append(rival(name, frames, fps, report.bytes))
+            bar.update(1)
+    rows = [("source", frames), *((r.line(), r.frames) for r in results)]
+    Image.fromarray(sheet(rows)).save(args.out / "side_by_side.png")
+    height, width = frames[0].shape[:2]
+    with VideoWriter(args.out / "side_by_side.mp4", width * len(rows), height, 1 / fps, fps) as writer:
+        for i in range(len(frames)):
+            writer.write(np.concatenate([seen[i] for _, seen in rows], 1), i)
+    parts = {name: size for name, size in sections(coded).items() if size}
+    if args.json:
+        shown = [{k: v for k, v in asdict(r).items() if k != "frames"} for r in results]
+        print_json({"frames": len(frames), "width": width, "height": height, "codecs": shown, "sections": parts})
+        return 0
+    say(f"{args.clip.name}: {len(frames)} frames, {width}x{height}, {len(frames) / float(fps):.2f} s, without sound")
+    for each in results:
+        say(f"  {each.line()}")
+    say("  fev's bytes: " + ", ".join(f"{name} {size}" for name, size in parts.items()))
+    say(f"  encode {report.seconds / report.frames:.2f} s a frame ({args.preset}), "
+        f"decode {back.frames / back.seconds:.0f} frames a second")  # fmt: skip
+    order = ", ".join(label.split()[0] for label, _ in rows)
+    say(f"  look at {args.out / 'side_by_side.png'} and {args.out / 'side_by_side.mp4'}: {order}")
+    say(f"  {time.perf_counter() - started:.0f} s in all")
     return 0
 
 
