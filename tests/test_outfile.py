@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from fev.codec import outfile
+from fev.codec.cropstore import CropStore
 from fev.codec.outfile import check_apart, output_file
-from fev.codec.survey import CropStore
 from fev.format.errors import FevError
 
 
