@@ -172,7 +172,7 @@ def say_notices(name: str, counts: Mapping[str, int]) -> None:
     """One line of what a run dropped, held or guessed; nothing where there is nothing to say."""
     line = Notices(counts).line()
     if line:
-        say(f"{name}: {line}")
+        say(f"{'standard input' if name == STDIO else name}: {line}")
 
 
 def _drop_stdout() -> None:
