@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..format.modes import Modes, encode_modes, modes_bits
+from .ahead import threads_for_tensors
 from .delta import step_code, step_size
 from .loss import attention, fitting_loss
 from .modes import (
@@ -34,6 +35,7 @@ from .modes import (
 )
 from .motion import corrected, linear_correction
 from .sensitivity import LOOKS, SIZE, decorrelating, sensitivity, step_change
+from .split import cuts, gradients
 from .tune import shrink_round, straight_through
 from .units import DEFAULT_QUALITY, motion_code
 
@@ -278,6 +280,10 @@ class ModeFit:
         return sum(((worth * torch.log2(1 + v.abs())).sum() for v, worth in rows), torch.zeros(()))
 
     def run(self, progress: Progress = lambda n: None) -> None:
+        with threads_for_tensors(1):
+            self._run(progress)
+
+    def _run(self, progress: Progress) -> None:
         s = self.settings
         optimiser, first = self._optimiser()
         total = sum(n for _, n in s.steps)
@@ -297,15 +303,27 @@ class ModeFit:
                     warm = min(1, (done - begun + 1) / 10)
                     group["lr"] = lr * warm * (0.05 + 0.95 * math.cos(0.5 * math.pi * done / total))
                 index = torch.randperm(len(self.truth), generator=order)[: s.batch]
-                out = self.render(index, small[0], coded)
-                loss = fitting_loss(out, small[1][index], weight) + self.price * self.rate_proxy()
                 optimiser.zero_grad()
-                loss.backward()
+                self._slope(index, small, weight, coded)
                 optimiser.step()
                 done += 1
                 if done % STEER == 0:
                     self._steer(done / total)
                 progress(1)
+
+    def _slope(self, index: Tensor, small: list[Tensor], weight: Tensor, coded: bool) -> None:
+        """The loss's gradients on frames `index` of drawn and true pictures, into the parameters."""
+        drawn, truth = small
+
+        def loss(part: slice, texture: Tensor, flow: Tensor, codes: Tensor) -> Tensor:
+            rows = index[part]
+            out = apply_modes(drawn[rows] if len(drawn) > 1 else drawn, texture, flow, codes[part])
+            return fitting_loss(out, truth[rows], weight) * (len(rows) / len(index))
+
+        shared = [*self.planes(coded), self._parameters(index, coded)]
+        slopes = gradients(loss, shared, cuts(len(index)))[1]
+        (self.price * self.rate_proxy()).backward()
+        torch.autograd.backward(shared, slopes)
 
     def _optimiser(self) -> tuple[torch.optim.Adam, list[float]]:
         """With the rate that each group begins at."""

@@ -17,7 +17,9 @@ from torch import Tensor
 from .delta import step_size
 from .loss import attention, fitting_loss
 from .render import Renderer
+from .split import PARTS, cuts, gradients
 
+MOST_DRAWN = 16  # frames rendered at once
 MAX_STEPS = 1 << 14  # largest magnitude of a quantised parameter
 
 
@@ -79,18 +81,20 @@ def fit_motion(
     moves = torch.ones(motion.shape[1], device=device)
     moves[:fixed] = 0
     optimiser = torch.optim.Adam([motion], lr=settings.rate, betas=(0.7, 0.95))
-    part = 16  # frames rendered at once
+    parts = cuts(len(motion), max(PARTS, -(-len(motion) // MOST_DRAWN)))
+
+    def loss(part: slice, motion: Tensor) -> Tensor:
+        if small is None:
+            out = renderer.draw_values(motion[part], settings.size)
+        else:
+            out = renderer.finish(small[part], motion[part])
+        return fitting_loss(out, truth[part], weight) * (len(out) / len(motion))
+
     for step in range(settings.steps):
         for group in optimiser.param_groups:
             group["lr"] = settings.rate * (1 - step / settings.steps) ** 0.5
         optimiser.zero_grad()
-        for i in range(0, len(motion), part):
-            if small is None:
-                out = renderer.draw_values(motion[i : i + part], settings.size)
-            else:
-                out = renderer.finish(small[i : i + part], motion[i : i + part])
-            share = len(out) / len(motion)
-            (fitting_loss(out, truth[i : i + part], weight) * share).backward()
+        motion.grad = gradients(loss, [motion], parts)[1][0]
         line = motion if before is None else torch.cat([before[None].to(device), motion])
         if len(line) > 1:
             (settings.smooth * (line[1:] - line[:-1]).abs().mean()).backward()

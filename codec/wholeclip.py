@@ -21,7 +21,7 @@ from .encoding import FAST_MOTION, Encoding
 from .light import DARKEST, reference
 from .motion import MotionSettings, fit_motion
 from .options import SLOW
-from .paper.fitter import Found
+from .paper.fitter import Found, PaperFitter
 from .portrait import Conditions
 from .reuse import FITTED
 from .survey import Survey
@@ -55,6 +55,12 @@ class WholeClip(Encoding):
     """Survey, fit, then motion against what was quantised."""
 
     def work(self, survey: Survey, dst: BinaryIO) -> int:
+        # Networks that draw anew in every step are large enough for torch's threads; nothing else here is (`split`).
+        generator = isinstance(self.fitter, PaperFitter) or not self.options.pivot
+        with threads_for_tensors(0 if generator else 1):
+            return self._work(survey, dst)
+
+    def _work(self, survey: Survey, dst: BinaryIO) -> int:
         store = CropStore(self.model.size)
         self.stack.callback(store.close)
         clip = self._stage("survey", lambda: self._read(survey, store))
