@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from .camera import moves, shift
 from .frame import Frame
-from .light import burnt, gain, reference, same_place
+from .light import PURE, burnt, gain, reference, same_place
 from .paste import EDGE
 from .still import encode_still
 
@@ -49,11 +49,16 @@ class Samples:
                 self._stride *= 2
         self._count += 1
 
+    @property
+    def empty(self) -> bool:
+        """Whether the background is that of a place without anybody."""
+        return any(s.placement is None for s in self.chosen())
+
     def chosen(self) -> list[Sample]:
         """The well-lit ones of the place that most of them show; those with nobody there, where there are enough."""
         usual = reference(np.stack([s.tone for s in self.kept if s.placement is not None] or [self.kept[0].tone]))
         white = float(burnt(usual[None])[0])
-        lit = [gain(s.tone, usual)[0] == 1 and burnt(s.tone[None])[0] <= white + 0.15 for s in self.kept]
+        lit = [gain(s.tone, usual, PURE)[0] == 1 and burnt(s.tone[None])[0] <= white + 0.15 for s in self.kept]
         good = [s for s, ok in zip(self.kept, lit, strict=True) if ok] or self.kept
         empty = [s for s in good if s.placement is None]
         if len(empty) >= max(2, EMPTY * len(good)):

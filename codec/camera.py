@@ -8,6 +8,8 @@ import torch.nn.functional as F
 
 WIDE = 640  # pixels across that are compared at most
 CLEAR = 3.0  # how far the highest peak of the correlation stands out, below which it says nothing
+TILES = 6  # across and down
+BETTER = 0.9  # share of the difference that is left where a tile has moved
 BODY = 1.8  # half width of what belongs to a person, in half sides of the square
 STILL = 0.004  # of the picture's larger side, up to which a camera stands still
 
@@ -28,7 +30,21 @@ def shift(picture: np.ndarray, other: np.ndarray, faces: list[np.ndarray]) -> np
     if not peak > CLEAR * max(float(near.max()), 1e-12) and tuple(top) != (0, 0):
         return None
     y, x = (int(v) - n if v > n // 2 else int(v) for v, n in zip(top, found.shape, strict=True))
+    if not _most_of(a, b, y, x):
+        return np.zeros(2)
     return np.array([x * factor, y * factor], float)
+
+
+def _most_of(a: np.ndarray, b: np.ndarray, y: int, x: int) -> bool:
+    """Whether most of a picture moves by (y, x), not a thing in it: counted in tiles, a plain one stands still."""
+    moved = np.roll(a, (y, x), (0, 1))
+    votes = []
+    for rows in np.array_split(np.arange(a.shape[0]), TILES):
+        for columns in np.array_split(np.arange(a.shape[1]), TILES):
+            at = np.ix_(rows, columns)
+            if a[at].any() or b[at].any():
+                votes.append(np.abs(b[at] - moved[at]).mean() < BETTER * np.abs(b[at] - a[at]).mean())
+    return bool(votes) and float(np.mean(votes)) > 0.5
 
 
 def moves(shifts: list[np.ndarray | None], width: int, height: int) -> bool:

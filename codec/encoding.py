@@ -34,6 +34,7 @@ from .media import open_video
 from .modefit import ModeStart
 from .model import DEFAULT, Model, load_model, pick_device
 from .motion import MotionSettings, fit_motion, nearest
+from .nobody import alone, plain
 from .notices import Notices
 from .options import FAST, EncodeOptions
 from .outgoing import Outgoing
@@ -98,6 +99,7 @@ class Encoding(ABC):
         self.last: Tensor | None = None  # parameters of the frame before the block, unquantised
         self.metric: np.ndarray | None = None  # how far the parameters move the clip's pictures
         self.price = 1.0  # of a bit of motion, as a factor
+        self.empty = False  # the background was seen without anybody before it
         self.lit_tone: np.ndarray  # of the clip's well-lit pictures (`light`)
 
     def run(self, src: Source, dst: BinaryIO) -> EncodeReport:
@@ -194,10 +196,18 @@ class Encoding(ABC):
 
     # -- writing
 
+    def _places(self, placements: list[np.ndarray], absent: list[bool]) -> list[np.ndarray]:
+        """Placements as they are sent, where nobody is there in some of the frames."""
+        if not any(absent):
+            return placements
+        nobody = plain(self.header.width, self.header.height)
+        return [(alone(p) if self.empty else nobody) if no else p for p, no in zip(placements, absent, strict=True)]
+
     def _background(self, survey: Survey, room: int | None = None) -> Still | None:
         """The still picture behind the face.  room: bytes; the finest that takes no more, or the coarsest."""
         if self.options.crop or survey.aligned:
             return None
+        self.empty = survey.samples.empty
         plate, moved = make_plate(survey.samples.chosen())
         self.notices.add("camera", moved)
         for quality in (self.options.fineness,) if room is None else (60.0, 40.0, 20.0, 0.0):

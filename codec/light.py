@@ -13,8 +13,9 @@ TONE = (18, 32)  # rows and columns
 LIT = 0.9  # of the usual contrast, below which a picture is not lit
 FADED = 0.85  # gain below which a picture that is otherwise like the lit one is part of a fade
 OFF_COLOUR = 18.0  # grey levels by which the end of a fade may be off black or white
-DARKEST = 0.12  # gain below which nothing can be seen any more
-ALIKE = 0.9  # correlation of tones from which on two pictures show the same
+DARKEST = 0.3  # gain below which too little can be seen to draw it as if it were lit
+PURE = 0.97  # gain above which a picture may give its background
+ALIKE = 0.7  # correlation of tones from which on two pictures show the same, though people move
 BLOWN = 250  # grey level from which on a block is burnt out
 SHAKEN = 0.7  # correlation that a leap of the camera may leave
 PLACE = 0.6  # correlation of the whole picture from which on it is the same place
@@ -56,15 +57,18 @@ def reference(tones: np.ndarray) -> np.ndarray:
     return np.median(np.asarray(tones, np.float32)[lit(tones)], 0)
 
 
-def gain(here: np.ndarray, lit_tone: np.ndarray) -> tuple[float, float]:
+def gain(here: np.ndarray, lit_tone: np.ndarray, least: float = FADED) -> tuple[float, float]:
     """Gain and offset of a picture's light, in grey levels of 255; (1, 0) where it is no fade of the lit one.
 
     A fade ends in black or in white: its offset is 0, or what white adds.  A person who leaves changes both otherwise.
+    The contrasts are compared, not the pictures point by point: people move meanwhile.  least: gain of what is no fade.
     """
-    g, o, like = _fit(here, lit_tone)
-    if g >= FADED or (like < ALIKE and contrast(here[None])[0] > 1.0):
+    a, b = float(np.std(here)), float(np.std(lit_tone))
+    g = a / max(b, 1e-6)
+    # the darker a picture, the more its contrast alone says
+    if g >= least or (a > 1.0 and _fit(here, lit_tone)[2] < ALIKE * min(1.0, g / 0.6)):
         return 1.0, 0.0
-    g = max(g, 0.0)
+    o = float(np.mean(here)) - g * float(np.mean(lit_tone))
     ends = min(abs(o), abs(o - 255 * (1 - g)))
     return (g, o) if ends < OFF_COLOUR * (1 - g) + 3 else (1.0, 0.0)
 
@@ -105,7 +109,7 @@ def alike(here: np.ndarray, there: np.ndarray, placement: np.ndarray, size: tupl
 
 def relit(picture: np.ndarray, g: float, o: float) -> np.ndarray:
     """A picture, uint8, with its light's gain and offset undone."""
-    return np.clip(np.round((picture.astype(np.float32) - o) / max(g, DARKEST)), 0, 255).astype(np.uint8)
+    return np.clip(np.round((picture.astype(np.float32) - o) / max(g, 0.1)), 0, 255).astype(np.uint8)
 
 
 def evened(squares: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ from .delta import step_size
 from .identities import Search, folder_of
 from .model import Model, load_for, pick_device
 from .modes import ClipModes
+from .nobody import nobody
 from .render import Renderer
 from .source import Source, name_of, rereadable
 from .units import dequantise_placement, quantise_placement
@@ -238,11 +239,11 @@ def roaming(places: np.ndarray, own: np.ndarray, moving: np.ndarray | None) -> n
 
     places: (N, 4) of the motion.  own, moving: all placements of both clips.  Without `moving` it rests.
     It stays where it was seen in its own clip, and a little around: its background is a still of that place.
-    Where nobody is there (a half side of 0), nobody is shown.
+    Where nobody is there in the motion, nobody is shown.
     """
-    own, nobody = own[own[:, 2] > 0], places[:, 2] <= 0
+    own, gone = own[~nobody(own)], nobody(places)
     rest = np.median(own, 0)
-    moving = None if moving is None else moving[moving[:, 2] > 0]
+    moving = None if moving is None else moving[~nobody(moving)]
     if moving is None or not len(moving):
         return np.tile(rest, (len(places), 1))
     still = np.median(moving, 0)
@@ -252,7 +253,7 @@ def roaming(places: np.ndarray, own: np.ndarray, moving: np.ndarray | None) -> n
     out[:, 3] = rest[3] + places[:, 3] - still[3]
     room = ROAM * np.array([rest[2], rest[2], rest[2], 1.0])
     out = np.clip(out, own.min(0) - room, own.max(0) + room)
-    out[nobody, 2] = 0
+    out[gone, 2] = 0
     return out
 
 

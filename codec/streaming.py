@@ -103,7 +103,8 @@ class Streaming(Encoding):
         held = np.ones(len(block), bool)
         held[rows] = False
         q = self._quantise(motion, held, before)
-        self.out.write([s.pts for s in block], q, [s.shown for s in block], held)
+        places = self._places([s.placement for s in block], [s.absent for s in block])
+        self.out.write([s.pts for s in block], q, places, held)
         return q[-1]
 
     def _motion(self, pictures: Tensor) -> Tensor:

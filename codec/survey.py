@@ -18,7 +18,7 @@ from .align import LOOK_AHEAD, FaceTracker, compose, extract, inside, is_aligned
 from .aligner import Aligner
 from .background import Samples
 from .frame import Frame
-from .light import TONE, alike, contrast, sudden, tone
+from .light import TONE, alike, contrast, gain, sudden, tone
 from .model import to_numpy
 from .notices import Notices
 from .paper.registration import Registration, similarity
@@ -39,7 +39,7 @@ class Seen:
     crop: (S, S, 3) uint8, the aligned square; None where the face is not there or not the person's.
     placement: (cx, cy, half, angle) in pixels of the frame.
     damaged: the decoder concealed something in the picture.
-    absent: nobody is there; the background stands alone.
+    absent: nobody is there.
     tone: the picture's light (`light.tone`).
     inside: share of the inner face that is inside the picture.
     """
@@ -51,11 +51,6 @@ class Seen:
     absent: bool = False
     tone: np.ndarray = field(default_factory=lambda: np.zeros(TONE, np.uint8))
     inside: float = 1.0
-
-    @property
-    def shown(self) -> np.ndarray:
-        """The placement as it is sent: half a side of 0 says that nobody is there."""
-        return self.placement * [1, 1, 0, 1] if self.absent else self.placement
 
 
 @dataclass
@@ -203,7 +198,7 @@ class Survey:
         """The frames before the first face: a dark or a hidden face is held, a title or an empty room shows nobody."""
         absent, out = False, []
         for frame, here in reversed(leading):
-            dark = contrast(here[None])[0] < DARK
+            dark = contrast(here[None])[0] < DARK or gain(here, first.tone)[0] < 1
             absent = absent or not (dark or alike(here, first.tone, first.placement, size))
             out.append(Seen(frame.pts, first.placement, None, frame.damaged, absent and not self.aligned, here))
         leading.clear()

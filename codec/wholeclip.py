@@ -41,6 +41,7 @@ class Clip:
     pts: list[int] = field(default_factory=list)
     placement: list[np.ndarray] = field(default_factory=list)
     crop_row: list[int] = field(default_factory=list)
+    absent: list[bool] = field(default_factory=list)
     tones: list[np.ndarray] = field(default_factory=list)
     inside: list[float] = field(default_factory=list)
     damaged: list[bool] = field(default_factory=list)
@@ -89,7 +90,8 @@ class WholeClip(Encoding):
     def _take(self, survey: Survey, store: CropStore, clip: Clip) -> None:
         for seen in survey:
             clip.pts.append(seen.pts)
-            clip.placement.append(seen.shown)
+            clip.placement.append(seen.placement)
+            clip.absent.append(seen.absent)
             clip.crop_row.append(-1 if seen.crop is None else store.count)
             if seen.crop is not None:
                 store.append(seen.crop)
@@ -137,7 +139,8 @@ class WholeClip(Encoding):
         for (first, rows), (block, held) in zip(self._blocks(clip), blocks, strict=True):
             end = first + len(rows)
             before = self._quantise(block, held, before)
-            self.out.write(clip.pts[first:end], before, clip.placement[first:end], held)
+            places = self._places(clip.placement[first:end], clip.absent[first:end])
+            self.out.write(clip.pts[first:end], before, places, held)
             before = before[-1]
             self.progress("motion", end, len(clip.pts))
         self.out.close()

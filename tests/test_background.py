@@ -7,6 +7,7 @@ from fev.codec.background import Samples, make_plate
 from fev.codec.camera import shift
 from fev.codec.frame import Frame
 from fev.codec.light import tone
+from fev.codec.nobody import plain
 from fev.codec.outgoing import Outgoing
 from fev.codec.paste import paste
 from fev.codec.puppet import roaming
@@ -79,12 +80,15 @@ def test_a_still_camera_is_still():
     assert shift(noisy[0], noisy[1], places[:2]).tolist() == [0, 0]
 
 
-def test_half_a_side_of_zero_shows_nobody(tiny_model):
+def test_half_a_side_of_zero_shows_nobody():
     wall = room(1)
     assert (paste(wall, looks(PERSON)[0], np.array([100.0, 90, 0, 0])) == wall).all()
     own = np.array([[100.0, 90, 50, 0], [100, 90, 0, 0], [110, 90, 50, 0]])
-    out = roaming(own, own, own)
-    assert out[1, 2] == 0 and (out[[0, 2], 2] > 40).all()
+    for gone in (own, np.vstack([own[0], plain(WIDTH, HEIGHT), own[2]])):
+        out = roaming(gone, own, gone)
+        assert out[1, 2] == 0 and (out[[0, 2], 2] > 40).all()
+    drawn = paste(wall, looks(PERSON)[0], plain(WIDTH, HEIGHT))
+    assert drawn.std((0, 1)).max() < 2, "and a vast square shows one of its spots"
 
 
 class Keeps:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
+from fractions import Fraction
+
+import fev
 import numpy as np
 import pytest
 import torch
+from fev.codec.decoder import DecodeOptions, FrameDecoder
 from fev.codec.model import load_model
+from fev.codec.mux import VideoWriter
 from fev.codec.paste import paste
 from fev.codec.person import LEAST, Person
 from fev.codec.portrait import Conditions, best_frame
 from fev.codec.survey import Survey
+from fev.format import Reader
 from fev.format.errors import MediaError
 from people import HEIGHT, LOOKS, WIDTH, film, looks, room, seen
 
@@ -70,10 +77,9 @@ def test_a_face_that_leaves_is_found_where_it_comes_back():
     back = 25 + 5  # about then the face is inside
     assert set(line[back + 8 :]) == {"f"}, "found again within half a second"
     assert abs(rows[-1].placement[0] - 230) < 20
-    assert all(s.shown[2] == 0 for s in rows if s.absent) and all(s.placement[2] > 0 for s in rows)
+    assert all(s.placement[2] > 0 for s in rows)
     assert survey.notices["absent"] == line.count("_")
-    empty = survey.samples.chosen()
-    assert all(s.placement is None for s in empty), "the background is that of the empty room"
+    assert survey.samples.empty, "the background is that of the empty room"
 
 
 def test_a_title_shows_no_face_and_a_dark_beginning_the_first_one():
@@ -158,3 +164,32 @@ def test_a_portrait_is_lit_whole_sharp_and_undamaged():
     assert best_frame(frames, motion=grimace) == 2, "a face at rest, though the others are alike"
     assert Conditions(inside, gain, np.arange(8) < 3).usable == [3, 4, 5, 6, 7]
     assert Conditions(inside, gain, ~none).usable == list(range(8)), "damaged frames are better than none"
+
+
+def written(path, pictures):
+    with VideoWriter(path, WIDTH, HEIGHT, Fraction(1, 25), Fraction(25)) as writer:
+        for i, picture in enumerate(pictures):
+            writer.write(picture, i)
+    return path
+
+
+@pytest.mark.parametrize("preset", ["fast", "medium"])
+def test_a_title_is_no_traceback_and_no_face(preset, tmp_path, short):
+    title = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    title[80:110, 60:260] = 255
+    talk = [seen(room(1), (A, *MIDDLE), at=i) for i in range(12)]
+    out = io.BytesIO()
+    report = fev.encode(written(tmp_path / "t.mp4", [title] * 28 + talk), out, preset=preset, audio=False)
+    assert report.frames == 40 and report.notices["absent"] >= 27
+    out.seek(0)
+    decoder = FrameDecoder(Reader(out), DecodeOptions())
+    drawn = [p for _, p in decoder.frames(decoder.reader.segments())]
+    assert all(p.std((0, 1)).max() < 4 for p in drawn[:27]), "a plain picture"
+    assert np.abs(drawn[-1].astype(int) - talk[-1]).mean() < 12
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_clip_of_a_few_frames(count, tmp_path, short):
+    pictures = [seen(room(1), (A, *MIDDLE), at=3 * i) for i in range(count)]
+    report = fev.encode(written(tmp_path / "one.mp4", pictures), io.BytesIO(), audio=False)
+    assert report.frames == count and report.held == 0

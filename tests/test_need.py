@@ -11,7 +11,15 @@ from test_cli import SAMPLE
 
 @pytest.mark.parametrize(
     "seconds, side, budget",
-    [(0.04, 300, 4000), (4, 300, 4000), (4, 256, 4000), (10, 192, 7500), (10, 64, 5000), (20, 64, 10_000), (60, 300, 27_000)],
+    [
+        (0.04, 300, 4000),
+        (4, 300, 4000),
+        (4, 256, 4000),
+        (10, 192, 7500),
+        (10, 64, 5000),
+        (20, 64, 10_000),
+        (60, 300, 27_000),
+    ],
 )
 def test_a_second_of_a_face_is_worth_a_thousand_bytes(seconds, side, budget):
     assert by_need(seconds, side) == budget
