@@ -54,18 +54,39 @@ class AnimatorConfig:
 
 
 class EqualConv(nn.Module):
-    """Convolution with equalised learning rate; computes in the type of its input."""
+    """Convolution with equalised learning rate; computes in the type of its input.
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, padding: int | None = None):
+    scale: of what comes out.  An activation's gain is put here: multiplying weights costs nothing.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        padding: int | None = None,
+        scale: float = 1.0,
+    ):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.gain = (inputs * kernel * kernel) ** -0.5
+        self.scale, self.gain = scale, scale * (inputs * kernel * kernel) ** -0.5
         self.stride, self.padding = stride, kernel // 2 if padding is None else padding
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = (self.weight * self.gain).to(x.dtype)
-        return F.conv2d(x, weight, self.bias.to(x.dtype), stride=self.stride, padding=self.padding)
+        weight, bias = (self.weight * self.gain).to(x.dtype), (self.bias * self.scale).to(x.dtype)
+        return F.conv2d(x, weight, bias, stride=self.stride, padding=self.padding)
+
+
+class Active(EqualConv):
+    """The same and leaky ReLU, whose gain keeps the variance."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1):
+        super().__init__(inputs, outputs, kernel, stride, scale=SQRT2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(super().forward(x), 0.2)
 
 
 def active(x: Tensor) -> Tensor:
@@ -77,10 +98,10 @@ class Block(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.a, self.b = EqualConv(width, width), EqualConv(width, width)
+        self.a, self.b = Active(width, width), EqualConv(width, width, scale=1 / SQRT2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x + self.b(active(self.a(x)))) * (1 / SQRT2)
+        return torch.add(self.b(self.a(x)), x, alpha=1 / SQRT2)
 
 
 class Down(nn.Module):
@@ -91,14 +112,14 @@ class Down(nn.Module):
         previous = 3
         self.steps, self.blocks = nn.ModuleList(), nn.ModuleList()
         for i, width in enumerate(widths):
-            self.steps.append(EqualConv(previous, width, stride=2))
+            self.steps.append(Active(previous, width, stride=2))
             self.blocks.append(Block(width) if i >= 2 else nn.Identity())
             previous = width
 
     def forward(self, x: Tensor) -> list[Tensor]:
         out = []
         for step, block in zip(self.steps, self.blocks, strict=True):
-            x = block(active(step(x)))
+            x = block(step(x))
             out.append(x)
         return out
 
@@ -118,7 +139,7 @@ class PivotEncoder(nn.Module):
         for i, size in enumerate(self.sizes):
             channels = config.channels[3 + i]
             inside = 3 if size == 256 else config.encoder[2 - i]
-            self.up[str(size)] = EqualConv(wide + inside, channels)
+            self.up[str(size)] = Active(wide + inside, channels)
             self.out[str(size)] = EqualConv(channels, channels)
             wide = channels
 
@@ -133,7 +154,7 @@ class PivotEncoder(nn.Module):
                 break
             beside = pivot if side == 256 else levels[2 - i]
             wide = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = active(self.up[str(side)](torch.cat([wide, beside], 1)))
+            x = self.up[str(side)](torch.cat([wide, beside], 1))
             features[side] = self.out[str(side)](x)
         return w, features
 

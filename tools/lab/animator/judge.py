@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ....codec.animator import SQRT2, EqualConv, active
+from ....codec.animator import SQRT2, Active, EqualConv
 
 WIDTHS = {8: 256, 16: 224, 32: 160, 64: 96, 128: 48, 256: 24}
 
@@ -15,11 +15,11 @@ class Halve(nn.Module):
 
     def __init__(self, wide: int, deep: int):
         super().__init__()
-        self.a, self.b = EqualConv(wide, wide), EqualConv(wide, deep, stride=2)
-        self.beside = EqualConv(wide, deep, 2, stride=2, padding=0)
+        self.a, self.b = Active(wide, wide), Active(wide, deep, stride=2)
+        self.beside = EqualConv(wide, deep, 2, stride=2, padding=0, scale=1 / SQRT2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (active(self.b(active(self.a(x)))) + self.beside(x)) * (1 / SQRT2)
+        return torch.add(self.beside(x), self.b(self.a(x)), alpha=1 / SQRT2)
 
 
 class Judge(nn.Module):
@@ -27,14 +27,14 @@ class Judge(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.enter = nn.ModuleDict({str(s): EqualConv(3, WIDTHS[s], 1) for s in (64, 128, 256)})
+        self.enter = nn.ModuleDict({str(s): Active(3, WIDTHS[s], 1) for s in (64, 128, 256)})
         self.halve = nn.ModuleDict({str(s): Halve(WIDTHS[s], WIDTHS[s // 2]) for s in (256, 128, 64, 32, 16)})
-        self.last = EqualConv(WIDTHS[8] + 1, WIDTHS[8])
+        self.last = Active(WIDTHS[8] + 1, WIDTHS[8])
         self.out = EqualConv(WIDTHS[8], 1, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         size = x.shape[-1]
-        x, features = active(self.enter[str(size)](x)), []
+        x, features = self.enter[str(size)](x), []
         while size > 8:
             x = self.halve[str(size)](x)
             features.append(x)
@@ -43,4 +43,4 @@ class Judge(nn.Module):
         groups = x.float().reshape(-1, 4, *x.shape[1:]) if len(x) % 4 == 0 else x.float()[None]
         spread = groups.var(1, unbiased=False).add(1e-8).sqrt().mean((1, 2, 3), keepdim=True)
         spread = spread.repeat_interleave(groups.shape[1], 0).expand(-1, 1, *x.shape[2:]).to(x.dtype)
-        return self.out(active(self.last(torch.cat([x, spread], 1)))).float(), features
+        return self.out(self.last(torch.cat([x, spread], 1))).float(), features
