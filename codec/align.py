@@ -20,6 +20,7 @@ from .person import Person
 LOOKS = 4  # frames between looks over the whole picture for a face that is not there
 FIRST_LOOKS = 25  # frames at the start that are all looked over
 CLEAR = 4.5  # confidence of what is surely a face; real ones mostly have 5, other things seldom 3
+CONFIRMED = 8  # frames for which a face must be followed to be the one: none of them has left the survey yet
 PATIENCE = 3  # lost frames for which the face is looked for in all of the picture, in every one
 UNCHECKED = 2  # frames in a row that are followed without comparing the face with the person
 SEEN_ENOUGH = 0.8  # share of the inner face inside the picture from which on it can be compared
@@ -91,7 +92,8 @@ class FaceTracker:
     order: chooses the face by size in the first frame that shows so many (0 is the largest).
     person: tells that face from those of others; without one any face goes on where the last was.
     After a step `other` says that a face was seen that is not the person's, `doubtful` how many of the frames before it
-    may have followed that one, and `most` how many faces one frame has shown at most before the first was chosen.
+    may have followed that one, `restarted` that what was followed so far was no face.  `most` is how many faces one
+    frame has shown at most before the first was chosen.
     """
 
     def __init__(self, net: Aligner, order: int = 0, person: Person | None = None):
@@ -100,7 +102,8 @@ class FaceTracker:
         self.last: np.ndarray | None = None
         self.lost = self.doubtful = self.most = 0
         self.other = False
-        self._waited = self._unsure = 0
+        self._waited = self._unsure = self._followed = 0
+        self.restarted = False
         self._sure: np.ndarray | None = None  # the last placement of a face that was compared
         self._cascade = None
 
@@ -173,6 +176,7 @@ class FaceTracker:
 
         sudden: the picture is another one than before, so that nothing is known of where the face is.
         """
+        self.restarted = False
         if self.last is None:
             return self._first(frame)
         self.doubtful = 0
@@ -184,12 +188,22 @@ class FaceTracker:
                     return self._at(placement[0], compared=due), True
                 self.other, self.doubtful = True, self._unsure
                 self._unsure, self.last = 0, self._sure
+        if self._followed < CONFIRMED and not sudden:
+            return self._restart(frame)
         self.lost, self._unsure = self.lost + 1, 0
         if sudden or self.lost <= PATIENCE or self.lost % LOOKS == 0:
             again = self._again(frame, sudden)
             if again is not None:
                 return self._at(again, compared=True), True
         return self.last, False
+
+    def _restart(self, frame: np.ndarray) -> tuple[np.ndarray | None, bool]:
+        """Choose again: what is lost so soon was a hand or a picture on the wall."""
+        self.last, self._followed, self.restarted = None, 0, True
+        self.other, self.doubtful = False, 0
+        if self.person is not None:
+            self.person.forget()
+        return self._first(frame)
 
     def _first(self, frame: np.ndarray) -> tuple[np.ndarray | None, bool]:
         self._waited += 1
@@ -205,6 +219,7 @@ class FaceTracker:
     def _at(self, placement: np.ndarray, compared: bool) -> np.ndarray:
         """The face is here."""
         self.last, self.lost = placement, 0
+        self._followed += 1
         self._unsure = 0 if compared else self._unsure + 1
         if compared:
             self._sure, self.other = placement, False

@@ -40,6 +40,10 @@ class Person:
 
     def __init__(self, inverter: Inverter):
         self.inverter = inverter.eval()
+        self.forget()
+
+    def forget(self) -> None:
+        """Nobody is known: the next square that is shown is the person."""
         self._views: list[Tensor] = []
         self._lowest = 1.0  # likeness that was accepted
         self._mouths = 0  # looks at which the mouth could be seen

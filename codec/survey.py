@@ -111,6 +111,9 @@ class Survey:
             cut = before is not None and sudden(here, before)
             before = here
             placement, found = self.tracker.step(frame.rgb, cut)
+            if self.tracker.restarted:
+                leading += [(replace(row.frame, rgb=NO_PICTURE), row.tone) for row in window]
+                window.clear()
             if placement is None:
                 leading.append((replace(frame, rgb=NO_PICTURE), here))
                 continue

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fev.codec.decoder import DecodeOptions, FrameDecoder
+from fev.codec.frame import Frame
 from fev.codec.model import load_model
 from fev.codec.mux import VideoWriter
 from fev.codec.paste import paste
@@ -193,3 +194,31 @@ def test_a_clip_of_a_few_frames(count, tmp_path, short):
     pictures = [seen(room(1), (A, *MIDDLE), at=3 * i) for i in range(count)]
     report = fev.encode(written(tmp_path / "one.mp4", pictures), io.BytesIO(), audio=False)
     assert report.frames == count and report.held == 0
+
+
+class Mistaken:
+    """Stands in for the aligner: sees a face where it looks, but loses it in the fourth frame for once."""
+
+    def __init__(self):
+        self.frame = 0
+
+    def eval(self):
+        return self
+
+    def __call__(self, x):
+        seen = -5.0 if self.frame == 3 else 5.0
+        return torch.tensor([[1.0, 0.0, 0.0, 0.0, seen]]).expand(len(x), -1)
+
+
+def test_what_is_lost_at_once_was_no_face():
+    net = Mistaken()
+
+    def frames():
+        for i in range(20):
+            net.frame = i
+            yield Frame(i, room(1))
+
+    survey = Survey(frames(), net, 64)
+    rows = list(survey)
+    assert [s.pts for s in rows] == list(range(20))
+    assert shown(rows) == "h" * 4 + "f" * 16, "the face is chosen anew, and what came before it is not shown"

@@ -103,7 +103,7 @@ class Trembling:
     """A tracker that knows where the face is but for some noise, more where it blinks."""
 
     def __init__(self, places: np.ndarray, noise: np.ndarray):
-        self.rows, self.doubtful, self.other = iter(places + noise), 0, False
+        self.rows, self.doubtful, self.other, self.restarted = iter(places + noise), 0, False, False
 
     def step(self, frame: np.ndarray, sudden: bool) -> tuple[np.ndarray, bool]:
         return next(self.rows), True
