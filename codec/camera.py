@@ -9,6 +9,7 @@ import torch.nn.functional as F
 WIDE = 640  # pixels across that are compared at most
 CLEAR = 3.0  # how far the highest peak of the correlation stands out, below which it says nothing
 TILES = 6  # across and down
+CHANGED = 0.8  # grey levels by which a tile differs that has a say
 BETTER = 0.9  # share of the difference that is left where a tile has moved
 BODY = 1.8  # half width of what belongs to a person, in half sides of the square
 STILL = 0.004  # of the picture's larger side, up to which a camera stands still
@@ -42,9 +43,10 @@ def _most_of(a: np.ndarray, b: np.ndarray, y: int, x: int) -> bool:
     for rows in np.array_split(np.arange(a.shape[0]), TILES):
         for columns in np.array_split(np.arange(a.shape[1]), TILES):
             at = np.ix_(rows, columns)
-            if a[at].any() or b[at].any():
-                votes.append(np.abs(b[at] - moved[at]).mean() < BETTER * np.abs(b[at] - a[at]).mean())
-    return bool(votes) and float(np.mean(votes)) > 0.5
+            before = float(np.abs(b[at] - a[at]).mean())
+            if before > CHANGED:
+                votes.append(float(np.abs(b[at] - moved[at]).mean()) < BETTER * before)
+    return len(votes) * 3 >= TILES**2 and float(np.mean(votes)) > 0.5
 
 
 def moves(shifts: list[np.ndarray | None], width: int, height: int) -> bool:
