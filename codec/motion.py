@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .adam import Adam
 from .delta import step_size
 from .loss import attention, fitting_loss
 from .render import Renderer
@@ -74,13 +75,13 @@ def fit_motion(
         return start
     device = renderer.device
     first = start.to(device)
-    motion = first.clone().requires_grad_()
+    motion = first.clone()
     truth = F.interpolate(crops.to(device), size=settings.size, mode="area")
     small = None if drawn is None else F.interpolate(drawn.to(device), size=settings.size, mode="area")
     weight = attention(settings.size).to(device)
     moves = torch.ones(motion.shape[1], device=device)
     moves[:fixed] = 0
-    optimiser = torch.optim.Adam([motion], lr=settings.rate, betas=(0.7, 0.95))
+    adam = Adam(motion, (0.7, 0.95))
     parts = cuts(len(motion), max(PARTS, -(-len(motion) // MOST_DRAWN)))
 
     def loss(part: slice, motion: Tensor) -> Tensor:
@@ -90,20 +91,17 @@ def fit_motion(
             out = renderer.finish(small[part], motion[part])
         return fitting_loss(out, truth[part], weight) * (len(out) / len(motion))
 
-    for step in range(settings.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = settings.rate * (1 - step / settings.steps) ** 0.5
-        optimiser.zero_grad()
-        motion.grad = gradients(loss, [motion], parts)[1][0]
+    def price(motion: Tensor) -> Tensor:
         line = motion if before is None else torch.cat([before[None].to(device), motion])
-        if len(line) > 1:
-            (settings.smooth * (line[1:] - line[:-1]).abs().mean()).backward()
-        if settings.stay:
-            (settings.stay * (motion - first).square().mean()).backward()
-        assert motion.grad is not None
-        motion.grad *= moves
-        optimiser.step()
-    return motion.detach().cpu()
+        cost = settings.stay * (motion - first).square().mean()
+        return cost if len(line) < 2 else cost + settings.smooth * (line[1:] - line[:-1]).abs().mean()
+
+    for step in range(settings.steps):
+        slope = gradients(loss, [motion], parts)[1][0]
+        leaf = motion.detach().requires_grad_()
+        slope += torch.autograd.grad(price(leaf), leaf)[0]
+        adam.step(slope * moves, settings.rate * (1 - step / settings.steps) ** 0.5)
+    return motion.cpu()
 
 
 def nearest(steps: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from ..format.modes import Modes
 from ..format.still import Pivot
 from .delta import apply_delta, step_size
 from .model import Model, pick_dtype
-from .modes import ClipModes, mixed
+from .modes import ClipModes, apply_modes, mixed
 from .pivot import pivot_picture
 
 PIXELS = 8 * 256**2  # that a generator draws at once: more is no faster, and a layer of 8 frames at 1024 is a gigabyte
@@ -69,19 +69,22 @@ class Renderer:
         self.modes = None if modes is None else ClipModes(modes, params, self.device)
         self._driven = self.modes is None or self.modes.mix.shape[1] > 1
         self._pivot: Tensor | None = None
+        self._planes: tuple[Tensor, ...] | None = None  # of the shared modes: texture, flow
         self._under: dict[int, Tensor] = {}  # what is added to the model's picture, by size
         if pivot is not None:
             if len(pivot.reference) > params:
                 raise DamagedError(f"{len(pivot.reference)} parameters of the pivot, the model has {params}")
             self._pivot = pivot_picture(pivot, self.size).to(self.device)
             self._reference = torch.zeros(1, params, device=self.device)
-            self._shared = None if model.shared is None else copy.deepcopy(model.shared).to(self.device)
+            if model.shared is not None:  # the same for every picture
+                with torch.no_grad():
+                    self._planes = tuple(p.to(self.device) for p in model.shared.planes())
             self._reference[0, : len(pivot.reference)] = torch.tensor(pivot.reference) * self.motion_step
 
     @property
     def generates(self) -> bool:
         """Whether every picture takes the generator, whose tensors are large enough for several threads."""
-        return self._pivot is None or (self._driven and self._shared is None)
+        return self._pivot is None or (self._driven and self._planes is None)
 
     @torch.no_grad()
     def draw(self, motion: np.ndarray, size: int | None = None) -> Tensor:
@@ -109,23 +112,23 @@ class Renderer:
         under = self._lay_under(size or self.size)
         if not self._driven:
             return under.expand(len(motion), -1, -1, -1)
-        if self._shared is not None:
-            return self._shared.move(under, self._drive(motion) - self._drive(self._reference))
+        if self._planes is not None:
+            change = self._drive(motion) - self._drive(self._reference)
+            return apply_modes(under.expand(len(change), -1, -1, -1), *self._planes, change)
         return self._generate(motion, size).float() + under
 
     @torch.no_grad()
     def movement(self, motion: Tensor) -> Tensor:
         """How far the shared modes move a pivot at unquantised parameters (N, 35): (N, 2, G, G), half picture sides."""
-        assert self._shared is not None
-        flow = self._shared.planes()[1]
-        return mixed(flow, self._drive(motion.to(self.device)) - self._drive(self._reference)).cpu()
+        assert self._planes is not None
+        return mixed(self._planes[1], self._drive(motion.to(self.device)) - self._drive(self._reference)).cpu()
 
     @torch.no_grad()
     def _lay_under(self, size: int) -> Tensor:
         if size not in self._under:
             assert self._pivot is not None
             picture = self._pivot if size == self.size else F.interpolate(self._pivot, size=size, mode="area")
-            if self._driven and self._shared is None:
+            if self._driven and self._planes is None:
                 picture = picture - self._generate(self._reference, size).float()
             self._under[size] = picture
         return self._under[size]
