@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....codec.animator import Animator, Seen
-from ....codec.loss import importance, pyramid_loss
+from ....codec.loss import attention, pyramid_loss
 from .checkpoint import read_slim, write, write_slim
 from .judge import Judge
 from .pairs import Batch, Pairs
@@ -153,7 +153,7 @@ class Training:
 
     def _weight(self, size: int) -> Tensor:
         if size not in self._weights:
-            self._weights[size] = importance(size).to(self.device)
+            self._weights[size] = attention(size).to(self.device)
         return self._weights[size]
 
     def _step(self, batch: Batch, size: int, slope: bool) -> dict[str, Tensor]:
