@@ -235,15 +235,21 @@ class StyleLayer(nn.Module):
         """The convolution alone, with the upsampling and its blur where the layer has them."""
         if self.spec.kind == "conv":
             return F.conv2d(x, weight, bias, padding=1)
-        if x.device.type == "cuda":
-            # The same arithmetic in another order: cuDNN's grouped convolutions take longer than four times the work.
-            # Bilinear interpolation has the blur's very taps; the border shows the filter the zeros it would see.
-            wide = F.pad(x, (2, 2, 2, 2))
-            wide = F.interpolate(wide, scale_factor=2, mode="bilinear", align_corners=False)[..., 3:-3, 3:-3]
-            return F.conv2d(wide, weight.flip(2, 3), bias)
+        if x.device.type == "cuda":  # cuDNN's grouped convolutions take longer than four times the work
+            return self._widened(x, weight, bias)
         y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
         kernel = blur_kernel(4.0, x.device).to(x.dtype)[None, None].expand(y.shape[1], 1, 4, 4)
         return F.conv2d(y, kernel, bias, padding=1, groups=y.shape[1])
+
+    @staticmethod
+    def _widened(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The layer that upsamples, in another order: blurred and upsampled first, convolved at the larger size.
+
+        Bilinear interpolation has the blur's very taps; the border shows it the zeros that it would see.
+        """
+        wide = F.pad(x, (2, 2, 2, 2))
+        wide = F.interpolate(wide, scale_factor=2, mode="bilinear", align_corners=False)[..., 3:-3, 3:-3]
+        return F.conv2d(wide, weight.flip(2, 3), bias)
 
 
 def upsample_rgb(rgb: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from fev.codec.stylegan2 import Generator, GeneratorConfig, upsample_rgb
+from fev.codec.stylegan2 import Generator, GeneratorConfig, LayerSpec, StyleLayer, upsample_rgb
 from torch.func import functional_call
 
 
@@ -130,3 +130,11 @@ def test_a_part_of_a_drive_draws_the_same(tiny_model, tiny_space):
             parts = [drive.part(i, i + 2) for i in (0, 2, 4)]
             apart = torch.cat([tiny_model.generator(p.ws, p.moving, p.added) for p in parts])
         torch.testing.assert_close(apart, whole, rtol=0, atol=1e-5)
+
+
+def test_upsampling_first_is_the_same_layer():
+    """What a GPU computes: the blur before the convolution, which there is faster."""
+    torch.manual_seed(4)
+    layer = StyleLayer(LayerSpec("up", 16, 6, 5, 1), 8).double().requires_grad_(False)
+    x, weight = torch.randn(2, 6, 8, 8).double(), torch.randn(5, 6, 3, 3).double()
+    torch.testing.assert_close(layer._widened(x, weight, None), layer._bare(x, weight, None), rtol=1e-5, atol=1e-5)

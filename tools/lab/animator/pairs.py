@@ -13,7 +13,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -23,6 +22,8 @@ from torch import Tensor
 
 def read_video(path: Path) -> np.ndarray:
     """All frames, (N, 256, 256, 3) uint8."""
+    import cv2  # here alone, and on machines without PyAV
+
     video, frames = cv2.VideoCapture(str(path)), []
     while True:
         ok, frame = video.read()
