@@ -206,7 +206,7 @@ class Fitter:
         """Texture and flow modes within a budget, into `look`.  frames: (K, 3, S, S), those of `keys`.
 
         With a pivot nothing drives the model: what its pictures add to the pivot's made every clip measured so far
-        worse at equal bytes (CONTRIBUTING.md).
+        worse at equal bytes (docs/measurements/pivot.md).
         """
         count = 0 if look.pivot else DRIVEN
         mix, driven = principal_drive(look.motion, count, step_size(self.motion_code))

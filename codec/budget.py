@@ -1,8 +1,8 @@
 """How many bytes a face gets where nobody says: by how long it is seen and how large it is.
 
 A second is worth 1,000 bytes: four seconds have 33.5 dB of the face with 4,000 and only 2.7 more with four times as
-many (CONTRIBUTING.md has the figures).  Motion adds 125 a second or more, so that the identity stays below nine tenths
-of a file, short clips apart.
+many (figures: docs/measurements/identity-bytes.md).  Motion adds 125 a second or more, so that the identity stays
+below nine tenths of a file, short clips apart.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ An active appearance model (Cootes, Edwards and Taylor 1998) on top of the gener
 
 c: the 35 numbers of a frame.  M: the mix, what of them drives the model's own directions A.  T: textures, YCbCr
 wavelet planes.  F: flow, where a pixel is fetched from.  Pixels describe one face's appearance in far fewer bytes than
-weights do (CONTRIBUTING.md has the figures), and what is linear in the parameters is fitted in seconds.
+weights do (figures: docs/measurements/modes.md), and what is linear in the parameters is fitted in seconds.
 `fev.format.modes` holds the bytes, `fev.codec.modefit` finds the values.
 """
 

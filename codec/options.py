@@ -24,7 +24,7 @@ SEGMENT_FAST = 1.0  # a segment can only be sent when it is complete
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What a caller may choose; see the README for the meaning of each.
+    """What a caller may choose; docs/guide.md says what each means.
 
     bitrate: kbit/s of the whole file; quality and identity budget then follow from it.
     quality: None is DEFAULT_QUALITY, or where there is an identity that of its file.  identity: a .fev file of the same
