@@ -35,7 +35,7 @@ from .modes import (
 )
 from .motion import corrected, linear_correction
 from .sensitivity import LOOKS, SIZE, decorrelating, sensitivity, step_change
-from .split import cuts, gradients
+from .split import Made, cuts, gradients
 from .tune import shrink_round, straight_through
 from .units import DEFAULT_QUALITY, motion_code
 
@@ -258,14 +258,15 @@ class ModeFit:
 
     def planes(self, coded: bool) -> tuple[Tensor, Tensor]:
         """Texture (K, 3, T, T) and flow (K, 2, G, G)."""
-        luma, chroma, flow = self.luma, self.chroma, self.flow
+        return self._planes(slice(None), coded, self.luma, self.chroma, self.flow)
+
+    def _planes(self, part: slice, coded: bool, luma: Tensor, chroma: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """Some of them, out of their coefficients: no plane knows of another."""
         if coded:
             luma, chroma, flow = (straight_through(v, 1.0, self.settings.dead) for v in (luma, chroma, flow))
-        luma, chroma = (
-            synthesise(luma * self.texture_steps),
-            synthesise(chroma * self.texture_steps[:, None] * CHROMA_STEP),
-        )
-        return colour(luma, chroma) * TEXTURE_UNIT, synthesise(flow * self.flow_steps) * FLOW_UNIT
+        steps, flow_steps = self.texture_steps[part], self.flow_steps[part]
+        luma, chroma = synthesise(luma * steps), synthesise(chroma * steps[:, None] * CHROMA_STEP)
+        return colour(luma, chroma) * TEXTURE_UNIT, synthesise(flow * flow_steps) * FLOW_UNIT
 
     def render(self, index: Tensor, drawn: Tensor, coded: bool) -> Tensor:
         texture, flow = self.planes(coded)
@@ -320,10 +321,14 @@ class ModeFit:
             out = apply_modes(drawn[rows] if len(drawn) > 1 else drawn, texture, flow, codes[part])
             return fitting_loss(out, truth[rows], weight) * (len(rows) / len(index))
 
-        shared = [*self.planes(coded), self._parameters(index, coded)]
-        slopes = gradients(loss, shared, cuts(len(index)))[1]
+        values = [self.luma, self.chroma, self.flow]
+        planes = Made(lambda part, *v: self._planes(part, coded, *v), values, cuts(len(self.luma)))
+        codes = self._parameters(index, coded)
+        slopes = gradients(loss, [*planes.values, codes], cuts(len(index)))[1]
+        for value, slope in zip(values, planes.back(slopes[:2]), strict=True):
+            value.grad = slope
         (self.price * self.rate_proxy()).backward()
-        torch.autograd.backward(shared, slopes)
+        codes.backward(slopes[2])
 
     def _optimiser(self) -> tuple[torch.optim.Adam, list[float]]:
         """With the rate that each group begins at."""

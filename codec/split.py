@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+Item, Result = TypeVar("Item"), TypeVar("Result")
 PARTS = 4  # of a batch that is one step; more than cores cost little, fewer leave cores idle
 
 
@@ -38,16 +40,53 @@ def gradients(
         found = loss(part, *leaves)
         return found.detach(), torch.autograd.grad(found, leaves)
 
-    if shared[0].device.type != "cpu" or len(parts) == 1:
-        results = [work(part) for part in parts]
-    else:
-        results = list(_pool().map(work, parts))
+    results = _each(work, parts, shared[0])
     total, sums = results[0][0], list(results[0][1])
     for found, slopes in results[1:]:
         total = total + found
         for mine, slope in zip(sums, slopes, strict=True):
             mine += slope
     return total, sums
+
+
+class Made:
+    """What `work(part, *values of the part)` makes of tensors whose rows know nothing of each other, part by part.
+
+    values: the whole of what was made, cut off from how.
+    """
+
+    def __init__(
+        self,
+        work: Callable[..., tuple[Tensor, ...]],
+        source: Sequence[Tensor],
+        parts: Sequence[slice],
+    ):
+        self._parts = parts
+
+        def make(part: slice) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+            leaves = [value.detach()[part].requires_grad_() for value in source]
+            return leaves, work(part, *leaves)
+
+        self._made = _each(make, parts, source[0])
+        made = zip(*(outputs for _, outputs in self._made), strict=True)
+        self.values = [torch.cat([output.detach() for output in rows]) for rows in made]
+
+    def back(self, slopes: Sequence[Tensor]) -> list[Tensor]:
+        """Gradients of the source's tensors, from those of `values`."""
+
+        def back(item: tuple[slice, tuple[list[Tensor], tuple[Tensor, ...]]]) -> tuple[Tensor, ...]:
+            part, (leaves, outputs) = item
+            return torch.autograd.grad(outputs, leaves, [slope[part] for slope in slopes])
+
+        items = list(zip(self._parts, self._made, strict=True))
+        return [torch.cat(rows) for rows in zip(*_each(back, items, slopes[0]), strict=True)]
+
+
+def _each(work: Callable[[Item], Result], items: Sequence[Item], like: Tensor) -> list[Result]:
+    """`work` on every item, side by side where tensors are on the processor, as `like` tells."""
+    if like.device.type != "cpu" or len(items) == 1:
+        return [work(item) for item in items]
+    return list(_pool().map(work, items))
 
 
 @lru_cache

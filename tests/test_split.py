@@ -2,7 +2,7 @@
 
 import torch
 from fev.codec import split
-from fev.codec.split import cuts, gradients
+from fev.codec.split import Made, cuts, gradients
 
 
 def whole_and_parts():
@@ -45,3 +45,21 @@ def test_the_number_of_cores_changes_no_bit(monkeypatch):
     for total, slopes in found[1:]:
         assert torch.equal(total, found[0][0])
         assert all(torch.equal(a, b) for a, b in zip(slopes, found[0][1]))
+
+
+def test_what_is_made_in_parts_has_the_gradients_of_the_whole():
+    torch.manual_seed(1)
+    source = [torch.randn(9, 4), torch.randn(9, 2)]
+    scale = torch.randn(9, 1)
+
+    def work(part, a, b):
+        return (a * scale[part]).tanh(), a.sum(1) * b.prod(1)
+
+    made = Made(work, source, cuts(9))
+    leaves = [value.clone().requires_grad_() for value in source]
+    whole = work(slice(None), *leaves)
+    for mine, true in zip(made.values, whole):
+        torch.testing.assert_close(mine, true.detach())
+    slopes = [torch.randn(9, 4), torch.randn(9)]
+    for mine, true in zip(made.back(slopes), torch.autograd.grad(whole, leaves, slopes)):
+        torch.testing.assert_close(mine, true)
