@@ -114,6 +114,14 @@ def test_the_stills_of_the_cheapest_setting_become_one_picture(report, tmp_path)
     assert sheet[::8, ::8, 0].tolist() == [[0, 1, 2], [10, 11, 12]]
     assert "median, a, frame 3: source, fev 6.0 kbit/s, svtav1 6.0 kbit/s" in path.read_text()
     assert "The rule: no taste" in path.read_text()
+    # a picture that the page shows already is the one that is replaced
+    page = tmp_path / "pages" / "rates.md"
+    page.parent.mkdir()
+    (tmp_path / "stills.png").write_bytes(b"old")
+    page.write_text(f"{markdown.BEGIN}\n![x](../stills.png)\n{markdown.END}\n")
+    markdown.put(page, report, tmp_path, {})
+    assert "](../stills.png)" in page.read_text() and not (page.parent / "docs").exists()
+    assert (tmp_path / "stills.png").read_bytes() == (tmp_path / "docs" / "stills.png").read_bytes()
 
 
 @pytest.mark.parametrize("text", ["", markdown.BEGIN, f"{markdown.END}{markdown.BEGIN}", AROUND + AROUND])

@@ -11,6 +11,7 @@ import csv
 import io
 import math
 import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,20 +39,29 @@ def check(path: Path) -> str:
 
 
 def put(path: Path, report: dict[str, Any], folder: Path, scores: Scores) -> None:
-    """Write the table into `path`, and the stills as `stills.png` into the folder `docs` beside it."""
+    """Write the table into `path`, and the stills where the picture `stills.png` is that stands in it already, else
+    into the folder `docs` beside it."""
     text = check(path)
     parts = [table(report, scores), "\n".join(f"- {line}" for line in losses(report))]
     sheet, caption = _sheet(report, folder)
     if sheet is not None:
-        place = path.parent / "docs" / "stills.png"
+        link = _stills_in(text, path.parent)
+        place = path.parent / link
         place.parent.mkdir(exist_ok=True)
         with output_file(str(place), force=True) as file:
             file.write(sheet)
-        parts.append(f"![{caption[0]}](docs/stills.png)\n\n{caption[1]}")
+        parts.append(f"![{caption[0]}]({link})\n\n{caption[1]}")
     head, rest = text.split(BEGIN)
     whole = "\n\n".join([BEGIN, *(p for p in parts if p), END])
     with output_file(str(path), force=True) as file:
         file.write((head + whole + rest.split(END)[1]).encode())
+
+
+def _stills_in(text: str, folder: Path) -> str:
+    """The link to the stills between the marks, where it leads to a picture."""
+    between = text.split(BEGIN)[1].split(END)[0]
+    found = re.search(r"\]\(([^()\s]*stills\.png)\)", between)
+    return found[1] if found and (folder / found[1]).is_file() else "docs/stills.png"
 
 
 def read_scores(path: str | None, report: dict[str, Any]) -> Scores:
