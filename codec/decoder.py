@@ -21,7 +21,7 @@ from ..format.audio import AudioPacket
 from ..format.container import Reader
 from ..format.errors import FevError, UsageError
 from ..format.segment import Segment
-from .ahead import Ahead, threads_for_tensors
+from .ahead import Ahead
 from .containers import CONTAINERS, SILENT, container_of
 from .identities import Search, excerpt_of, folder_of, remember
 from .kinds import check_fields
@@ -31,6 +31,7 @@ from .mux import VideoWriter
 from .notices import Notices
 from .paste import paste
 from .render import Renderer
+from .split import cuts, each
 from .still import decode_still
 from .units import dequantise_placement
 
@@ -145,8 +146,13 @@ class FrameDecoder:
 
     def pictures(self, segment: Segment, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Pictures of some frames of a segment, by their places in it, all drawn at once."""
-        with threads_for_tensors(0 if self.renderer.generates else 1):
+        pictures: list[np.ndarray] = []
+        if self.renderer.generates:
             pictures = self._pictures(segment, rows)
+        else:
+            parts = [rows[part] for part in cuts(len(rows))]
+            for some in each(lambda part: self._pictures(segment, part), parts, self.renderer.device):
+                pictures += some
         for pts, picture in zip(segment.pts[rows], pictures, strict=True):
             self._last, self._last_pts = picture, int(pts)
             yield int(pts), picture

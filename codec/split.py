@@ -40,7 +40,7 @@ def gradients(
         found = loss(part, *leaves)
         return found.detach(), torch.autograd.grad(found, leaves)
 
-    results = _each(work, parts, shared[0])
+    results = each(work, parts, shared[0].device)
     total, sums = results[0][0], list(results[0][1])
     for found, slopes in results[1:]:
         total = total + found
@@ -67,7 +67,7 @@ class Made:
             leaves = [value.detach()[part].requires_grad_() for value in source]
             return leaves, work(part, *leaves)
 
-        self._made = _each(make, parts, source[0])
+        self._made = each(make, parts, source[0].device)
         made = zip(*(outputs for _, outputs in self._made), strict=True)
         self.values = [torch.cat([output.detach() for output in rows]) for rows in made]
 
@@ -79,12 +79,12 @@ class Made:
             return torch.autograd.grad(outputs, leaves, [slope[part] for slope in slopes])
 
         items = list(zip(self._parts, self._made, strict=True))
-        return [torch.cat(rows) for rows in zip(*_each(back, items, slopes[0]), strict=True)]
+        return [torch.cat(rows) for rows in zip(*each(back, items, slopes[0].device), strict=True)]
 
 
-def _each(work: Callable[[Item], Result], items: Sequence[Item], like: Tensor) -> list[Result]:
-    """`work` on every item, side by side where tensors are on the processor, as `like` tells."""
-    if like.device.type != "cpu" or len(items) == 1:
+def each(work: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> list[Result]:
+    """`work` on every item, in their order; side by side where its tensors are on the processor."""
+    if device.type != "cpu" or len(items) == 1:
         return [work(item) for item in items]
     return list(_pool().map(work, items))
 
