@@ -1,4 +1,4 @@
-"""The promises of the format that are numbers: what is imported, how large, on how many Pythons."""
+"""The promises of the format that are numbers: what is imported, how fast, how large, on how many Pythons."""
 
 from __future__ import annotations
 
@@ -41,15 +41,19 @@ def test_format_imports_neither_codec_nor_tools():
             assert "import constriction" not in text, path.name
 
 
-def test_info_loads_nothing_that_takes_a_while(tmp_path):
-    """It answers at once; how fast is the bench's business, for this machine may be busy."""
+def test_info_answers_at_once(tmp_path):
+    """In processor time, for this machine may be busy."""
     path = tmp_path / "a.fev"
     path.write_bytes(make(segments=30, frames=30, params=35, fps=(30, 1)).data)
-    done = run("-X", "importtime", "-m", "fev.tools.info", str(path), "--json")
+    best = 9.0
+    for _ in range(5):
+        before = os.times()
+        done = run("-m", "fev.tools.info", str(path), "--json")
+        after = os.times()
+        spent = after.children_user + after.children_system - before.children_user - before.children_system
+        best = min(best, spent)
     assert done.returncode == 0, done.stderr
-    loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
-    assert "fev" in loaded or "numpy" in loaded
-    assert not loaded & {"torch", "av", "skimage", "scipy", "lpips", "safetensors"}
+    assert best < 0.3, best
 
 
 def test_info_json(tmp_path):
