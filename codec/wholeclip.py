@@ -84,21 +84,18 @@ class WholeClip(Encoding):
     def _read(self, survey: Survey, store: CropStore) -> Clip:
         clip = Clip()
         with threads_for_tensors(1):
-            self._take(survey, store, clip)
+            for seen in survey:
+                clip.pts.append(seen.pts)
+                clip.placement.append(seen.placement)
+                clip.absent.append(seen.absent)
+                clip.crop_row.append(-1 if seen.crop is None else store.count)
+                if seen.crop is not None:
+                    store.append(seen.crop)
+                    clip.tones.append(seen.tone)
+                    clip.inside.append(seen.inside)
+                    clip.damaged.append(seen.damaged)
+                self.progress("align", len(clip.pts), self.info.frames_hint or 0)
         return clip
-
-    def _take(self, survey: Survey, store: CropStore, clip: Clip) -> None:
-        for seen in survey:
-            clip.pts.append(seen.pts)
-            clip.placement.append(seen.placement)
-            clip.absent.append(seen.absent)
-            clip.crop_row.append(-1 if seen.crop is None else store.count)
-            if seen.crop is not None:
-                store.append(seen.crop)
-                clip.tones.append(seen.tone)
-                clip.inside.append(seen.inside)
-                clip.damaged.append(seen.damaged)
-            self.progress("align", len(clip.pts), self.info.frames_hint or 0)
 
     def _lit(self, clip: Clip, store: CropStore) -> Conditions:
         """Bring the squares of a fade into the light of the rest; those that are too dark are held."""

@@ -11,10 +11,11 @@ repository; the trained networks are what leaves.
 from __future__ import annotations
 
 import argparse
-import fnmatch
+import csv
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,17 @@ from PIL import Image
 
 SIZE = 256
 HELD_OUT_EVERY = 20  # every 20th face of each set is never trained on
-HELD_OUT_CLIPS = ("eis_*", "mead_W036*", "lp_d10*", "vrt_face5*", "grid_sb*")
 
 
-def clip_is_held_out(name: str) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in HELD_OUT_CLIPS)
+def clip_rows(shared: Path) -> list[dict[str, str]]:
+    """The manifest's rows, but for clips whose people or pictures are doubtful."""
+    with open(shared / "clips" / "manifest.csv", newline="") as file:
+        return [row for row in csv.DictReader(file) if "doubtful" not in row["tags"].split()]
+
+
+def clip_is_held_out(row: Mapping[str, str]) -> bool:
+    """Whether a clip of the manifest is never trained on: all that are tagged `test`, and `eis_*` above all."""
+    return "test" in row["tags"].split() or row["file"].startswith("eis_")
 
 
 def prepare_faces(shared: Path, out: Path) -> None:
@@ -61,7 +68,8 @@ def prepare_clips(shared: Path, out: Path, aligner: Path, step: int) -> None:
     net = Aligner()
     net.load_state_dict(torch.load(aligner, weights_only=True))
     rows, blocks, first = [], [], 0
-    for path in sorted(p for p in (shared / "clips").iterdir() if p.suffix in (".mp4", ".mpg")):
+    for clip in sorted(clip_rows(shared), key=lambda row: row["file"]):
+        path = shared / "clips" / clip["file"]
         tracker, placements, found = FaceTracker(net), [], []
         panel = path.name.startswith("eis_")
 
@@ -88,7 +96,7 @@ def prepare_clips(shared: Path, out: Path, aligner: Path, step: int) -> None:
             crop = extract(frame, smoothed[k], SIZE)[0]
             crops.append(((crop.clamp(-1, 1) + 1) * 127.5 + 0.5).byte().permute(1, 2, 0).numpy())
         blocks.append(np.stack(crops))
-        rows.append({"name": path.name, "first": first, "count": len(crops), "held_out": clip_is_held_out(path.name)})
+        rows.append({"name": path.name, "first": first, "count": len(crops), "held_out": clip_is_held_out(clip)})
         first += len(crops)
         print(f"{path.name}: {len(crops)} of {len(found)} frames, face found in {np.mean(found):.0%}", flush=True)
     np.save(out / "frames.npy", np.concatenate(blocks))

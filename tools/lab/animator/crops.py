@@ -9,8 +9,6 @@ Clips tagged `test` and the `eis_*` clips are never trained on: they are only wr
 from __future__ import annotations
 
 import argparse
-import csv
-import fnmatch
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from ....codec.align import FaceTracker, extract, smooth
 from ....codec.media import open_video
 from ....codec.model import load_model, to_numpy
 from ....format.errors import FevError
+from ...train.data import clip_is_held_out, clip_rows
 
 SIZE = 256
 FRAMES = 160  # at most of a clip: more of the same face teach little
@@ -27,15 +26,7 @@ FRAMES = 160  # at most of a clip: more of the same face teach little
 
 def rows_of(shared: Path, held_out: bool) -> list[dict[str, str]]:
     """Rows of the manifest that are to be trained on, or those that never are."""
-    with open(shared / "clips" / "manifest.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    kept = []
-    for row in rows:
-        tags = row["tags"].split()
-        test = "test" in tags or fnmatch.fnmatch(row["file"], "eis_*")
-        if test == held_out and "doubtful" not in tags:
-            kept.append(row)
-    return kept
+    return [row for row in clip_rows(shared) if clip_is_held_out(row) == held_out]
 
 
 def frames_of(path: Path, step: int) -> Iterator[np.ndarray]:

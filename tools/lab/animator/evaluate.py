@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,12 @@ from torch import Tensor
 from ....codec.animator import Animator, Seen
 from ....codec.loss import attention, fitting_loss, head
 from ....codec.model import load_model, pick_dtype, to_numpy
+from ....codec.motion import fit_motion, quantise_motion
 from ....codec.pivot import code_pivot, pivot_picture
 from ....codec.portrait import best_frame
+from ....codec.render import Renderer
+from ....codec.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
+from ....format.still import Pivot
 from .checkpoint import read_slim
 from .sheet import save_rows
 
@@ -77,26 +82,24 @@ def animate(animator: Animator, pivot: Tensor, clean: Tensor, frames: np.ndarray
     return np.concatenate(out)
 
 
-def stretch(pivot: Tensor, clean: Tensor, frames: np.ndarray) -> np.ndarray:
+def stretch(coded: Pivot, clean: Tensor, frames: np.ndarray) -> np.ndarray:
     """The same by the shared modes of the built-in model, fitted as `fast` does."""
     from ....codec.appearance import Guess
     from ....codec.encoding import FAST_MOTION
 
-    model = load_model()
-    assert model.shared is not None
-    rest = Guess.of(model, clean).moves
-    weight, out = attention(FAST_MOTION.size), []
+    model, code = load_model(), motion_code(DEFAULT_QUALITY)
+    reference = quantise_motion(Guess.of(model, clean).moves[0], code)
+    renderer = Renderer(
+        model, np.zeros(1, np.int32), [], None, replace(coded, reference=tuple(map(int, reference))),
+        identity_code=IDENTITY_CODE, motion_code=code, dtype=torch.float32,
+    )  # fmt: skip
+    out, before = [], None
     for first in range(0, len(frames), BATCH):
         here = pictures(frames[first : first + BATCH])
-        move = (Guess.of(model, here).moves - rest).requires_grad_()
-        optimiser = torch.optim.Adam([move], lr=FAST_MOTION.rate)
-        small, truth = (F.interpolate(p, size=FAST_MOTION.size, mode="area") for p in (pivot, here))
-        for _ in range(FAST_MOTION.steps):
-            optimiser.zero_grad()
-            (fitting_loss(model.shared.move(small, move), truth, weight) * len(here)).backward()
-            optimiser.step()
+        motion = fit_motion(renderer, here, Guess.of(model, here).moves, FAST_MOTION, before)
+        before = motion[-1]
         with torch.no_grad():
-            out.append(to_numpy(model.shared.move(pivot, move)))
+            out.append(to_numpy(renderer.draw_values(motion)))
     return np.concatenate(out)
 
 
@@ -124,7 +127,7 @@ def main() -> None:
         assert coded is not None
         pivot = pivot_picture(coded, 256)
         if animator is None:
-            drawn = stretch(pivot, clean, frames)
+            drawn = stretch(coded, clean, frames)
         else:
             drawn = animate(animator, pivot, clean, frames, args.steps, args.size)
         np.save(args.out / f"{path.stem}.ref.npy", frames)
