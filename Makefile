@@ -44,7 +44,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	$(BIN)/python -m fev.tools.bench $(ARGS)
+	$(BIN)/python -m fev.tools.lab.bench $(ARGS)
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --outdir dist .

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from .codec.decoder import DecodeReport
     from .codec.encoder import EncodeReport
-    from .codec.model import Model
+    from .codec.model.modelfile import Model
     from .codec.puppet import PuppetReport
     from .format import FevError, Reader, VerifyReport
 
@@ -43,17 +43,17 @@ def encode(src: Any, dst: Any, **options: Any) -> EncodeReport:
         src: video, a path or a binary file object.
         dst: path (written beside and renamed when complete; an existing file is replaced, but never
             an input) or writable binary file object.
-        options: fields of `fev.codec.options.EncodeOptions` (model, preset, quality, bitrate,
+        options: fields of `fev.codec.encode.options.EncodeOptions` (model, preset, quality, bitrate,
             identity_budget, face, crop, pivot, audio, audio_bitrate, start, duration, segment,
             repeat, identity, remember, device).
 
     Raises FevError.
     """
     with _failures(dst):
-        from .codec.containers import check_fev_name
+        from .codec.encode.options import EncodeOptions
         from .codec.encoder import encode as run
-        from .codec.kinds import check_source
-        from .codec.options import EncodeOptions
+        from .codec.media.containers import check_fev_name
+        from .codec.media.kinds import check_source
 
         check_source(src)
         check_fev_name(dst)
@@ -75,10 +75,10 @@ def decode(src: Any, dst: Any, **options: Any) -> DecodeReport:
     with _failures(dst):
         from dataclasses import replace
 
-        from .codec.containers import container_of
         from .codec.decoder import DecodeOptions
         from .codec.decoder import decode as run
-        from .codec.kinds import check_sink
+        from .codec.media.containers import container_of
+        from .codec.media.kinds import check_sink
 
         check_sink(dst)
         chosen = _options(DecodeOptions, options)
@@ -98,8 +98,8 @@ def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport
     Raises FevError.
     """
     with _failures(dst):
-        from .codec.containers import check_fev_name
-        from .codec.kinds import check_options
+        from .codec.media.containers import check_fev_name
+        from .codec.media.kinds import check_options
         from .codec.puppet import puppet as run
 
         check_options(options, {"model": str | os.PathLike[str] | None, "audio": bool, "device": str})
@@ -119,8 +119,8 @@ def open(src: Any, **options: Any) -> Reader:
     those of `fev.format.Reader` (limits, salvage, shallow, identities, keep).  Raises FevError.
     """
     with _failures(src):
-        from .codec.identities import Search, folder_of
-        from .codec.kinds import check_options, check_source, kinds_of
+        from .codec.media.identities import Search, folder_of
+        from .codec.media.kinds import check_options, check_source, kinds_of
         from .format import Reader
         from .format.errors import about
 
@@ -151,15 +151,15 @@ def verify(src: Any) -> VerifyReport:
 def load_model(name_or_path: Any = "base-256") -> Model:
     """Load a built-in model by name, or a model file.  Raises FevError."""
     with _failures(name_or_path):
-        from .codec.kinds import check_options
-        from .codec.model import load_model as load
+        from .codec.media.kinds import check_options
+        from .codec.model.modelfile import load_model as load
 
         check_options({"model": name_or_path}, {"model": str | os.PathLike[str]})
         return load(name_or_path)
 
 
 def _options(kind: type, options: dict[str, Any]) -> Any:
-    from .codec.kinds import check_options, kinds_of
+    from .codec.media.kinds import check_options, kinds_of
 
     check_options(options, kinds_of(kind))
     return kind(**options)
@@ -187,7 +187,7 @@ def _failures(file: Any) -> Iterator[None]:
 
 @contextmanager
 def _source(src: Any) -> Iterator[Any]:
-    from .codec.kinds import check_source
+    from .codec.media.kinds import check_source
 
     check_source(src)
     if not _named(src):
@@ -203,7 +203,7 @@ def _opened(path: Any) -> BinaryIO:
     try:
         return builtins.open(path, "rb")
     except (OSError, ValueError) as error:
-        from .codec.foreign import address
+        from .codec.media.foreign import address
         from .format import FevError
 
         wrong = address(path)
@@ -218,8 +218,8 @@ def _sink(dst: Any, *inputs: Any) -> Iterator[BinaryIO]:
 
     inputs: files that must not be replaced by it.
     """
-    from .codec.kinds import check_sink
-    from .codec.outfile import check_apart, output_file
+    from .codec.media.kinds import check_sink
+    from .codec.media.outfile import check_apart, output_file
 
     check_sink(dst)
     if not _named(dst):
@@ -231,7 +231,7 @@ def _sink(dst: Any, *inputs: Any) -> Iterator[BinaryIO]:
 
 
 _HOMES = {
-    "DecodeReport": "codec.decoder", "EncodeReport": "codec.encoder", "Model": "codec.model",
+    "DecodeReport": "codec.decoder", "EncodeReport": "codec.encoder", "Model": "codec.model.modelfile",
     "PuppetReport": "codec.puppet", "FevError": "format", "Reader": "format", "VerifyReport": "format",
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The decoder: a `.fev` stream in, pictures out; written to video by `fev.codec.mux` or taken as arrays.
+"""The decoder: a `.fev` stream in, pictures out; written to video by `fev.codec.media.mux` or taken as arrays.
 
 Reading and drawing run beside writing (`ahead`).
 """
@@ -21,19 +21,21 @@ from ..format.audio import AudioPacket
 from ..format.container import Reader
 from ..format.errors import FevError, UsageError
 from ..format.segment import Segment
-from .ahead import Ahead
-from .containers import CONTAINERS, SILENT, container_of
-from .identities import Search, excerpt_of, folder_of, remember
-from .kinds import check_fields
-from .media import check_part
-from .model import Model, load_for, pick_device, to_numpy
-from .mux import VideoWriter
-from .notices import Notices
-from .paste import paste
-from .render import Renderer
-from .split import cuts, each
-from .still import decode_still
-from .units import dequantise_placement
+from .draw.render import Renderer
+from .draw.units import dequantise_placement
+from .face.paste import paste
+from .media.containers import CONTAINERS, SILENT, container_of
+from .media.identities import Search, excerpt_of, folder_of, remember
+from .media.kinds import check_fields
+from .media.mux import VideoWriter
+from .media.notices import Notices
+from .media.still import decode_still
+from .media.video import check_part
+from .model.devices import pick_device
+from .model.modelfile import Model, load_for
+from .model.pictures import to_numpy
+from .threads.ahead import Ahead
+from .threads.split import cuts, each
 
 BATCH = 8  # frames drawn at once
 DRAWN_AHEAD = 4  # pictures that may wait to be written

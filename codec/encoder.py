@@ -10,13 +10,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import BinaryIO
 
-from .encoding import EncodeReport, Progress
-from .identities import Known, known
-from .model import DEFAULT, Model, load_for, load_model
-from .options import FAST, EncodeOptions
-from .source import Source
-from .streaming import Streaming
-from .wholeclip import WholeClip
+from .encode.encoding import EncodeReport, Progress
+from .encode.options import FAST, EncodeOptions
+from .encode.streaming import Streaming
+from .encode.wholeclip import WholeClip
+from .media.identities import Known, known
+from .media.source import Source
+from .model.modelfile import DEFAULT, Model, load_for, load_model
 
 __all__ = ["EncodeReport", "encode"]
 

@@ -29,19 +29,19 @@ from ..format.errors import FevError, ModelMismatchError, about
 from ..format.header import UNKNOWN_FRAMES
 from ..format.meta import Meta
 from ..format.segment import Segment
-from .appearance import Guess
 from .decoder import BATCH
-from .delta import step_size
-from .identities import Search, folder_of
-from .model import Model, load_for, pick_device
-from .modes import ClipModes
-from .nobody import nobody
-from .render import Renderer
-from .source import Source, name_of, rereadable
-from .units import dequantise_placement, quantise_placement
+from .draw.modes import ClipModes
+from .draw.render import Renderer
+from .draw.units import dequantise_placement, quantise_placement, step_size
+from .face.nobody import nobody
+from .fit.appearance import Guess
+from .fit.regression import regression
+from .media.identities import Search, folder_of
+from .media.source import Source, name_of, rereadable
+from .model.devices import pick_device
+from .model.modelfile import Model, load_for
 
 BLOCK = 1 << 20
-SHRINK = 0.2  # of the regression, in units of the features' spread over the identity's frames
 OUTER = 0.9  # share of the identity's frames that lie within its reach
 FLOOR = 0.02  # of the mean variance of its parameters, so that what hardly moves does not bound the rest
 ROAM = 0.05  # of the square's half side: so much farther than in its own clip the square may go
@@ -193,16 +193,6 @@ class _Carry:
             inverse = torch.linalg.pinv(modes.mix[:, 1:].double())
             out[:, :columns] = ((driven - modes.mix[:, 0]).double() @ inverse.t()).float()
         return out
-
-
-def regression(features: Tensor, values: Tensor) -> Tensor:
-    """The linear map (F, P) from the change of features (N, F) to the change of values (N, P); ridge regression."""
-    x = (features - features.mean(0)).double()
-    spread = x.std(0, correction=0).clamp_min(1e-6)
-    x = x / spread
-    penalty = SHRINK * len(x) * torch.eye(x.shape[1], dtype=torch.float64)
-    solved = torch.linalg.solve(x.t() @ x + penalty, x.t() @ (values - values.mean(0)).double())
-    return (solved / spread[:, None]).float()
 
 
 def within_reach(own: Tensor, change: Tensor) -> Tensor:

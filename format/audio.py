@@ -1,4 +1,7 @@
-"""Audio as the container sees it: a configuration in AUDH, packets inside segments. Opus itself: `codec/opus.py`."""
+"""Audio as the container sees it: a configuration in AUDH, packets inside segments.
+
+Opus itself: `codec/media/opus.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The DELT chunk: a small change to the model's weights, as quantised tensors. `codec/delta.py` makes and applies them.
+"""The DELT chunk: a small change to the model's weights, as quantised tensors.
+
+`codec/draw/delta.py` makes and applies them.
 
 No fixed law fits every tensor, so the frequencies adapt: they start from a frozen row (the encoder names it), or go on
 from the tensor before, and every block of values moves them.
@@ -35,7 +37,7 @@ class DeltaTensor:
 
     Args:
         key: index into the model's list of tunable tensors, 0..65535.
-        variant: how the values make the change (`codec/delta.py` lists them), 0..255.
+        variant: how the values make the change (`codec/draw/delta.py` lists them), 0..255.
         rank: of a low-rank change, 0..255.
         step: quantiser number, 0..255.
         values: (n,) int32, n > 0.

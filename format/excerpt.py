@@ -1,7 +1,7 @@
 """The identity alone, out of a stream that holds one: checked chunks as they came, so that their hash stays theirs.
 
 A folder of candidates is looked through with `excerpt`, which decodes nothing; `Excerpt.identity` decodes. What is kept
-of an identity is `Excerpt.stream`, a stream without a frame. `codec/identities.py` does both.
+of an identity is `Excerpt.stream`, a stream without a frame. `codec/media/identities.py` does both.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import tables
+from ..format import tables
 from .errors import FevError, LimitError, ModelMismatchError, UnsupportedError, UsageError, check
 from .limits import Limits
 from .motion import FIRST_MOTION, MOTION, Track

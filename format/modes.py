@@ -1,4 +1,6 @@
-"""The MODE chunk: pictures and displacements that the clip adds to what the model draws. `codec/modes.py` applies them.
+"""The MODE chunk: pictures and displacements that the clip adds to what the model draws.
+
+`codec/draw/modes.py` applies them.
 
 Every plane is a wavelet transform in integers, most of them zero. A value is coded under the counts of the values with
 surroundings like its own so far: a weighted sum of magnitudes of the planes before, of another component, one level
@@ -26,7 +28,7 @@ SMALLEST = 4  # side of the coarsest square of a transform
 CLAMP = 31  # magnitudes count as this at most in a neighbourhood
 # What the magnitudes nearby say, in 1/256, a row a turn: the same place in the plane before and in the guide, the
 # neighbours of this turn's place, of that place in the plane before, in the guide and one level coarser, and the
-# history of the place.  Least squares over ten clips (tools/train/contexts.py).
+# history of the place.  Least squares over ten clips (tools/lab/train/contexts.py).
 WEIGHTS = {
     "luma": np.array([[21, 0, 0, 6, 0, 17, 3], [13, 0, 45, 1, 0, 5, 2]]),
     "chroma": np.array([[21, 12, 0, 5, 2, 12, 2], [11, 6, 41, 2, 0, 5, 2]]),

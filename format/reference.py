@@ -1,6 +1,6 @@
 """An identity that lies in another stream: its hash, which the IREF chunk holds, and what is behind such a hash.
 
-`codec/identities.py` looks for it; `excerpt.py` takes it out of the stream that holds it.
+`codec/media/identities.py` looks for it; `excerpt.py` takes it out of the stream that holds it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Still pictures: the background (chunk BGND) and the clip's pivot (chunk PIVT). `codec/still.py` makes the pixels."""
+"""Still pictures: the background (chunk BGND) and the clip's pivot (chunk PIVT).
+
+`codec/media/still.py` makes the pixels.
+"""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ import torch
 
 def tiny_modules(seed: int = 0):
     """Generator at 64 pixels, latent space, inverter and aligner with random weights."""
-    from fev.codec.aligner import Aligner
-    from fev.codec.inverter import Inverter, LatentSpace
-    from fev.codec.stylegan2 import Generator, GeneratorConfig
+    from fev.codec.model.aligner import Aligner
+    from fev.codec.model.inverter import Inverter, LatentSpace
+    from fev.codec.model.stylegan2 import Generator, GeneratorConfig
 
     torch.manual_seed(seed)
     generator = Generator(GeneratorConfig(64, (16, 16, 16, 8, 8), 16, 16, 0, noise_size=16))
@@ -28,7 +28,7 @@ def tiny_modules(seed: int = 0):
 
 @pytest.fixture(scope="session")
 def tiny_model_bytes() -> bytes:
-    from fev.codec.model import pack
+    from fev.codec.model.modelfile import pack
 
     modules = tiny_modules()
     names = ["const", "directions"]
@@ -42,7 +42,7 @@ def tiny_model_bytes() -> bytes:
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_model_bytes):
-    from fev.codec.model import load_bytes
+    from fev.codec.model.modelfile import load_bytes
 
     return load_bytes(tiny_model_bytes)
 
@@ -73,7 +73,7 @@ SPACE_CHANNELS = ((2, 1), (3, 5), (5, 0), (5, 7))
 @pytest.fixture(scope="session")
 def tiny_space(tiny_model):
     """A StyleSpace basis for the tiny model: four channels, and directions that turn its faces."""
-    from fev.codec.paper.stylespace import LinearPose, StyleSpace
+    from fev.codec.model.stylespace import LinearPose, StyleSpace
 
     turn = LinearPose(4, 16)
     turn.directions.data.normal_(0, 0.05, generator=torch.Generator().manual_seed(3))
@@ -92,8 +92,9 @@ def one_thread():
 @pytest.fixture
 def short(monkeypatch):
     """Fits of a few steps: what they reach is not looked at here."""
-    from fev.codec import appearance, streaming, wholeclip
-    from fev.codec.motion import MotionSettings
+    from fev.codec.encode import streaming, wholeclip
+    from fev.codec.fit import appearance
+    from fev.codec.fit.motion import MotionSettings
 
     monkeypatch.setattr(appearance, "MODE_STEPS", ((32, 24),))
     monkeypatch.setattr(appearance, "TUNE_STEPS", ((32, 16),))

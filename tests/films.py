@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from fev.codec.delta import step_code
+from fev.codec.draw.units import step_code
 from fev.format.audio import AudioConfig, AudioPacket
 from fev.format.container import Writer
 from fev.format.header import Header

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fev.codec.paper import layouts
-from fev.codec.stylegan2 import Generator
+from fev.codec.model.stylegan2 import Generator
+from fev.codec.paper.imports.official import layouts
 from golden import synth
 
 GOLDEN = Path(__file__).parent / "golden"

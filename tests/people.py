@@ -6,9 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from fev.codec.frame import Frame
-from fev.codec.model import load_model
-from fev.codec.paste import paste
+from fev.codec.face.paste import paste
+from fev.codec.media.frame import Frame
+from fev.codec.model.modelfile import load_model
 from fev.tools.make_sample import face, motions
 
 WIDTH, HEIGHT = 320, 192

@@ -1,7 +1,7 @@
 """Adam for one tensor steps as torch's own does."""
 
 import torch
-from fev.codec.adam import Adam
+from fev.codec.fit.adam import Adam
 
 
 def test_it_steps_as_torch_does():

@@ -6,8 +6,8 @@ import time
 
 import pytest
 import torch
-from fev.codec.ahead import Ahead, threads_for_tensors
-from fev.codec.source import View
+from fev.codec.media.source import View
+from fev.codec.threads.ahead import Ahead, threads_for_tensors
 
 
 def test_everything_comes_in_order():

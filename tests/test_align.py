@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fev.codec.align import compose, extract, is_aligned_crop, smooth, smooth_at
-from fev.codec.aligner import invert_similarity
-from fev.codec.paste import EDGE, paste
-from fev.codec.units import dequantise_placement, quantise_placement
+from fev.codec.draw.units import dequantise_placement, quantise_placement
+from fev.codec.face.align import compose, extract, is_aligned_crop, smooth, smooth_at
+from fev.codec.face.paste import EDGE, paste
+from fev.codec.model.aligner import invert_similarity
 
 
 def smooth_picture(height: int, width: int) -> np.ndarray:

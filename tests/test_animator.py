@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from fev.codec.animator import Active, Animator, AnimatorConfig, Block, EqualConv, fetch
-from fev.codec.stylegan2 import SQRT2
+from fev.codec.model.animator import Active, Animator, AnimatorConfig, Block, EqualConv, fetch
+from fev.codec.model.stylegan2 import SQRT2
 
 SMALL = AnimatorConfig(
     channels=(16, 16, 16, 12, 8, 8, 4), w_dim=16, encoder=(4, 8, 8, 12, 12, 12), motion=(4, 8, 8, 12, 12, 12)

@@ -1,7 +1,7 @@
 """The training kit of the animator: a step, and checkpoints there and back."""
 
 import torch
-from fev.codec.animator import Animator
+from fev.codec.model.animator import Animator
 from fev.tools.lab.animator import checkpoint
 from fev.tools.lab.animator.judge import Judge
 from fev.tools.lab.animator.pairs import Batch

@@ -14,7 +14,7 @@ import fev
 import numpy as np
 import pytest
 from fev.codec.decoder import DecodeOptions
-from fev.codec.options import EncodeOptions
+from fev.codec.encode.options import EncodeOptions
 from fev.codec.puppet import puppet
 from fev.format.errors import UsageError
 

@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from fev.codec.model.stylespace import Basis
 from fev.codec.paper.attributes import COUNTS, PARTS, changes, geometric_masks, parsed_masks, sensitivities
 from fev.codec.paper.bisenet import LABELS
-from fev.codec.paper.stylespace import Basis
-from fev.tools import discover
+from fev.tools.lab import discover
 
 
 def test_masks_lie_where_the_alignment_puts_the_parts():

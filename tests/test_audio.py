@@ -9,10 +9,10 @@ import av
 import numpy as np
 import pytest
 from clips import clicks, grey, hear, see, write_clip
-from fev.codec.audio import open_audio
-from fev.codec.media import open_video
-from fev.codec.mux import VideoWriter
-from fev.codec.opus import opus_samples
+from fev.codec.media.audio import open_audio
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.opus import opus_samples
+from fev.codec.media.video import open_video
 
 FLASHES = [0.4, 1.0, 1.6]
 FPS = 25

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from fev.codec.background import Samples, make_plate
-from fev.codec.camera import shift
-from fev.codec.frame import Frame
-from fev.codec.light import tone
-from fev.codec.nobody import plain
-from fev.codec.outgoing import Outgoing
-from fev.codec.paste import paste
+from fev.codec.encode.outgoing import Outgoing
+from fev.codec.face.background import Samples, make_plate
+from fev.codec.face.camera import shift
+from fev.codec.face.light import tone
+from fev.codec.face.nobody import plain
+from fev.codec.face.paste import paste
+from fev.codec.media.frame import Frame
 from fev.codec.puppet import roaming
 from people import HEIGHT, WIDTH, looks, room, seen
 
@@ -111,7 +111,7 @@ def test_a_held_frame_that_moves_is_coded():
     """A held frame repeats the placement too, so that the first frame without anybody cannot be one."""
     from fractions import Fraction
 
-    from fev.codec.audio import Sound
+    from fev.codec.media.audio import Sound
 
     info = type("Info", (), {"fps": Fraction(25), "time_base": Fraction(1, 25)})()
     out = Outgoing(Keeps(), Sound(None, ()), info)

@@ -10,9 +10,9 @@ import fev
 import numpy as np
 import pytest
 from clips import clicks, grey, write_clip
-from fev.codec.audio import open_audio
-from fev.codec.media import open_video
-from fev.codec.mux import VideoWriter
+from fev.codec.media.audio import open_audio
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.video import open_video
 from fev.format.errors import FevError, MediaError
 
 

@@ -8,12 +8,12 @@ import fev
 import numpy as np
 import pytest
 import torch
-from fev.codec.appearance import Fitter
-from fev.codec.cropstore import CropStore
-from fev.codec.identity import within
-from fev.codec.options import LEAST_BUDGET, EncodeOptions
-from fev.codec.portrait import Conditions
-from fev.codec.units import IDENTITY_CODE
+from fev.codec.draw.units import IDENTITY_CODE
+from fev.codec.encode.options import LEAST_BUDGET, EncodeOptions
+from fev.codec.face.portrait import Conditions
+from fev.codec.fit.appearance import Fitter
+from fev.codec.fit.cropstore import CropStore
+from fev.codec.fit.keyframes import within
 from fev.format import Reader
 from fev.format.container import Writer
 from fev.format.errors import UsageError

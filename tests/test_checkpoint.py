@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fev.codec.paper.checkpoint import MAGIC, read_checkpoint
-from fev.codec.paper.pickles import MAX_STEPS, Machine
-from fev.codec.paper.stored import KINDS, Module, Storage, Stored
+from fev.codec.paper.imports.checkpoint import MAGIC, read_checkpoint
+from fev.codec.paper.imports.pickles import MAX_STEPS, Machine
+from fev.codec.paper.imports.stored import KINDS, Module, Storage, Stored
 from fev.format.errors import FevError, ModelMismatchError
 from golden import synth
 from hypothesis import given, settings

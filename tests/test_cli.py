@@ -13,7 +13,7 @@ import av
 import fev
 import numpy as np
 import pytest
-from fev.codec.mux import VideoWriter
+from fev.codec.media.mux import VideoWriter
 
 SAMPLE = Path(fev.__file__).parent / "tools" / "sample" / "sample.mp4"
 

@@ -9,13 +9,13 @@ import av
 import fev
 import pytest
 from clips import clicks, grey, hear, see, write_clip
-from fev.codec.audio import open_audio
-from fev.codec.clock import Clocks
-from fev.codec.media import open_video
-from fev.codec.mux import VideoWriter
-from fev.codec.notices import Notices
-from fev.codec.scan import tracks_of
-from fev.codec.source import View, open_container
+from fev.codec.media.audio import open_audio
+from fev.codec.media.clock import Clocks
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.notices import Notices
+from fev.codec.media.scan import tracks_of
+from fev.codec.media.source import View, open_container
+from fev.codec.media.video import open_video
 from films import film_of
 
 FPS = 25

@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fev.codec.cropstore import CropStore
 from fev.codec.decoder import DecodeOptions
-from fev.codec.delta import DENSE, FACTOR_U, FACTOR_V, apply_delta, step_code, step_size, tunables
-from fev.codec.frame import Frame
-from fev.codec.identity import best_identity, spread_out
-from fev.codec.model import pick_device
-from fev.codec.motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
-from fev.codec.options import EncodeOptions
-from fev.codec.rdoq import hold
-from fev.codec.render import Renderer
-from fev.codec.survey import Survey
-from fev.codec.tune import ClipFit, TuneSettings, coded_size, shrink_round, straight_through
-from fev.codec.units import motion_code
+from fev.codec.draw.delta import DENSE, FACTOR_U, FACTOR_V, apply_delta, tunables
+from fev.codec.draw.render import Renderer
+from fev.codec.draw.units import motion_code, step_code, step_size
+from fev.codec.encode.options import EncodeOptions
+from fev.codec.face.survey import Survey
+from fev.codec.fit.cropstore import CropStore
+from fev.codec.fit.keyframes import best_identity, spread_out
+from fev.codec.fit.motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
+from fev.codec.fit.rdoq import hold
+from fev.codec.fit.tune import ClipFit, TuneSettings, coded_size, shrink_round, straight_through
+from fev.codec.media.frame import Frame
+from fev.codec.model.devices import pick_device
 from fev.format.delta import DeltaTensor
 from fev.format.errors import DamagedError, MediaError, UsageError
 

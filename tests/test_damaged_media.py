@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 from clips import write_clip
-from fev.codec.media import open_video
-from fev.codec.notices import Notices
+from fev.codec.media.notices import Notices
+from fev.codec.media.video import open_video
 
 COUNT, KEY = 30, 10
 

@@ -7,7 +7,7 @@ import types
 
 import pytest
 import torch
-from fev.tools.train.shape import Deca, named
+from fev.tools.lab.train.shape import Deca, named
 
 
 class FakeFlame:

@@ -8,8 +8,8 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from fev.codec.media import open_video
-from fev.codec.notices import Notices
+from fev.codec.media.notices import Notices
+from fev.codec.media.video import open_video
 
 COUNT = 12
 

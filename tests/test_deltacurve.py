@@ -1,4 +1,4 @@
-"""fev.tools.train.deltacurve: every carrier says what it took and what it showed, and is not measured twice."""
+"""fev.tools.lab.train.deltacurve: every carrier says what it took and what it showed, and is not measured twice."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from fev.codec.delta import FACTOR_V
-from fev.codec.model import load_model
-from fev.codec.tune import TuneSettings, coded_size
+from fev.codec.draw.delta import FACTOR_V
+from fev.codec.fit.tune import TuneSettings, coded_size
+from fev.codec.model.modelfile import load_model
 from fev.format.identity import encode_identity
 from fev.tools.demo import SAMPLE
-from fev.tools.train import deltacurve
+from fev.tools.lab.train import deltacurve
 
 WEIGHTS = ("weights", "low-rank kernels", "style affine", "per channel")
 OTHERS = ("shared modes", "stills tuned at the decoder")

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from fev.codec.media import open_video
+from fev.codec.media.video import open_video
 from fev.tools import demo
 from PIL import Image
 
@@ -42,7 +42,7 @@ def test_a_rival_takes_no_more_bytes_or_its_least(name, monkeypatch):
 
 
 def test_a_large_clip_is_made_smaller_for_all(tmp_path, monkeypatch):
-    from fev.codec.mux import VideoWriter
+    from fev.codec.media.mux import VideoWriter
 
     monkeypatch.setattr(demo, "MOST_SIDE", 100)
     with VideoWriter(tmp_path / "in.mp4", 300, 200, Fraction(1, 25), Fraction(25)) as writer:

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 from clips import corner_frame, corners, write_clip
-from fev.codec.display import squared
-from fev.codec.media import open_video
-from fev.codec.notices import Notices
+from fev.codec.media.display import squared
+from fev.codec.media.notices import Notices
+from fev.codec.media.video import open_video
 
 ONE = 1 << 16
 TAGS = {"colorspace": 1, "color_range": 1}

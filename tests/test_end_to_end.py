@@ -10,8 +10,8 @@ import fev
 import numpy as np
 import pytest
 from fev.codec.decoder import DecodeOptions, FrameDecoder
-from fev.codec.media import open_video
-from fev.codec.mux import VideoWriter
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.video import open_video
 from fev.format import Segment
 
 SAMPLE = Path(fev.__file__).parent / "tools" / "sample" / "sample.mp4"

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fev.codec import library
-from fev.codec.metrics import absolute, decibels, mean_error
-from fev.codec.mux import VideoWriter
-from fev.codec.paper import inception, judges
+from fev.codec.media.mux import VideoWriter
+from fev.codec.model.modelfile import library
 from fev.format.errors import FevError, MediaError, UsageError
-from fev.tools import evaluate, models, published
+from fev.tools import evaluate, models
+from fev.tools.measure import inception, judges, published
+from fev.tools.measure.metrics import absolute, decibels, mean_error
 from golden import synth
 from snapshots import network_state, saved
 

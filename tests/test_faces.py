@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from fev.codec.decoder import DecodeOptions, FrameDecoder
-from fev.codec.frame import Frame
-from fev.codec.model import load_model
-from fev.codec.mux import VideoWriter
-from fev.codec.paste import paste
-from fev.codec.person import LEAST, Person
-from fev.codec.portrait import Conditions, best_frame
-from fev.codec.survey import Survey
+from fev.codec.face.paste import paste
+from fev.codec.face.person import LEAST, Person
+from fev.codec.face.portrait import Conditions, best_frame
+from fev.codec.face.survey import Survey
+from fev.codec.media.frame import Frame
+from fev.codec.media.mux import VideoWriter
+from fev.codec.model.modelfile import load_model
 from fev.format import Reader
 from fev.format.errors import MediaError
 from people import HEIGHT, LOOKS, WIDTH, film, looks, room, seen

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fev.codec.model.styleflow import PITCH, YAW, StyleFlow
 from fev.codec.paper.arcface import ArcFace
 from fev.codec.paper.bisenet import BiSeNet
 from fev.codec.paper.directions import DirectionMatrix
 from fev.codec.paper.e4e import E4E
-from fev.codec.paper.i3d import I3D
 from fev.codec.paper.perceptual import BACKBONES, Perceptual
-from fev.codec.paper.styleflow import PITCH, YAW, StyleFlow
+from fev.tools.measure.i3d import I3D
 from golden import synth
 from parity import GOLDEN, Found, compare, drawn_by, generator_of, load, picture
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fev.codec import decoder
 from fev.codec.decoder import DecodeOptions
-from fev.codec.media import open_video
+from fev.codec.media.video import open_video
 from fev.format import Reader, Segment, Writer
 from fev.format.chunk import make_chunk
 from fev.format.errors import FevError

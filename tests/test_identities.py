@@ -14,15 +14,16 @@ import fev
 import numpy as np
 import pytest
 import torch
-from fev.codec import decoder, encoder, encoding, identities, puppet
+from fev.codec import decoder, encoder, puppet
 from fev.codec.decoder import DecodeOptions, FrameDecoder
-from fev.codec.delta import step_code
-from fev.codec.identities import Search, known, remember
-from fev.codec.model import load_bytes
-from fev.codec.options import EncodeOptions
-from fev.codec.render import Renderer
-from fev.codec.reuse import ReadStart
-from fev.codec.units import motion_code
+from fev.codec.draw.render import Renderer
+from fev.codec.draw.units import motion_code, step_code
+from fev.codec.encode import encoding
+from fev.codec.encode.options import EncodeOptions
+from fev.codec.fit.reuse import ReadStart
+from fev.codec.media.identities import Search, known, remember
+from fev.codec.media import identities
+from fev.codec.model.modelfile import load_bytes
 from fev.format import Reader, excerpt
 from fev.format.container import Writer
 from fev.format.errors import FevError, MissingIdentityError, UsageError
@@ -391,7 +392,7 @@ def test_a_second_clip_moves_under_the_first_one_s_modes(tmp_path, short):
     fev.encode(SAMPLE, first, preset="medium", duration=0.8, identity_budget=4000, **CLIP)
     with fev.open(first) as reader:
         assert reader.modes is not None and reader.pivot is not None
-    from fev.codec.media import open_video
+    from fev.codec.media.video import open_video
 
     with open_video(SAMPLE, 0.8, 0.4) as video:
         source = [frame.rgb.astype(float) for frame in video]

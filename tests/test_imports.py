@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fev.codec import library
-from fev.codec.model import build_generator, load_model
-from fev.codec.paper.imports import Found, read_official
+from fev.codec.model.build import build_generator
+from fev.codec.model.modelfile import library, load_model
+from fev.codec.model.stylegan2 import GeneratorConfig
+from fev.codec.model.stylespace import CONFIG_F, StyleSpace, is_config_f
+from fev.codec.paper.imports.official import Found, read_official
 from fev.codec.paper.networks import NetworkFile, Networks
-from fev.codec.paper.stylespace import CONFIG_F, StyleSpace, is_config_f
-from fev.codec.stylegan2 import GeneratorConfig
 from fev.format.errors import FevError, ModelMismatchError, UsageError
 from fev.tools import models
 from golden import synth

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from fev.codec import library
-from fev.codec.paper import inception, judges
-from fev.codec.paper.i3d import I3D, SHORTEST, shrunk
-from fev.codec.paper.imports import read_into
-from fev.codec.paper.inception import Inception
-from fev.codec.paper.judges import find_judges
+from fev.codec.model.modelfile import library
+from fev.codec.paper.imports.official import read_into
 from fev.format.errors import FevError, ModelMismatchError
+from fev.tools.measure import inception, judges
+from fev.tools.measure.i3d import I3D, SHORTEST, shrunk
+from fev.tools.measure.inception import Inception
+from fev.tools.measure.judges import find_judges
 from golden import synth
 from snapshots import network_state, saved
 

@@ -9,9 +9,9 @@ import fev
 import numpy as np
 import pytest
 from fev.codec.decoder import DecodeOptions, FrameDecoder
-from fev.codec.light import DARKEST, gain, lit, reference, relit, sudden, tone
-from fev.codec.media import open_video
-from fev.codec.mux import VideoWriter
+from fev.codec.face.light import DARKEST, gain, lit, reference, relit, sudden, tone
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.video import open_video
 from fev.format import Reader
 from people import HEIGHT, WIDTH, room, seen
 

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 from clips import TICK, corner_frame, flat, grey, write_clip
-from fev.codec.colour import Colour
-from fev.codec.media import open_video
-from fev.codec.mux import VideoWriter
+from fev.codec.media.colour import Colour
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.video import open_video
 from fev.format.errors import MediaError
 
 NTSC = Fraction(30000, 1001)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fev.codec import metrics
+from fev.tools.measure import metrics
 from scipy.linalg import sqrtm
 
 

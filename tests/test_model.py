@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_modules
-from fev.codec.library import find
-from fev.codec.model import dequantise, load_bytes, load_for, load_model, quantise
+from fev.codec.model.library import find
+from fev.codec.model.modelfile import dequantise, load_bytes, load_for, load_model, quantise
 from fev.format.errors import FevError, ModelMismatchError
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fev.codec.delta import step_size
-from fev.codec.modefit import MIX_CODE, ModeFit, ModeSettings, principal, principal_drive
-from fev.codec.modes import ClipModes, analyse, apply_modes, colour, decompose, synthesis_matrix, synthesise, warp
-from fev.codec.motion import MotionSettings, fit_motion
-from fev.codec.render import Renderer
+from fev.codec.draw.modes import ClipModes
+from fev.codec.draw.render import Renderer
+from fev.codec.draw.units import step_size
+from fev.codec.fit.modefit import MIX_CODE, ModeFit, ModeSettings, principal, principal_drive
+from fev.codec.fit.motion import MotionSettings, fit_motion
+from fev.codec.model.planes import analyse, apply_modes, colour, decompose, synthesis_matrix, synthesise, warp
 from fev.format.errors import DamagedError
 from fev.format.modes import Modes, encode_modes
 

@@ -1,4 +1,4 @@
-"""The tools that train motion's rows and take its bits apart (fev.tools.train.motiontables, motionbits)."""
+"""The tools that train motion's rows and take its bits apart (fev.tools.lab.train.motiontables, motionbits)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fev.format.header import Header
 from fev.format.motion import MOTION, encode_motion
 from fev.format.segment import Segment
 from fev.format.tables import EDGE, ROWS, SYMBOLS
+from fev.tools.lab.train import motionbits, motiontables
 from fev.tools.make_tables import parse, render
-from fev.tools.train import motionbits, motiontables
 
 FRAMES = 60
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fev
 import pytest
-from fev.codec.budget import by_need
+from fev.codec.fit.budget import by_need
 from fev.format import Reader
 from test_cli import SAMPLE
 

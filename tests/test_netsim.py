@@ -8,8 +8,8 @@ import time
 import pytest
 from fev.codec.decoder import DecodeOptions
 from fev.format.errors import FevError, UsageError
-from fev.tools import netsim
-from fev.tools.netsim import PACKET, Harm, Link, carry
+from fev.tools.lab import netsim
+from fev.tools.lab.netsim import PACKET, Harm, Link, carry
 from fev.tools.player.clock import Clock
 from fev.tools.player.feed import Feed
 from films import LENGTH, RATE

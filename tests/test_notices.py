@@ -11,9 +11,9 @@ import fev
 import numpy as np
 import pytest
 from clips import write_clip
-from fev.codec.media import open_video
-from fev.codec.mux import VideoWriter
-from fev.codec.notices import WORDS, Notices
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.notices import WORDS, Notices
+from fev.codec.media.video import open_video
 from test_cli import SAMPLE, command
 
 

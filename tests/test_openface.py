@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fev.codec import openface
-from fev.codec.openface import correlations, read_tracks
 from fev.format.errors import FevError, LimitError, MediaError
+from fev.tools.measure import openface
+from fev.tools.measure.openface import correlations, read_tracks
 
 HEAD = (
     "frame, face_id, timestamp, confidence, success, gaze_0_x, gaze_angle_x, gaze_angle_y, pose_Tx, pose_Rx, pose_Ry, "

@@ -11,22 +11,22 @@ import fev
 import numpy as np
 import pytest
 import torch
-from fev.codec import library
-from fev.codec.delta import step_size
-from fev.codec.media import open_video
-from fev.codec.model import load_model
-from fev.codec.modes import ClipModes
-from fev.codec.mux import VideoWriter
-from fev.codec.options import EncodeOptions
+from fev.codec.draw.modes import ClipModes
+from fev.codec.draw.units import step_size
+from fev.codec.encode.options import EncodeOptions
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.video import open_video
+from fev.codec.model.modelfile import library, load_model
 from fev.codec.paper import fitter
 from fev.codec.paper.fitter import PaperFitter
 from fev.codec.paper.networks import Networks
 from fev.format.errors import FevError
-from fev.tools import evaluate, models, stages
+from fev.tools import evaluate, models
 from fev.tools.info import describe, frame_rows
+from fev.tools.lab import stages
 from snapshots import network_state, saved
 
-SAMPLE = Path(stages.__file__).parent / "sample" / "sample.mp4"
+SAMPLE = Path(stages.__file__).parent.parent / "sample" / "sample.mp4"
 ROSINALITY = Path(__file__).parent / "golden" / "ros_tiny64.pt"
 CHANNELS = [[2, 1], [3, 5], [5, 0], [8, 7], [9, 9]]
 ATTRIBUTES = ["mouth", "mouth", "jaw", "eyes", "gaze"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fev.codec.paper import layouts
 from fev.codec.paper.arcface import ArcFace
 from fev.codec.paper.bisenet import BiSeNet
 from fev.codec.paper.e4e import E4E
+from fev.codec.paper.imports.official import layouts
 from fev.codec.paper.perceptual import BACKBONES, Perceptual
 from fev.format.errors import FevError, ModelMismatchError
 from golden import synth

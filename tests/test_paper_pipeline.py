@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fev.codec.delta import step_size
+from fev.codec.draw.units import IDENTITY_CODE, step_size
+from fev.codec.face.registration import rigid
+from fev.codec.model.stylegan2 import Generator
 from fev.codec.paper import pipeline
 from fev.codec.paper.pipeline import Face, Plan
-from fev.codec.paper.registration import rigid
 from fev.codec.paper.similarity import regions
-from fev.codec.stylegan2 import Generator
-from fev.codec.units import IDENTITY_CODE
 
 ATTRIBUTES = ["mouth", "mouth", "eyes", "brows"]
 

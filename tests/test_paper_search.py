@@ -8,12 +8,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from fev.codec.model.stylespace import StyleSpace
 from fev.codec.paper import facial, pose, selection
 from fev.codec.paper.attributes import geometric_masks, sensitivities
 from fev.codec.paper.bisenet import LABELS
 from fev.codec.paper.facial import Before, Channels, rates, travel
 from fev.codec.paper.similarity import Similarity, regions
-from fev.codec.paper.stylespace import StyleSpace
 
 
 @pytest.fixture(scope="module")

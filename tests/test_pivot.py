@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fev.codec.delta import step_size
-from fev.codec.modefit import MIX_CODE
-from fev.codec.pivot import code_pivot, pivot_picture
-from fev.codec.render import Renderer
+from fev.codec.draw.pivot import pivot_picture
+from fev.codec.draw.render import Renderer
+from fev.codec.draw.units import step_size
+from fev.codec.fit.modefit import MIX_CODE
+from fev.codec.fit.pivotcoding import code_pivot
 from fev.format.errors import DamagedError
 from fev.format.modes import Modes
 from fev.format.still import Pivot, Still

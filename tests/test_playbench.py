@@ -9,7 +9,7 @@ from test_serve import home  # noqa: F401 - a fixture
 
 pytest.importorskip("sdl2")
 pytest.importorskip("aiohttp")
-playbench = pytest.importorskip("fev.tools.playbench")
+playbench = pytest.importorskip("fev.tools.lab.playbench")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 from fev.codec.decoder import SYNTHETIC_MARK
-from fev.codec.delta import step_code
-from fev.codec.puppet import FLOOR, SHRINK, regression, roaming, within_reach
+from fev.codec.draw.units import step_code
+from fev.codec.fit.regression import SHRINK, regression
+from fev.codec.puppet import FLOOR, roaming, within_reach
 from fev.format.container import Writer
 from fev.format.errors import ModelMismatchError
 from fev.format.header import Header

@@ -1,4 +1,4 @@
-"""Two passes to a bitrate (fev.codec.ratecontrol, `fev-encode --bitrate`)."""
+"""Two passes to a bitrate (fev.codec.fit.ratecontrol, `fev-encode --bitrate`)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_modules
-from fev.codec import aim, appearance
 from fev.codec.decoder import DecodeOptions, FrameDecoder
-from fev.codec.metrics import psnr
-from fev.codec.model import load_model, pack
-from fev.codec.options import EncodeOptions
+from fev.codec.draw.units import motion_code
+from fev.codec.encode import aim
+from fev.codec.encode.options import EncodeOptions
+from fev.codec.fit import appearance
+from fev.codec.fit.ratecontrol import CLOSE, PRICES, Share, Target, least_bytes, motion_bytes, price_for, share_out
+from fev.codec.model.modelfile import load_model, pack
 from fev.codec.paper.fitter import PaperFitter
-from fev.codec.ratecontrol import CLOSE, PRICES, Share, Target, least_bytes, motion_bytes, price_for, share_out
-from fev.codec.units import motion_code
 from fev.format.errors import UsageError
 from fev.tools.demo import SAMPLE
+from fev.tools.measure.metrics import psnr
 
 
 def test_shares_add_up_and_grow_with_what_there_is():

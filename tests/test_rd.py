@@ -14,13 +14,13 @@ from pathlib import Path
 import fev
 import numpy as np
 import pytest
-from fev.codec.media import open_video
-from fev.codec.mux import VideoWriter
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.video import open_video
 from fev.format.errors import FevError, UsageError
 from fev.tools import rd
-from fev.tools.rdreport import classic, jobs, ours, plan, published, scoring, workers
-from fev.tools.rdreport.scoring import METRICS
-from fev.tools.rdreport.square import Square
+from fev.tools.report import classic, jobs, ours, plan, published, scoring, workers
+from fev.tools.report.scoring import METRICS
+from fev.tools.report.square import Square
 
 SAMPLE = str(Path(fev.__file__).parent / "tools" / "sample" / "sample.mp4")
 FRAMES = 8

@@ -9,11 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from fev.codec.media import open_video
-from fev.codec.mux import VideoWriter
-from fev.codec.videoinfo import VideoInfo
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.video import open_video
+from fev.codec.media.videoinfo import VideoInfo
 from fev.format.errors import FevError, MediaError
-from fev.tools.rdreport import classic, ours, panels, square
+from fev.tools.report import classic, ours, panels, square
 
 FPS = Fraction(10)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from fev.tools.rdreport import summary, tables, views
-from fev.tools.rdreport.curves import ABOVE, BELOW, WITHIN, Point, delta, front, quality_at, rate_at
+from fev.tools.report import summary, tables, views
+from fev.tools.report.curves import ABOVE, BELOW, WITHIN, Point, delta, front, quality_at, rate_at
 
 
 def points(*pairs):

@@ -7,8 +7,8 @@ import copy
 import numpy as np
 import pytest
 from fev.format.errors import FevError, UsageError
-from fev.tools.rdreport import markdown
-from fev.tools.rdreport.stills import png
+from fev.tools.report import markdown
+from fev.tools.report.stills import png
 from PIL import Image
 
 AROUND = f"# Mine\n\n{markdown.BEGIN}\nold\n{markdown.END}\n\nthe end\n"

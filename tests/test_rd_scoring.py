@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fev.codec import library
+from fev.codec.model.modelfile import library
 from fev.format.errors import FevError, MediaError, ModelMismatchError, UsageError
-from fev.tools.rdreport import dists
-from fev.tools.rdreport.scoring import METRICS, Named, Scorer
-from fev.tools.train.landmarknet import LandmarkNet, save_net
+from fev.tools.lab.train.landmarknet import LandmarkNet, save_net
+from fev.tools.report import dists
+from fev.tools.report.scoring import METRICS, Named, Scorer
 
 NEEDED = {"lpips": "alexnet-owt", "dists": "dists_weights.pt", "identity": "model_ir_se50.pth"}
 NEEDED |= {"pose": "--shape", "landmarks": "--shape"}

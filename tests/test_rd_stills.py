@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fev.tools.rdreport import stills, summary
+from fev.tools.report import stills, summary
 
 
 def result(codec, point, clip, size, psnr, gop="single", frames=None):

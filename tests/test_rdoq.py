@@ -1,4 +1,4 @@
-"""Motion quantised for error plus bits, and the basis in which it costs least (fev.codec.rdoq, sensitivity)."""
+"""Motion quantised for error plus bits, and the basis in which it costs least (fev.codec.fit.rdoq, sensitivity)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from fev.codec.identity import successors, with_successors
-from fev.codec.modefit import ModeFit, ModeSettings
-from fev.codec.rdoq import PRICE, _path, choose, metric_of
-from fev.codec.render import Renderer
-from fev.codec.sensitivity import LEAST_PAIRS, SHARE, decorrelating, sensitivity
+from fev.codec.draw.render import Renderer
+from fev.codec.fit.keyframes import successors, with_successors
+from fev.codec.fit.modefit import ModeFit, ModeSettings
+from fev.codec.fit.rdoq import PRICE, _path, choose, metric_of
+from fev.codec.fit.sensitivity import LEAST_PAIRS, SHARE, decorrelating, sensitivity
 from fev.format.motion import encode_motion, motion_plan
 from fev.format.tables import LAWS
 from fev.format.values import value_bits

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fev.codec.align import compose
-from fev.codec.paper import registration
-from fev.codec.paper.registration import Registration, register, residual, rigid, similarity
+from fev.codec.face import registration
+from fev.codec.face.align import compose
+from fev.codec.face.registration import Registration, register, residual, rigid, similarity
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +110,9 @@ class Trembling:
 
 
 def surveyed(frames, places, noise, tracked: Registration | None) -> list:
-    from fev.codec.aligner import Aligner
-    from fev.codec.frame import Frame
-    from fev.codec.survey import Survey
+    from fev.codec.face.survey import Survey
+    from fev.codec.media.frame import Frame
+    from fev.codec.model.aligner import Aligner
 
     survey = Survey((Frame(i, rgb) for i, rgb in enumerate(frames)), Aligner(), 128, registration=tracked)
     survey.tracker = Trembling(places, noise)
@@ -171,7 +171,7 @@ def test_frames_that_blink_have_no_say_in_where_the_square_lies(face):
         picture = closed if 9 <= i < 12 else open_eyes
         picture = picture * 0.4 - 0.5 if i >= 10 else picture
         frames.append(((picture.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy())
-    from fev.codec import survey
+    from fev.codec.face import survey
 
     track = Registration()
     with pytest.MonkeyPatch.context() as patch:

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fev.codec.media import open_video
-from fev.codec.metrics import frechet, ssim
-from fev.codec.model import load_model
-from fev.codec.mux import VideoWriter
-from fev.codec.pairs import Pairs
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.video import open_video
+from fev.codec.model.modelfile import load_model
 from fev.codec.paper.bisenet import LABELS
-from fev.codec.paper.judges import Judge, Judges
-from fev.codec.paper.scores import METRICS, REGIONS, Pieces, Scores
 from fev.format.errors import MediaError
+from fev.tools.measure.judges import Judge, Judges
+from fev.tools.measure.metrics import frechet, ssim
+from fev.tools.measure.pairs import Pairs
+from fev.tools.measure.scores import METRICS, REGIONS, Pieces, Scores
 
 SAMPLE = Path(__file__).parents[1] / "tools" / "sample" / "sample.mp4"
 NOBODY = Judges(*(Judge(None, f"no {n}") for n in ("lpips", "arcface", "bisenet", "inception", "i3d")))

@@ -18,7 +18,7 @@ import av
 import numpy as np
 import psutil
 import pytest
-from fev.codec import library
+from fev.codec.model.modelfile import library
 from fev.format.container import Reader
 from fev.format.errors import FevError, UsageError
 from fev.tools import serve

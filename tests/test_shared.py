@@ -7,17 +7,18 @@ import json
 import numpy as np
 import pytest
 import torch
-from fev.codec.appearance import Guess
-from fev.codec.inverter import FEATURES
-from fev.codec.modefit import MIX_CODE, PARAMETER_UNIT
-from fev.codec.model import load_bytes, load_model, read_config
-from fev.codec.motion import MotionSettings, fit_motion
-from fev.codec.pivot import code_pivot, pivot_picture
-from fev.codec.render import Renderer
-from fev.codec.shared import SharedModes
+from fev.codec.draw.pivot import pivot_picture
+from fev.codec.draw.render import Renderer
+from fev.codec.fit.appearance import Guess
+from fev.codec.fit.modefit import MIX_CODE, PARAMETER_UNIT
+from fev.codec.fit.motion import MotionSettings, fit_motion
+from fev.codec.fit.pivotcoding import code_pivot
+from fev.codec.model.inverter import FEATURES
+from fev.codec.model.modelfile import load_bytes, load_model, read_config
+from fev.codec.model.shared import SharedModes
 from fev.format.errors import ModelMismatchError
 from fev.format.modes import Modes
-from fev.tools.train.shared import GRID, TEXTURE, Training, normalised, put_into, train
+from fev.tools.lab.train.shared import GRID, TEXTURE, Training, normalised, put_into, train
 from safetensors.torch import load, save
 
 CODES = {"identity_code": 36, "motion_code": 36, "dtype": torch.float32}

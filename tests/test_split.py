@@ -1,8 +1,8 @@
 """Gradients of a batch in parts: those of the whole, the same to the last bit on any number of cores."""
 
 import torch
-from fev.codec import split
-from fev.codec.split import Made, cuts, gradients
+from fev.codec.threads import split
+from fev.codec.threads.split import Made, cuts, gradients
 
 
 def whole_and_parts():

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fev.codec.tune import ClipFit, TuneSettings
+from fev.codec.fit.tune import ClipFit, TuneSettings
 from fev.format.errors import UsageError
-from fev.tools import stages
+from fev.tools.lab import stages
 
-SAMPLE = Path(stages.__file__).parent / "sample" / "sample.mp4"
+SAMPLE = Path(stages.__file__).parent.parent / "sample" / "sample.mp4"
 CHANNELS = [[5, 3], [6, 10], [8, 2], [9, 4]]
 
 
@@ -62,7 +62,7 @@ def test_the_report_has_a_row_for_every_stage(tmp_path, monkeypatch, capsys):
 def test_a_model_without_an_inverter_of_its_own_is_refused(tiny_model):
     from dataclasses import replace
 
-    from fev.codec.paper.stylespace import Basis
+    from fev.codec.model.stylespace import Basis
 
     with pytest.raises(UsageError):
         stages.face_of(replace(tiny_model, inverter=None), Basis(((2, 1),), ("mouth",)))

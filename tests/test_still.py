@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fev.codec.still import COLOUR, decode_still, encode_still
+from fev.codec.media.still import COLOUR, decode_still, encode_still
 from fev.format.errors import DamagedError, FevError, LimitError
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from clips import clicks, grey, hear
-from fev.codec.audio import open_audio
-from fev.codec.media import open_video
-from fev.codec.mux import VideoWriter
-from fev.codec.notices import Notices
-from fev.codec.streams import Which
+from fev.codec.media.audio import open_audio
+from fev.codec.media.mux import VideoWriter
+from fev.codec.media.notices import Notices
+from fev.codec.media.streams import Which
+from fev.codec.media.video import open_video
 from fev.format.errors import MediaError, UsageError
 
 NONE, DEFAULT, COVER = Disposition(0), Disposition.default, Disposition.attached_pic

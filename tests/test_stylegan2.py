@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from fev.codec.stylegan2 import Generator, GeneratorConfig, LayerSpec, StyleLayer, upsample_rgb
+from fev.codec.model.stylegan2 import Generator, GeneratorConfig, LayerSpec, StyleLayer, upsample_rgb
 from torch.func import functional_call
 
 

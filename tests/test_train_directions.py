@@ -11,22 +11,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import tiny_modules
-from fev.codec import library
-from fev.codec.inverter import LatentSpace
-from fev.codec.model import load_model, pack
+from fev.codec.model.inverter import LatentSpace
+from fev.codec.model.modelfile import library, load_model, pack
+from fev.codec.model.stylegan2 import Generator, GeneratorConfig
 from fev.codec.paper.arcface import ArcFace
-from fev.codec.paper.imports import read_official
+from fev.codec.paper.imports.official import read_official
 from fev.codec.paper.networks import NetworkFile, Networks, matrix_of
 from fev.codec.paper.similarity import Similarity
-from fev.codec.stylegan2 import Generator, GeneratorConfig
 from fev.format.errors import FevError, ModelMismatchError, UsageError
 from fev.tools import models
-from fev.tools.train import direction_sheet, directions
-from fev.tools.train.codes import Batch, MappedCodes, Pictures, PriorCodes, codes_of
-from fev.tools.train.export import as_pictures
-from fev.tools.train.matrixtraining import REACH, Scaling, Settings, Training, beside, chosen, wanted_change
-from fev.tools.train.reenactment import EYES, MOUTH, Weights, left_out, losses, pair_distances, total
-from fev.tools.train.shape import Points, Shape, named
+from fev.tools.lab.train import direction_sheet, directions
+from fev.tools.lab.train.codes import Batch, MappedCodes, Pictures, PriorCodes, codes_of
+from fev.tools.lab.train.export import as_pictures
+from fev.tools.lab.train.matrixtraining import REACH, Scaling, Settings, Training, beside, chosen, wanted_change
+from fev.tools.lab.train.reenactment import EYES, MOUTH, Weights, left_out, losses, pair_distances, total
+from fev.tools.lab.train.shape import Points, Shape, named
 from safetensors.torch import save_file
 from snapshots import network_state, saved
 from test_imports import ROSINALITY

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, NoReturn, TextIO
 
-from ..codec import outfile
-from ..codec.foreign import address
-from ..codec.notices import Notices
+from ..codec.media import outfile
+from ..codec.media.foreign import address
+from ..codec.media.notices import Notices
 from ..format.errors import FevError, UsageError, about
-from . import leave
+from ..tools import leave
 from .memory import keep_freed_memory
 
 STDIO = "-"
@@ -103,7 +103,7 @@ def setup_device(device: str = "auto", threads: int = 0) -> Any:
     """
     import torch  # here, because --help and fev-info must not wait for it
 
-    from ..codec.model import pick_device
+    from ..codec.model.devices import pick_device
 
     if threads:
         torch.set_num_threads(threads)
@@ -213,7 +213,7 @@ def stream_file(path: str) -> Iterator[BinaryIO]:
 
 
 def check_output(path: str, force: bool, inputs: Sequence[str | None] = (), as_json: bool = False) -> None:
-    """As `fev.codec.outfile` has it, before any work is done; `-` is a standard stream.
+    """As `fev.codec.media.outfile` has it, before any work is done; `-` is a standard stream.
 
     as_json: standard output is taken by the report.
     """

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..codec.containers import ENDINGS, container_of
-from ..codec.outfile import is_special
-from .common import (
+from ..codec.media.containers import ENDINGS, container_of
+from ..codec.media.outfile import is_special
+from .common import (  # fmt: skip
     add_device,
     add_output,
     check_output,
@@ -21,7 +21,7 @@ from .common import (
     seconds,
     setup_device,
     stream_file,
-)  # fmt: skip
+)
 from .encode import Stages
 
 

@@ -60,7 +60,7 @@ def sections(path: Path) -> dict[str, int]:
 
 def score(truth: list[np.ndarray], seen: list[np.ndarray]) -> tuple[float, float]:
     """PSNR and SSIM, means over every few frames."""
-    from ..codec.metrics import psnr, ssim
+    from .measure.metrics import psnr, ssim
 
     assert len(truth) == len(seen)
     one, other = np.stack(truth[::EVERY]), np.stack(seen[::EVERY])
@@ -70,8 +70,8 @@ def score(truth: list[np.ndarray], seen: list[np.ndarray]) -> tuple[float, float
 def prepare(clip: Path, path: Path, most: float) -> tuple[list[np.ndarray], Fraction]:
     """The pictures that all codecs get: the first seconds, no larger than MOST_SIDE, of even size; into `path`, too."""
     from ..codec.decoder import resize
-    from ..codec.media import open_video
-    from ..codec.mux import VideoWriter
+    from ..codec.media.mux import VideoWriter
+    from ..codec.media.video import open_video
 
     frames: list[np.ndarray] = []
     with open_video(clip, None, most) as video:
@@ -86,7 +86,7 @@ def prepare(clip: Path, path: Path, most: float) -> tuple[list[np.ndarray], Frac
 
 
 def read(source: Any) -> list[np.ndarray]:
-    from ..codec.media import open_video
+    from ..codec.media.video import open_video
 
     with open_video(source) as video:
         return [frame.rgb for frame in video]
@@ -105,7 +105,7 @@ def largest(size: Callable[[int], int], tried: range, most: int) -> tuple[int, b
 
 def rival(name: str, frames: list[np.ndarray], fps: Fraction, most: int) -> Result:
     """AV1 or H.264 at no more bytes, with one key frame and all the time that it wants."""
-    from .rdreport import classic
+    from .report import classic
 
     made: dict[int, classic.Coded] = {}
 
@@ -163,9 +163,9 @@ def work(given: list[str] | None = None) -> int:
     args = arguments(given)
     from PIL import Image
 
-    from ..codec.mux import VideoWriter
+    from ..codec.media.mux import VideoWriter
     from .common import setup_device
-    from .rdreport import classic
+    from .report import classic
 
     setup_device(args.device, args.threads)
     args.out.mkdir(parents=True, exist_ok=True)

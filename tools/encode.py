@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..codec.containers import check_fev_name
-from .common import (
+from ..codec.media.containers import check_fev_name
+from .common import (  # fmt: skip
     add_device,
     add_output,
     check_output,
@@ -23,7 +23,7 @@ from .common import (
     say_notices,
     seconds,
     setup_device,
-)  # fmt: skip
+)
 
 
 def arguments() -> Any:
@@ -83,8 +83,8 @@ def work() -> int:
     check_fev_name(args.output)
     check_output(args.output, args.force, inputs, args.json)  # said at once, before networks are loaded
     device = setup_device(args.device, args.threads)
+    from ..codec.encode.options import EncodeOptions
     from ..codec.encoder import encode
-    from ..codec.options import EncodeOptions
 
     options = EncodeOptions(
         model=args.model, preset=args.preset, quality=args.quality, bitrate=args.bitrate,

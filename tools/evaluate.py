@@ -25,13 +25,13 @@ from .common import (
     run,
     setup_device,
 )
+from .measure.published import CAUTIONS, TABLES
 from .models import DEFAULT
-from .published import CAUTIONS, TABLES
 
 if TYPE_CHECKING:
-    from ..codec.openface import Tracks
-    from ..codec.pairs import Pair
-    from ..codec.paper.scores import Figure, Scores
+    from .measure.openface import Tracks
+    from .measure.pairs import Pair
+    from .measure.scores import Figure, Scores
 
 BATCH = 8  # frames of 256x256 that go through the networks together; fewer of larger ones
 SIZES = (64, 1024)  # of the square
@@ -100,11 +100,11 @@ def measure(args: Any, tables: list[tuple[Tracks, Tracks]]) -> tuple[Scores, lis
     """All clips: their scores, and what there is to say of each."""
     import numpy as np
 
-    from ..codec.model import load_model
-    from ..codec.openface import correlations
-    from ..codec.pairs import Pairs
-    from ..codec.paper.judges import find_judges
-    from ..codec.paper.scores import Scores
+    from ..codec.model.modelfile import load_model
+    from .measure.judges import find_judges
+    from .measure.openface import correlations
+    from .measure.pairs import Pairs
+    from .measure.scores import Scores
 
     device = setup_device(args.device, args.threads)
     scores = Scores(find_judges(args.networks, DEFAULT, args.inception, args.i3d, device), args.fragment, device)
@@ -199,8 +199,8 @@ def work(given: list[str] | None = None) -> int:
     inputs = (*args.videos, *(name for pair in args.openface for name in pair))
     if args.out:
         check_output(args.out, args.force, inputs)
-    from ..codec.openface import read_tracks
-    from ..codec.paper.judges import check_file
+    from .measure.judges import check_file
+    from .measure.openface import read_tracks
 
     for file in (args.inception, args.i3d):
         check_file(file)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from ..codec.library import holding
+from ..codec.model.library import holding
 from ..format.meta import unpack_key_frames
 from ..format.reader import Reader
 from ..format.verify import VerifyReport, verify

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..codec.audio import open_audio
-from ..codec.model import Model, load_model
-from ..codec.mux import VideoWriter
-from ..codec.paste import paste
+from ..codec.face.paste import paste
+from ..codec.media.audio import open_audio
+from ..codec.media.mux import VideoWriter
+from ..codec.model.modelfile import Model, load_model
 from .common import add_output, count, output_file, parser, run
 
 WIDTH, HEIGHT, FPS, SECONDS = 320, 320, 25, 4
@@ -110,8 +110,8 @@ def wav(samples: np.ndarray, rate: int = 48_000) -> Any:
 
 @torch.no_grad()
 def render(dst: Any, seed: int) -> None:
-    from ..codec.track import Track
-    from ..codec.videoinfo import VideoInfo
+    from ..codec.media.track import Track
+    from ..codec.media.videoinfo import VideoInfo
 
     model = load_model()
     frames = SECONDS * FPS

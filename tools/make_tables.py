@@ -1,7 +1,8 @@
 """Makes the frozen integer tables in `spec/tables/fev-2.txt`; `format/tables.py` reads them and checks their hash.
 
 Thresholds and the first three shapes come from formulas, in integer arithmetic, so that every machine makes the same.
-The other shapes were trained on motion (`fev.tools.train.motiontables`) and are carried over from the file as they are.
+The other shapes were trained on motion (`tools/lab/train/motiontables.py`) and are
+carried over from the file as they are.
 `python -m fev.tools.make_tables --check` shows that the file in the repository is the one this text describes.
 """
 

@@ -15,13 +15,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..codec import library
+from ..codec.model import library
 from ..format.errors import FevError, UsageError
 from .common import output_file, parser, print_json, progress, run, say
 
 if TYPE_CHECKING:
-    from ..codec.paper.imports import Found
-    from ..codec.paper.stylespace import Basis
+    from ..codec.model.stylespace import Basis
+    from ..codec.paper.imports.official import Found
 
 BLOCK = 1 << 22
 DEFAULT = "ffhq-1024"
@@ -44,7 +44,7 @@ def described(name: str) -> dict[str, Any]:
         "path": str(path),
     }  # fmt: skip
     if not row["built_in"]:
-        from ..codec.paper.imports import NETWORKS
+        from ..codec.paper.imports.official import NETWORKS
         from ..codec.paper.networks import Networks
 
         networks = Networks(name)
@@ -57,7 +57,7 @@ def described(name: str) -> dict[str, Any]:
 
 
 def show(as_json: bool) -> int:
-    from ..codec.paper.imports import NETWORKS, missing
+    from ..codec.paper.imports.official import NETWORKS, missing
 
     rows = [described(name) for name in [*library.built_in(), *library.imported()]]
     if as_json:
@@ -77,7 +77,7 @@ def default_name(found: dict[str, Found]) -> str:
 
     A generator of 1024 pixels in config-f is taken for that of FFHQ, whose channels the paper names.
     """
-    from ..codec.paper.stylespace import is_config_f
+    from ..codec.model.stylespace import is_config_f
 
     config = found["generator"].generator if "generator" in found else None
     if config is not None:
@@ -90,8 +90,8 @@ def default_name(found: dict[str, Found]) -> str:
 
 def bring(files: list[str], name: str | None, force: bool, as_json: bool, basis: str | None = None) -> int:
     """Official files into the user's folder, beside what was imported under the name before."""
-    from ..codec.model import build_generator
-    from ..codec.paper.imports import NETWORKS, Found, licence_of, pack_networks, read_official
+    from ..codec.model.build import build_generator
+    from ..codec.paper.imports.official import NETWORKS, Found, licence_of, pack_networks, read_official
     from ..codec.paper.networks import NetworkFile, files_of
 
     if name is not None:
@@ -150,8 +150,8 @@ def bring(files: list[str], name: str | None, force: bool, as_json: bool, basis:
 
 def basis_of(path: str | None, name: str) -> Basis | None:
     """The basis that the user names, or the one that the model has already."""
+    from ..codec.model.stylespace import Basis
     from ..codec.paper.networks import NetworkFile, files_of
-    from ..codec.paper.stylespace import Basis
 
     if path:
         try:

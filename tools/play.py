@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ..format.errors import FevError, UsageError, about
-from . import serve
+from ..tools import serve
 from .common import add_device, count, parser, print_json, run, say, seconds, setup_device
 from .serve import PORT
 

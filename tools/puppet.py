@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..codec.containers import check_fev_name
-from .common import (
+from ..codec.media.containers import check_fev_name
+from .common import (  # fmt: skip
     add_device,
     add_output,
     check_output,
@@ -20,7 +20,7 @@ from .common import (
     run,
     say,
     setup_device,
-)  # fmt: skip
+)
 from .encode import Stages
 
 

@@ -6,7 +6,7 @@
            [--keep] [--into FILE.md] [--scores FILE.csv]
 
 What FOLDER holds already is not done again: an interrupted or enlarged run goes on where it was.  The parts are in
-`fev.tools.rdreport`; `jobs` is the work, `summary` the report.
+`fev.tools.report`; `jobs` is the work, `summary` the report.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ..format.errors import FevError, UsageError
 from .common import count, kilobits, output_file, parser, percent, print_json, progress, run, say, seconds
 
 if TYPE_CHECKING:
-    from .rdreport.jobs import Job
-    from .rdreport.square import Square
+    from .report.jobs import Job
+    from .report.square import Square
 
 MARK = "fev-rd.json"  # says that a folder is ours
 CODECS = ("x264", "x265", "svtav1", "vp9", "fev")
@@ -75,7 +75,9 @@ def arguments(given: list[str] | None) -> Any:
     o.add_argument("--every", type=count, default=1, metavar="K", help="score every K-th frame; all are coded")
     o.add_argument("--networks", metavar="NAME", help="what fev-models import called them: LPIPS, identity")
     o.add_argument(
-        "--shape", metavar="FILE", help="pose and landmarks: a file of fev.tools.train.landmarks, or MODULE:CALLABLE"
+        "--shape",
+        metavar="FILE",
+        help="pose and landmarks: a file of fev.tools.lab.train.landmarks, or MODULE:CALLABLE",
     )
     o.add_argument("--dists", metavar="FILE", help="piq's weights of DISTS, if not in torch's cache")
     o.add_argument("--jobs", type=count, default=0, metavar="N", help="processes (default: one a core)")
@@ -129,8 +131,8 @@ def prepare_folder(args: Any) -> Path:
 
 def measure(args: Any, folder: Path, jobs: list[Job]) -> tuple[list[dict[str, Any]], list[str]]:
     """Results of all jobs, those of earlier runs first; and what went wrong."""
-    from .rdreport.jobs import Store, perform
-    from .rdreport.workers import run_here, run_on_ray
+    from .report.jobs import Store, perform
+    from .report.workers import run_here, run_on_ray
 
     store = Store(folder)
     found = {} if args.force else {j.key: r for j in jobs if (r := store.result(j)) is not None}
@@ -154,7 +156,7 @@ def work(given: list[str] | None = None) -> int:
     """The command.  Returns its exit status; raises FevError where an input is bad."""
     args = arguments(given)
     args.jobs = args.jobs or os.cpu_count() or 1
-    from .rdreport.scoring import Named, Scorer, need
+    from .report.scoring import Named, Scorer, need
 
     need("piq", "bjontegaard", "matplotlib")
     if args.ray:
@@ -163,13 +165,13 @@ def work(given: list[str] | None = None) -> int:
         if not Path(name).is_file():
             raise FevError(f"{name}: cannot be opened: no such file")
     if args.into:
-        from .rdreport import markdown
+        from .report import markdown
 
         markdown.check(Path(args.into))
     named = Named(args.networks, args.shape, args.dists)
     Scorer(named)  # what cannot be used is said before any work
     folder = prepare_folder(args)
-    from .rdreport.plan import jobs_of, squares_of
+    from .report.plan import jobs_of, squares_of
 
     squares, panels, errors = squares_of(args, folder)
     jobs, gone = jobs_of(args, squares, panels, named)
@@ -190,8 +192,8 @@ def write(
     args: Any, folder: Path, squares: list[Square], jobs: list[Job], results: list[dict[str, Any]], errors: list[str]
 ) -> dict[str, Any]:
     """report.html, report.json, points.csv, per_frame.csv, the stills as files and, with --keep, the frames."""
-    from .rdreport import files, markdown, page, stills, summary, tables
-    from .rdreport.jobs import Store
+    from .report import files, markdown, page, stills, summary, tables
+    from .report.jobs import Store
 
     names = ("codecs", "gops", "points", "effort", "presets", "qualities", "budgets", "bitrates", "model", "every")
     names += ("duration",)

@@ -6,7 +6,8 @@ one): for attribute f with mask M and channel i of style s,
     Gamma_{f,i} = mean over M of |G(s + d e_i) - G(s - d e_i)| / (2 d)
 
 the mean change of a pixel (-1 to 1) inside the mask for one unit of the channel, d being the channel's standard
-deviation.  It chooses the channels (`fev.tools.discover`) and it is their unit: a parameter beta = alpha Gamma moves
+deviation.  It chooses the channels
+(`fev.tools.lab.discover`) and it is their unit: a parameter beta = alpha Gamma moves
 the picture equally whichever channel it is.
 """
 
@@ -18,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..stylegan2 import Generator
+from ..model.stylegan2 import Generator
 from .bisenet import LABELS, BiSeNet
 
 # As many channels as the supplement's Tab. 1 has for each.

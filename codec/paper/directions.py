@@ -1,7 +1,7 @@
 """The direction matrix of "Finding Directions in GAN's Latent Space for Neural Face Reenactment" (Bounareli et al.
 2022): one linear map from a change of pose and expression to a shift of W+ (research/paper.md section 5).
 
-Keys as in the released checkpoints under `A_matrix`.  `fev.tools.train.directions` trains one.
+Keys as in the released checkpoints under `A_matrix`.  `fev.tools.lab.train.directions` trains one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ...format.errors import ModelMismatchError
-from ..model import FORMAT
+from ..model.modelfile import FORMAT
 
 MAX_INPUTS, MAX_ROWS, MAX_WIDTH = 256, 18, 1024
 MAX_EXTRA = 1 << 16  # of what a file says about its matrix, as JSON
@@ -61,7 +61,7 @@ def directions_extra(config: Any) -> dict[str, Any]:
 
 
 def read_own(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a matrix that `fev.tools.train.directions` made, of any size, and what its file says about it.
+    """The tensors of a matrix that `fev.tools.lab.train.directions` made, of any size, and what its file says about it.
 
     Raises ModelMismatchError where it is another file.
     """

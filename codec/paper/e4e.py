@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..stylegan2 import EqualLinear
+from ..model.stylegan2 import EqualLinear
 from .irse import stem, trunk
 
 SIDE = 256

@@ -23,9 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..stylegan2 import Generator
+from ..model.stylegan2 import Generator
+from ..model.stylespace import StyleSpace
 from .similarity import Similarity, regions
-from .stylespace import StyleSpace
 
 STEPS = 100
 DECAY, DECAY_EVERY = 0.8, 10

@@ -1,4 +1,4 @@
-"""The encoder's stages for a model of imported networks: what `fev.codec.appearance` is for our own.
+"""The encoder's stages for a model of imported networks: what `fev.codec.fit.appearance` is for our own.
 
 The paper's pipeline (`pipeline`) finds identity and parameters; the weight delta is tuned to held pivots within what is
 left of the byte budget; and the parameters get units in which one step of any of them moves the picture equally
@@ -19,22 +19,21 @@ from ...format.delta import DeltaTensor, encode_delta
 from ...format.errors import FevError, UsageError
 from ...format.identity import encode_identity
 from ...format.modes import Modes, encode_modes
-from .. import library
-from ..cropstore import CropStore
-from ..delta import step_code, step_size
-from ..identity import spread_out, within
-from ..model import Model
-from ..motion import quantise_motion
-from ..options import FAST, SLOW, EncodeOptions
-from ..portrait import Conditions
-from ..tune import ClipFit, TuneSettings
-from ..units import IDENTITY_CODE, motion_code
+from ..draw.units import IDENTITY_CODE, motion_code, step_code, step_size
+from ..encode.options import FAST, SLOW, EncodeOptions
+from ..face.portrait import Conditions
+from ..face.registration import Registration
+from ..fit.cropstore import CropStore
+from ..fit.keyframes import spread_out, within
+from ..fit.motion import quantise_motion
+from ..fit.tune import ClipFit, TuneSettings
+from ..model import library
+from ..model.modelfile import Model
+from ..model.stylespace import POSE, StyleSpace
 from . import inversion, pipeline, pose
 from .networks import Networks
 from .pipeline import BATCH, PLANS, Face, Reached
-from .registration import Registration
 from .similarity import Similarity
-from .stylespace import POSE, StyleSpace
 
 UNIT = 0.02  # one unit of a facial parameter changes its attribute's pixels by this on average, of -1 to 1
 DEGREES = 1.0  # one unit of yaw or pitch
@@ -71,7 +70,7 @@ class Found:
 
 
 class PaperFitter:
-    """progress, stage: as in `fev.codec.appearance.Fitter`.  Raises FevError where a network is missing that nothing
+    """progress, stage: as in `appearance.Fitter`.  Raises FevError where a network is missing that nothing
     can stand in for."""
 
     def __init__(

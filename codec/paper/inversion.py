@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..stylegan2 import Generator
+from ..model.stylegan2 import Generator
 from .e4e import E4E, SIDE
 from .similarity import Similarity, regions
 

@@ -15,16 +15,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ...format.errors import FevError, ModelMismatchError
-from .. import library
-from ..model import build_generator
-from ..stylegan2 import Generator
+from ..model import library
+from ..model.build import build_generator
+from ..model.styleflow import StyleFlow
+from ..model.stylegan2 import Generator
 from .arcface import ArcFace
 from .bisenet import BiSeNet
 from .directions import DirectionMatrix, directions_extra
 from .e4e import E4E
-from .imports import FORMAT, NETWORKS, missing
+from .imports.official import FORMAT, NETWORKS, missing
 from .perceptual import Perceptual
-from .styleflow import StyleFlow
 
 N = TypeVar("N", bound=nn.Module)
 

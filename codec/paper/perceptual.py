@@ -46,7 +46,7 @@ def cached(net: str) -> Path | None:
 
 def read_backbone(path: str | os.PathLike[str], net: str) -> dict[str, Tensor]:
     """`features.*` of a torchvision file.  Raises FevError where it is another file."""
-    from .imports import read_official
+    from .imports.official import read_official
 
     for found in read_official(path):
         if found.network == f"lpips-{net}":

@@ -5,7 +5,7 @@ Each stage is a module of its own and can be used alone; this one says in which 
 it, and what they find is quantised before the weights are tuned to it.
 
     frames I_t -> W+ L_t (invert) -> S_t = G(L_t) -> identity L_ID (selection) -> yaw, pitch (pose)
-    -> alpha (facial) -> weight delta, pivots held, targets I_t (fev.codec.tune)
+    -> alpha (facial) -> weight delta, pivots held, targets I_t (fev.codec.fit.tune)
 
 The searches' targets are the rendered inversions S_t, not the frames: the paper's figure says so, and what the
 generator cannot draw would only pull the parameters about.  They are not clamped, as what they are compared with is
@@ -25,14 +25,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..delta import step_size
-from ..stylegan2 import Generator
-from ..units import IDENTITY_CODE
+from ..draw.units import IDENTITY_CODE, step_size
+from ..model.stylegan2 import Generator
+from ..model.stylespace import POSE, StyleSpace
 from . import facial, pose, selection
 from .attributes import geometric_masks, parsed_masks, sensitivities
 from .facial import Before, Channels
 from .similarity import Similarity
-from .stylespace import POSE, StyleSpace
 
 SEGMENT = 8  # frames that are searched side by side; another number is another result
 BATCH = 8  # frames that are computed at once

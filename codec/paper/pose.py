@@ -15,11 +15,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..stylegan2 import Generator
+from ..face.registration import rigid
+from ..model.stylegan2 import Generator
+from ..model.stylespace import POSE, StyleSpace
 from .bisenet import LABELS
-from .registration import rigid
 from .similarity import Similarity
-from .stylespace import POSE, StyleSpace
 
 STEPS = 40
 RATE = 1.0  # degrees

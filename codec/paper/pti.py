@@ -1,6 +1,6 @@
 """Stage 6 with nothing held back: all weights of the generator tuned to a clip (Roich et al., PTI, arXiv 2106.05744).
 
-For comparison only: what comes out is as large as the generator, and no file carries it.  `fev.codec.tune` is the stage
+For comparison only: what comes out is as large as the generator, and no file carries it.  `fit.tune` is the stage
 that a file uses: the same pivots and targets, but only as many numbers as the byte budget holds.
 
 As in research/paper.md section 4.4: Adam at 3e-4, at most 350 steps, L2 + LPIPS with weight one each, no locality
@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..stylegan2 import Generator
+from ..model.stylegan2 import Generator
+from ..model.stylespace import StyleSpace
 from .similarity import Similarity
-from .stylespace import StyleSpace
 
 RATE = 3e-4
 STEPS = 350

@@ -8,20 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..portrait import openings
-
 FRONTAL = 10.0  # degrees of yaw and pitch that are nearly frontal
-OPEN = 0.75  # of the clip's median eye opening, below which a frame blinks
-
-
-def blinking(opening: Tensor) -> Tensor:
-    """Which frames blink: (N,) eye openings -> (N,) of bool."""
-    return opening < OPEN * opening[opening.isfinite()].median() if opening.isfinite().any() else opening < 0
-
-
-def opening(pictures: Tensor) -> Tensor:
-    """How open the eyes are, (N, 3, S, S) -> (N,); see `openings`."""
-    return openings(pictures).mean(1)
 
 
 def choose(likeness: Tensor, pose: Tensor | None, blinks: Tensor) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...codec.decoder import BATCH, DecodeOptions, FrameDecoder
-from ...codec.identities import Search, folder_of
+from ...codec.media.identities import Search, folder_of
 from ...format.audio import CLOCK
 from ...format.container import Reader
 from ...format.header import UNKNOWN_FRAMES

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ...codec.decoder import SOUND_CLOCK, SYNTHETIC_MARK, DecodeOptions, FrameDecoder
-from ...codec.identities import Search
-from ...codec.mux import VideoWriter
+from ...codec.media.identities import Search
+from ...codec.media.mux import VideoWriter
 from ...format.audio import AudioPacket
 from ...format.container import Reader
 from ...format.errors import FevError

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import overlay
+from ..player import overlay
 from .clock import Clock
 from .feed import Feed, Shown
 from .screen import Screen, Speaker

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import av
 import numpy as np
 
-from ...codec.opus import ogg_stream
+from ...codec.media.opus import ogg_stream
 from ...format.audio import CLOCK, AudioConfig, AudioPacket
 
 CHANNELS = 2

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ...codec import library
+from ...codec.model import library
 from ...format.container import Reader
 from ...format.errors import FevError
 from .pieces import Pieces, codec_of, cuts

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ....codec.align import FaceTracker, extract, smooth
-from ....codec.media import open_video
-from ....codec.model import load_model, to_numpy
+from ....codec.face.align import FaceTracker, extract, smooth
+from ....codec.media.video import open_video
+from ....codec.model.modelfile import load_model
+from ....codec.model.pictures import to_numpy
 from ....format.errors import FevError
-from ...train.data import clip_is_held_out, clip_rows
+from ..train.data import clip_is_held_out, clip_rows
 
 SIZE = 256
 FRAMES = 160  # at most of a clip: more of the same face teach little

@@ -19,14 +19,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ....codec.animator import Animator, Seen
-from ....codec.loss import attention, fitting_loss, head
-from ....codec.model import load_model, pick_dtype, to_numpy
-from ....codec.motion import fit_motion, quantise_motion
-from ....codec.pivot import code_pivot, pivot_picture
-from ....codec.portrait import best_frame
-from ....codec.render import Renderer
-from ....codec.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
+from ....codec.draw.pivot import pivot_picture
+from ....codec.draw.render import Renderer
+from ....codec.draw.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
+from ....codec.face.portrait import best_frame
+from ....codec.face.regions import attention, head
+from ....codec.fit.loss import fitting_loss
+from ....codec.fit.motion import fit_motion, quantise_motion
+from ....codec.fit.pivotcoding import code_pivot
+from ....codec.model.animator import Animator, Seen
+from ....codec.model.devices import pick_dtype
+from ....codec.model.modelfile import load_model
+from ....codec.model.pictures import to_numpy
 from ....format.still import Pivot
 from .checkpoint import read_slim
 from .sheet import save_rows
@@ -84,8 +88,8 @@ def animate(animator: Animator, pivot: Tensor, clean: Tensor, frames: np.ndarray
 
 def stretch(coded: Pivot, clean: Tensor, frames: np.ndarray) -> np.ndarray:
     """The same by the shared modes of the built-in model, fitted as `fast` does."""
-    from ....codec.appearance import Guess
-    from ....codec.encoding import FAST_MOTION
+    from ....codec.encode.encoding import FAST_MOTION
+    from ....codec.fit.appearance import Guess
 
     model, code = load_model(), motion_code(DEFAULT_QUALITY)
     reference = quantise_motion(Guess.of(model, clean).moves[0], code)

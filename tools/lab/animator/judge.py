@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ....codec.animator import SQRT2, Active, EqualConv
+from ....codec.model.animator import SQRT2, Active, EqualConv
 
 WIDTHS = {8: 256, 16: 224, 32: 160, 64: 96, 128: 48, 256: 24}
 

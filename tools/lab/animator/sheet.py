@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ....codec.animator import Animator
+from ....codec.model.animator import Animator
 from .pairs import Batch
 
 SIDE = 160

@@ -25,8 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....codec.animator import Animator, Seen
-from ....codec.loss import attention, pyramid_loss
+from ....codec.face.regions import attention
+from ....codec.fit.loss import pyramid_loss
+from ....codec.model.animator import Animator, Seen
 from .checkpoint import read_slim, write, write_slim
 from .judge import Judge
 from .pairs import Batch, Pairs

@@ -1,0 +1,1 @@
+"""From the integers of a file to pictures."""

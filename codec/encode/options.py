@@ -1,0 +1,117 @@
+"""What a caller of the encoder may choose."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ...format.errors import UsageError
+from ..draw.units import DEFAULT_QUALITY
+from ..media.kinds import check_fields
+from ..media.video import check_part
+from ..model.modelfile import DEFAULT
+
+FAST, MEDIUM, SLOW = "fast", "medium", "slow"
+PRESETS = (FAST, MEDIUM, SLOW)
+DEFAULT_BUDGET = 27_000  # most bytes of the payloads of IDEN, PIVT, DELT and MODE together (`budget`)
+LEAST_BUDGET = 6  # bytes of the least identity, one coefficient that is zero
+# Seconds.  Damage or joining late costs up to so much of the clip; seeking costs nothing, since only symbols are
+# decoded from a segment's start on.  With framing a frame takes 43.1 bits at 2 s, 40.9 at 3, 39.5 at 5, 38.4 at 10
+# (three clips, 30 frames a second).
+SEGMENT = 5.0
+SEGMENT_FAST = 1.0  # a segment can only be sent when it is complete
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What a caller may choose; docs/guide.md says what each means.
+
+    bitrate: kbit/s of the whole file; quality and identity budget then follow from it.
+    quality: None is DEFAULT_QUALITY, or where there is an identity that of its file.  identity: a .fev file of the same
+    person; the model is then its own too, and nothing of the identity is sent again.  remember: keep the identity in
+    the cache.  stream, audio_stream: numbers among the video and audio streams, from 0; None for the one flagged
+    default, else the longest.  keep_notices: keep what was dropped, held or guessed in the file's metadata, as `x-held`
+    and the like.
+    """
+
+    model: str | os.PathLike[str] = DEFAULT
+    preset: str = MEDIUM
+    quality: float | None = None
+    bitrate: float | None = None
+    identity_budget: int | None = None
+    face: int = 0
+    crop: bool = False
+    pivot: bool = True
+    audio: bool = True
+    audio_bitrate: int = 16_000
+    stream: int | None = None
+    audio_stream: int | None = None
+    start: float | None = None
+    duration: float | None = None
+    segment: float | None = None
+    repeat: float | None = None
+    identity: str | os.PathLike[str] | None = None
+    remember: bool = False
+    device: str = "auto"
+    keep_notices: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.preset not in PRESETS:
+            raise UsageError(f"preset {self.preset!r} is not one of {', '.join(PRESETS)}")
+        if self.quality is not None and not 0 <= self.quality <= 100:
+            raise UsageError(f"quality {self.quality} is not within 0 to 100")
+        if self.identity_budget is not None and not LEAST_BUDGET <= self.identity_budget <= 1 << 22:
+            raise UsageError(
+                f"identity budget of {self.identity_budget} bytes is not within {LEAST_BUDGET} (the least identity "
+                "there is) to 4194304"
+            )
+        if self.bitrate is not None:
+            self._check_bitrate(self.bitrate)
+        if self.keep_notices and self.preset == FAST:
+            raise UsageError("notices are kept where they are known before the file begins: preset medium or slow")
+        if (self.stream or 0) < 0 or (self.audio_stream or 0) < 0:
+            raise UsageError("stream numbers start at 0")
+        if self.audio_stream is not None and not self.audio:
+            raise UsageError("there is no sound to choose where none is wanted")
+        if not 6_000 <= self.audio_bitrate <= 510_000:
+            raise UsageError(f"an audio bitrate of {self.audio_bitrate} bit/s is not within Opus's 6000 to 510000")
+        if self.face < 0:
+            raise UsageError("face numbers start at 0")
+        if self.segment is not None and not 0.1 <= self.segment <= 10:
+            raise UsageError("segments last 0.1 to 10 seconds")
+        if self.repeat is not None and not 0 < self.repeat <= 3600:
+            raise UsageError("the set-up is repeated every 0 to 3600 seconds")
+        if self.identity is not None and (self.identity_budget is not None or not self.pivot):
+            raise UsageError("with an identity of another file there is nothing to spend a budget on, or a pivot")
+        if self.identity is not None and self.quality is not None:
+            raise UsageError("with an identity of another file the quality is that file's: leave it out")
+        check_part(self.start, self.duration)
+
+    def _check_bitrate(self, bitrate: float) -> None:
+        if not 0 < bitrate <= 10_000:
+            raise UsageError(f"a bitrate of {bitrate:g} kbit/s is not within 0 to 10000")
+        if self.preset == FAST:
+            raise UsageError("a bitrate takes two passes: preset medium or slow")
+        if self.quality is not None or self.identity_budget is not None:
+            raise UsageError("give a bitrate, or quality and identity budget")
+
+    @property
+    def fineness(self) -> float:
+        """The quality asked for, or the default."""
+        return DEFAULT_QUALITY if self.quality is None else self.quality
+
+    @property
+    def budget(self) -> int:
+        """Most bytes that the payloads of IDEN, PIVT, DELT and MODE may take together."""
+        return DEFAULT_BUDGET if self.identity_budget is None else self.identity_budget
+
+    @property
+    def repeat_segments(self) -> int:
+        """Segments after which the set-up comes again, 0 for never."""
+        return 0 if self.repeat is None else max(1, round(self.repeat / self.segment_seconds))
+
+    @property
+    def segment_seconds(self) -> float:
+        preset = SEGMENT_FAST if self.preset == FAST else SEGMENT
+        return preset if self.segment is None else self.segment

@@ -1,0 +1,1 @@
+"""Where the face is in a frame, who it is, what stands behind it."""

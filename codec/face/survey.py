@@ -1,0 +1,239 @@
+"""One pass over a clip: follow the face, smooth its placement, cut the aligned squares.
+
+Frames come out in order with a delay of a few frames, because the smoothing looks ahead; memory is
+that of those frames.  `fev.codec.encoder` consumes it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from ...format.errors import MediaError
+from ..media.frame import Frame
+from ..media.notices import Notices
+from ..model.aligner import Aligner
+from ..model.pictures import to_numpy
+from .align import LOOK_AHEAD, FaceTracker, compose, extract, inside, is_aligned_crop, smooth_at
+from .background import Samples
+from .light import TONE, alike, contrast, gain, sudden, tone
+from .person import Person
+from .portrait import blinking, opening
+from .registration import Registration, similarity
+
+LOOK = 128  # side of the squares in which blinks are looked for
+LEAP = 0.5  # half sides that a face does not move from one frame to the next
+LEAVING = 0.75  # share of the inner face inside the picture below which a face that is lost has left
+DARK = 3.0  # contrast of a picture that shows nothing
+NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A frame after alignment.
+
+    crop: (S, S, 3) uint8, the aligned square; None where the face is not there or not the person's.
+    placement: (cx, cy, half, angle) in pixels of the frame.
+    damaged: the decoder concealed something in the picture.
+    absent: nobody is there.
+    tone: the picture's light (`light.tone`).
+    inside: share of the inner face that is inside the picture.
+    """
+
+    pts: int
+    placement: np.ndarray
+    crop: np.ndarray | None
+    damaged: bool = False
+    absent: bool = False
+    tone: np.ndarray = field(default_factory=lambda: np.zeros(TONE, np.uint8))
+    inside: float = 1.0
+
+
+@dataclass
+class _Row:
+    """A frame on its way.  track: changes where the face leaps.  shot: changes where the picture does."""
+
+    frame: Frame
+    tone: np.ndarray
+    placement: np.ndarray
+    found: bool
+    eye: float
+    track: int
+    shot: int
+    other: bool  # somebody else was seen
+
+
+class Survey:
+    """Iterate for `Seen`; afterwards `samples` holds frames for the background, `notices` what there is to say.
+
+    aligned: set when the first frame comes out: the clip already is the aligned square.
+    registration: moves every square to where its key frame's lies on the face (paper, stage 1); frames that blink then
+    have no say in where the squares lie.
+    person: tells the face that is followed from others; without one any face will do.
+    """
+
+    def __init__(
+        self,
+        frames: Iterable[Frame],
+        net: Aligner,
+        size: int,
+        order: int = 0,
+        registration: Registration | None = None,
+        person: Person | None = None,
+        notices: Notices | None = None,
+    ):
+        self.frames, self.size, self.registration = frames, size, registration
+        self.tracker = FaceTracker(net, order, person)
+        self.aligned: bool | None = None
+        self.samples = Samples()
+        self.notices = Notices() if notices is None else notices
+        self._count = self._out = self._track = self._shot = 0
+        self._last: np.ndarray | None = None  # placement of the frame before
+        self._seen: _Row | None = None  # the last frame with the face
+
+    @property
+    def held(self) -> int:
+        """Frames without the face, so far."""
+        return sum(self.notices[key] for key in ("held", "other", "absent"))
+
+    def __iter__(self) -> Iterator[Seen]:
+        leading: list[tuple[Frame, np.ndarray]] = []  # frames before the first face, without pictures, and their tones
+        window: deque[_Row] = deque()
+        past: deque[_Row] = deque(maxlen=LOOK_AHEAD)
+        before: np.ndarray | None = None  # tone of the frame before
+        for frame in self.frames:
+            self._count += 1
+            here = tone(frame.rgb)
+            cut = before is not None and sudden(here, before)
+            before = here
+            placement, found = self.tracker.step(frame.rgb, cut)
+            if self.tracker.restarted:
+                leading += [(replace(row.frame, rgb=NO_PICTURE), row.tone) for row in window]
+                window.clear()
+            if placement is None:
+                leading.append((replace(frame, rgb=NO_PICTURE), here))
+                continue
+            self._follow(window, placement, found, cut)
+            eye = self._opening(frame.rgb, placement)
+            window.append(_Row(frame, here, placement, found, eye, self._track, self._shot, self.tracker.other))
+            if len(window) > LOOK_AHEAD:
+                yield from self._emit(window, past, leading)
+        if not window and not self._count:
+            raise MediaError("the video has no frames")
+        if not window and self._last is None:
+            raise MediaError(self._nobody(len(leading)))
+        while window:
+            yield from self._emit(window, past, leading)
+
+    def _nobody(self, frames: int) -> str:
+        if self.tracker.most:
+            return (
+                f"there is no face {self.tracker.order}: at most {self.tracker.most} are seen at once, "
+                f"and the first is face 0"
+            )
+        return f"no face found in any of {frames} frames (frames 0 to {min(frames, 3) - 1} tried first)"
+
+    def _follow(self, window: deque[_Row], placement: np.ndarray, found: bool, cut: bool) -> None:
+        """Count cuts and leaps of the face; take back frames in which somebody else was followed."""
+        for row in list(window)[len(window) - min(self.tracker.doubtful, len(window)) :]:
+            if not self.tracker.shows_person(row.frame.rgb, row.placement):
+                row.found, row.other = False, True
+        if window and cut:
+            self._shot += 1
+            self._track += 1
+            self.notices.add("cuts")
+        last = next((row.placement for row in reversed(window) if row.found), None)
+        if found and last is not None and np.hypot(*(placement[:2] - last[:2])) > LEAP * last[2]:
+            self._track += 1
+
+    def _emit(self, window: deque[_Row], past: deque[_Row], leading: list) -> Iterator[Seen]:
+        rows, at = [*past, *window], len(past)
+        row = window.popleft()
+        past.append(row)
+        height, width = row.frame.rgb.shape[:2]
+        flags = np.array([r.found and r.track == row.track for r in rows])
+        if self.aligned is None:
+            self.aligned = is_aligned_crop([r.placement for r in rows if r.found], width, height)
+        if self.aligned:
+            placement = np.array([width / 2, height / 2, width / 2, 0.0])
+        elif not row.found and self._last is not None:
+            placement = self._last
+        else:
+            trusted = self._trusted(flags, [r.eye for r in rows])
+            smoothed = smooth_at(np.array([r.placement for r in rows]), trusted, at)
+            placement = smoothed if smoothed is not None else row.placement
+        square = extract(row.frame.rgb, placement, self.size) if row.found else None
+        if square is not None and self.registration is not None and not self.aligned:
+            moved = self.registration.step(self._out + len(leading), square[0])
+            if moved.residual:  # not a key frame
+                placement = compose(placement[None], similarity(moved.affine)[None])[0]
+                square = extract(row.frame.rgb, placement, self.size)
+        row.placement = placement
+        yield from self._before(leading, row, (width, height))
+        absent = square is None and self._gone(row, (width, height))
+        self._last = placement
+        self._out += 1
+        if square is None:
+            self._say(absent, row.other)
+        else:
+            self._seen = row
+        if (absent or square is not None) and not self.aligned:
+            self.samples.take(row.frame, row.tone, None if absent else placement)
+        row.frame = replace(row.frame, rgb=NO_PICTURE)
+        yield Seen(
+            row.frame.pts,
+            placement,
+            None if square is None else to_numpy(square)[0],
+            row.frame.damaged,
+            absent,
+            row.tone,
+            inside(placement, width, height),
+        )
+
+    def _say(self, absent: bool, other: bool) -> None:
+        self.notices.add("absent" if absent else "other" if other else "held")
+
+    def _before(self, leading: list, first: _Row, size: tuple[int, int]) -> Iterator[Seen]:
+        """The frames before the first face: a dark or a hidden face is held, a title or an empty room shows nobody."""
+        absent, out = False, []
+        for frame, here in reversed(leading):
+            dark = contrast(here[None])[0] < DARK or gain(here, first.tone)[0] < 1
+            absent = absent or not (dark or alike(here, first.tone, first.placement, size))
+            out.append(Seen(frame.pts, first.placement, None, frame.damaged, absent and not self.aligned, here))
+        leading.clear()
+        for seen in reversed(out):
+            self._out += 1
+            self._say(seen.absent, False)
+            yield seen
+
+    def _gone(self, row: _Row, size: tuple[int, int]) -> bool:
+        """Whether nobody is there, rather than somebody whom the tracker cannot see."""
+        if self.aligned or self._seen is None or row.shot != self._seen.shot:
+            return False
+        if inside(self._seen.placement, *size) < LEAVING:
+            return True
+        if contrast(row.tone[None])[0] < DARK:  # black, or no signal
+            return False
+        return not alike(row.tone, self._seen.tone, self._seen.placement, size)
+
+    def _opening(self, frame: np.ndarray, placement: np.ndarray) -> float:
+        """How open the eyes are, where somebody asks."""
+        if self.registration is None:
+            return float("nan")
+        return float(opening(extract(frame, placement, LOOK))[0])
+
+    def _trusted(self, found: np.ndarray, eyes: list[float]) -> np.ndarray:
+        """Frames of a window whose placement counts: a face was found and, where that is known, it does not blink."""
+        if self.registration is None:
+            return found
+        steady = found & ~blinking(torch.tensor(eyes)).numpy()
+        return steady if steady.any() else found
+
+    @property
+    def key_frames(self) -> list[int]:
+        """Numbers of the frames that others are registered to, so far."""
+        return [] if self.registration is None else self.registration.keys

@@ -1,0 +1,1 @@
+"""From pictures to the integers of a file: identity, pivot, delta, modes, motion."""

@@ -1,0 +1,108 @@
+"""Two passes to a bitrate: how many bytes the identity gets and how fine motion is, then what its bits are worth.
+
+First everything else is counted exactly (sound, background, placement, framing), and the rest is shared out where it
+shows most, by curves that were measured on the eis clips at 256x256.  The identity is then fitted to its bytes and
+motion once; and the price of motion's bits (`rdoq`) is searched until the whole file has its size, or a little less: a
+link of that rate has no room for more.  A rate that cannot be kept is refused, with the least that can.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...format.errors import UsageError
+from ..encode.options import LEAST_BUDGET
+
+QUALITIES = (0.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 100.0)
+MOTION_BITS = (8.0, 14.0, 19.0, 25.0, 32.0, 39.0, 48.0, 60.0, 87.0)  # a frame, median of eight clips
+MOTION_LOSS = (3.3, 1.3, 0.75, 0.39, 0.21, 0.1, 0.053, 0.027, 0.006)  # dB that integers lose, as `rdoq` reckons it
+# Measured at every octave from 250 to 32,000, between them on a smooth curve: a kink would draw every share to it.
+IDENTITY_BYTES = (60, 120, 250, 350, 500, 700, 1000, 1400, 2000, 2800, 4000, 5700, 8000, 11300, 16000, 22600, 32000)
+# dB on the face; the first two are guesses
+IDENTITY_GAIN = (11, 13.9, 17, 18.4, 20, 21.7, 23.5, 25.2, 26.8, 28.2, 29.5, 30.6, 31.5, 32.3, 32.9, 33.3, 33.6)
+MOST_PLATE = 0.25  # of the file: what a background may take, where a coarser one is to be had
+PRICES = (1 / 32, 32.0)  # of a bit of motion, as a factor
+MOST_STEPS = 12  # quarter octaves that the motion's step may move by to come near
+CLOSE = 0.002  # of the file: near enough
+RETRIES = 3  # fits of an identity, each leaving to motion what the one before lacked
+ROUNDS = 14
+
+
+@dataclass(frozen=True)
+class Target:
+    """A rate for the whole file, in kbit/s over so many seconds: `bytes`, and never more."""
+
+    rate: float
+    seconds: float
+
+    @property
+    def bytes(self) -> int:
+        return int(self.rate * 125 * self.seconds)
+
+    def refusal(self, least: int, why: str) -> UsageError:
+        """The error that says what is needed: about so many bytes at least."""
+        rate = math.ceil(least / (1.25 * self.seconds)) / 100
+        least_rate = f"about {rate:g} kbit/s are the least for this clip, {why}"
+        return UsageError(f"a bitrate of {self.rate:g} kbit/s cannot be kept: {least_rate}")
+
+
+@dataclass(frozen=True)
+class Share:
+    """identity: bytes of budget.  quality: of the motion."""
+
+    identity: int
+    quality: float
+
+
+def share_out(left: int, frames: int) -> Share | None:
+    """Bytes for identity and motion together, and the frames there are -> what looks best for it.
+
+    None where not even the coarsest motion and the least identity fit, `least_bytes`.
+    """
+    if left < least_bytes(frames):
+        return None
+
+    def worth(quality: float) -> float:
+        identity = left - motion_bytes(quality, frames)
+        if identity < LEAST_BUDGET:
+            return -math.inf
+        gain = np.interp(math.log2(identity), np.log2(IDENTITY_BYTES), IDENTITY_GAIN)
+        return float(gain - np.exp(np.interp(quality, QUALITIES, np.log(MOTION_LOSS))))  # a square of the step
+
+    best = max(np.arange(0.0, 101.0, 5.0).tolist(), key=worth)
+    return Share(left - motion_bytes(best, frames), best)
+
+
+def least_bytes(frames: int) -> int:
+    """About what the coarsest motion and the least identity take."""
+    return motion_bytes(0, frames) + LEAST_BUDGET
+
+
+def motion_bytes(quality: float, frames: int) -> int:
+    return round(float(np.interp(quality, QUALITIES, MOTION_BITS)) * frames / 8)
+
+
+def price_for(size: Callable[[float], int], target: int) -> tuple[float, int]:
+    """The factor on a bit's price at which the file comes nearest to the target and not over it; and its bytes.
+
+    size: bytes of the whole file at a price; they fall as it rises, by steps.  Where the target is out of reach the
+    result is an end of the range, and its bytes may be more.
+    """
+    low, high = PRICES
+    best, taken = None, 0
+    price = 1.0
+    for _ in range(ROUNDS):
+        now = size(price)
+        if now <= target and (best is None or now > taken):
+            best, taken = price, now
+        if best is not None and target - taken <= CLOSE * target:
+            break
+        low, high = (price, high) if now > target else (low, price)
+        price = math.sqrt(low * high)
+    if best is None:
+        best, taken = PRICES[1], size(PRICES[1])
+    return best, taken

@@ -1,0 +1,1 @@
+"""What both ends hold before a file is sent: the model file and its networks."""

@@ -1,0 +1,1 @@
+"""Official files of published networks, read without running anything in them."""

@@ -1,0 +1,1 @@
+"""Work side by side: a stage a thread, a batch in parts."""

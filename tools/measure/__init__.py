@@ -1,0 +1,1 @@
+"""What only judges: measures of pictures and networks that score them.  Nothing here encodes."""
