@@ -21,8 +21,8 @@ from fev.codec.draw.units import motion_code, step_code
 from fev.codec.encode import encoding
 from fev.codec.encode.options import EncodeOptions
 from fev.codec.fit.reuse import ReadStart
-from fev.codec.media.identities import Search, known, remember
 from fev.codec.media import identities
+from fev.codec.media.identities import Search, known, remember
 from fev.codec.model.modelfile import load_bytes
 from fev.format import Reader, excerpt
 from fev.format.container import Writer

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from fev.codec.fit.cropstore import CropStore
-from fev.codec.media.outfile import check_apart, output_file
 from fev.codec.media import outfile
+from fev.codec.media.outfile import check_apart, output_file
 from fev.format.errors import FevError
 
 
