@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..draw.units import IDENTITY_CODE, step_size
+from ..face.portrait import blinking, opening
 from ..model.stylegan2 import Generator
 from ..model.stylespace import POSE, StyleSpace
 from . import facial, pose, selection
@@ -139,12 +140,12 @@ def identity_of(face: Face, codes: Tensor, read: Callable[[list[int]], Tensor], 
                 likeness.append(-(true - made).square().mean((1, 2, 3)))
             else:
                 likeness.append((who * whom).sum(1))
-            openings.append(selection.opening(true))
+            openings.append(opening(true))
             scores = face.similarity.scores(true)
             if scores is not None:
                 angles.append(pose.estimate(scores))
     seen = torch.cat(angles).nan_to_num(90.0) if angles else None
-    return rows[selection.choose(torch.cat(likeness), seen, selection.blinking(torch.cat(openings)))]
+    return rows[selection.choose(torch.cat(likeness), seen, blinking(torch.cat(openings)))]
 
 
 def channels_of(face: Face, base: Tensor, size: int) -> Channels:
