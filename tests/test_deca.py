@@ -7,7 +7,8 @@ import types
 
 import pytest
 import torch
-from fev.tools.lab.train.shape import Deca, named
+from fev.tools.measure.shape import Deca
+from fev.tools.measure.shapemodels import named
 
 
 class FakeFlame:

@@ -12,11 +12,11 @@ import torch
 from fev.codec.paper.bisenet import LABELS
 from fev.format.errors import FevError, ModelMismatchError
 from fev.tools.lab.train import landmarks
-from fev.tools.lab.train.landmarknet import INPUT, LEFT, REACH, TOP, LandmarkNet, cut, load_net, save_net
-from fev.tools.lab.train.landmarkshape import PERSON, LandmarkShape, fit
-from fev.tools.lab.train.parsedpoints import ParsedPoints, drawn
-from fev.tools.lab.train.shape import HALF, Shape
-from fev.tools.lab.train.template import IDENTITY, MEAN, MIRROR, MOVES, PARAMETERS, PEOPLE, angles_of, face, rotation
+from fev.tools.measure.landmarknet import INPUT, LEFT, REACH, TOP, LandmarkNet, cut, load_net, save_net
+from fev.tools.measure.landmarkshape import PERSON, LandmarkShape, fit
+from fev.tools.measure.parsedpoints import ParsedPoints, drawn
+from fev.tools.measure.shape import HALF, Shape
+from fev.tools.measure.template import IDENTITY, MEAN, MIRROR, MOVES, PARAMETERS, PEOPLE, angles_of, face, rotation
 from safetensors.torch import save_file
 
 NOBODY = torch.zeros(1, len(IDENTITY))

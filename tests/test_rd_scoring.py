@@ -7,7 +7,7 @@ import pytest
 import torch
 from fev.codec.model.modelfile import library
 from fev.format.errors import FevError, MediaError, ModelMismatchError, UsageError
-from fev.tools.lab.train.landmarknet import LandmarkNet, save_net
+from fev.tools.measure.landmarknet import LandmarkNet, save_net
 from fev.tools.report import dists
 from fev.tools.report.scoring import METRICS, Named, Scorer
 

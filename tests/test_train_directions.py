@@ -25,7 +25,8 @@ from fev.tools.lab.train.codes import Batch, MappedCodes, Pictures, PriorCodes, 
 from fev.tools.lab.train.export import as_pictures
 from fev.tools.lab.train.matrixtraining import REACH, Scaling, Settings, Training, beside, chosen, wanted_change
 from fev.tools.lab.train.reenactment import EYES, MOUTH, Weights, left_out, losses, pair_distances, total
-from fev.tools.lab.train.shape import Points, Shape, named
+from fev.tools.measure.shape import Points, Shape
+from fev.tools.measure.shapemodels import named, shape_of
 from safetensors.torch import save_file
 from snapshots import network_state, saved
 from test_imports import ROSINALITY
@@ -368,9 +369,9 @@ def test_shape_models_by_name(toy_module):
         with pytest.raises(UsageError, match=words):
             named(text)
     with pytest.raises(UsageError, match="neither"):
-        directions.shape_of("something", None)
+        shape_of("something", None)
     with pytest.raises(UsageError, match="--networks"):
-        directions.shape_of("parsing", None)
+        shape_of("parsing", None)
 
 
 def test_codes_of_imported_networks_come_from_the_mapping(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 Without a network: PSNR and SSIM (`codec.metrics`), MS-SSIM, HaarPSI and GMSD (piq).  With one that is there already or
 that the user names: LPIPS (AlexNet, as `fev-evaluate` finds it), DISTS (piq's weights over VGG-16), identity (ArcFace),
-pose and landmarks (a shape model, as `lab.train.directions` takes it).  Nothing is downloaded, and no measure is
+pose and landmarks (a shape model, see `measure.shapemodels`).  Nothing is downloaded, and no measure is
 put in another's place.
 
 Choices: piq's measures are taken with its defaults on RGB, 0 to 1.  Pose is the mean error of yaw, pitch and roll in
@@ -188,7 +188,7 @@ class Scorer:
             for name in ("pose", "landmarks"):
                 self.missing[name] = "no network was named (--shape FILE, as fev.tools.lab.train.landmarks makes it)"
             return
-        from ..lab.train.directions import shape_of
+        from ..measure.shapemodels import shape_of
 
         model = shape_of(text, given)
 

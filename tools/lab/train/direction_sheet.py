@@ -25,10 +25,11 @@ from ....codec.paper.directions import DirectionMatrix, directions_extra
 from ....codec.paper.networks import NetworkFile, matrix_of
 from ....format.errors import ModelMismatchError, UsageError
 from ...common import parser, run
+from ...measure.shape import ShapeModel
+from ...measure.shapemodels import shape_of
 from .codes import CHUNK, Codes, Pictures, codes_of
-from .directions import networks_of, shape_of
+from .directions import networks_of
 from .matrixtraining import TRUNCATION, Scaling
-from .shape import ShapeModel
 
 SIDE = 112  # of a picture on the sheet
 MEASURED = 16  # faces that the table is a mean over

@@ -39,13 +39,11 @@ from ....codec.paper.perceptual import Perceptual
 from ....codec.paper.similarity import Similarity
 from ....format.errors import FevError, UsageError
 from ...common import add_device, parser, run, setup_device
+from ...measure.shape import ShapeModel
+from ...measure.shapemodels import shape_of
 from .codes import CHUNK, PHASES, Codes, Pictures, codes_of
-from .landmarknet import load_net
-from .landmarkshape import LandmarkShape
 from .matrixtraining import BATCH, DEVIATION, RATE, TRUNCATION, Scaling, Settings, Training, chosen
-from .parsedpoints import ParsedPoints
 from .reenactment import left_out
-from .shape import ShapeModel, named
 
 RANGE_PICTURES = 2000
 SAVE_EVERY = 240.0  # seconds
@@ -54,19 +52,6 @@ N = TypeVar("N", bound=nn.Module)
 
 def networks_of(name: str) -> Networks | None:
     return Networks(name) if files_of(name) else None
-
-
-def shape_of(text: str, networks: Networks | None) -> ShapeModel:
-    """By --shape.  Raises FevError where it cannot be had."""
-    if text == "parsing":
-        if networks is None:
-            raise UsageError("--shape parsing needs networks that were imported: name them with --networks")
-        return LandmarkShape(ParsedPoints(networks.bisenet))
-    if text.endswith(".safetensors"):
-        return LandmarkShape(load_net(text))
-    if ":" in text:
-        return named(text)
-    raise UsageError(f"--shape {text}: neither MODULE:CALLABLE, nor `parsing`, nor a .safetensors file")
 
 
 def similarity_of(networks: Networks | None, say: Callable[[str], None]) -> Similarity:

@@ -24,10 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...measure.landmarknet import INPUT, LEFT, REACH, TOP, LandmarkNet, cut, save_net
+from ...measure.shape import LANDMARKS
+from ...measure.template import IDENTITY, MEAN, MIRROR, PARAMETERS, face
 from .aligner import photometric
-from .landmarknet import INPUT, LEFT, REACH, TOP, LandmarkNet, cut, save_net
-from .shape import LANDMARKS
-from .template import IDENTITY, MEAN, MIRROR, PARAMETERS, face
 
 # Uniform ranges of what is done to a face: degrees and units of the template; the rest goes from -0.7 to 0.7.
 RANGES = {

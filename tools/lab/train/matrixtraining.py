@@ -22,10 +22,10 @@ from ....codec.paper.imports.official import Found, pack_networks
 from ....codec.paper.similarity import Similarity
 from ....format.errors import FevError, ModelMismatchError, UsageError
 from ...common import output_file
+from ...measure.shape import Shape, ShapeModel
+from ...measure.template import ANGLES
 from .codes import Batch, Codes, Pictures, draw
 from .reenactment import Weights, left_out, losses, total
-from .shape import Shape, ShapeModel
-from .template import ANGLES
 
 COUNT, ROWS = 15, 8  # parameters, and W+ vectors that they move
 REACH = 6.0  # scaled parameters go from -REACH to REACH

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ....codec.paper.similarity import Similarity
-from .shape import Points
+from ...measure.shape import Points
 
 # Of the 68 landmarks: corners, outer and inner lips over each other; corners and lids.
 MOUTH = ((48, 54), (49, 59), (50, 58), (51, 57), (52, 56), (53, 55), (60, 64), (61, 67), (62, 66), (63, 65))

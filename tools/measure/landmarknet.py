@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ....format.errors import FevError, ModelMismatchError
+from ...format.errors import FevError, ModelMismatchError
 from .shape import LANDMARKS
 from .template import MEAN
 

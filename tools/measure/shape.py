@@ -1,25 +1,26 @@
 """The shape model behind a small interface: what a picture's pose and expression are, and the face that they make.
 
-`directions` trains against it and `reenactment` compares its points.  The paper uses DECA, which may not be shipped: a
-user who has it names a module of their own (`named`), and `Deca` makes the interface of what that returns.  Without it
-there is the landmark-based stand-in (`landmarkshape`), which says so in its name and in the file of what it trains.
+`fev-rd` measures pose and landmarks with it; `fev.tools.lab.train.directions` trains against it.
+The method uses DECA, which may not be shipped.  A user who has it names a module of their own
+(`shapemodels.named`), and `Deca` makes the interface of what that returns.  Without it there is the
+landmark-based stand-in (`landmarkshape`), which says so in its name and in the file of what it
+trains.
 
-Choices, from the public training code where research/paper.md is silent: points are compared with the camera fixed, in
-pixels of a picture of 224 on which a face of FLAME's size is enlarged 8 times, so that losses of shape have the size
-that their weights were chosen for; angles are in degrees.
+Choices, from the public training code of Bounareli et al. (2022) where the paper is silent: points
+are compared with the camera fixed, in pixels of a picture of 224 on which a face of FLAME's size is
+enlarged 8 times, so that losses of shape have the size that their weights were chosen for.  Angles
+are in degrees.
 """
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ....format.errors import UsageError
 from .template import ANGLES, angles_of, rotation
 
 SIDE = 224  # of DECA's pictures
@@ -103,24 +104,3 @@ def _cross(axis: Tensor) -> Tensor:
     x, y, z = axis.unbind(1)
     o = torch.zeros_like(x)
     return torch.stack([o, -z, y, z, o, -x, -y, x, o], 1).view(-1, 3, 3)
-
-
-def named(text: str) -> ShapeModel:
-    """A shape model from `MODULE:CALLABLE`: the module is imported and the callable called with no arguments.
-
-    That is Python of the user's own, run with the user's rights; fev ships none and checks none.  What comes back is
-    either a shape model as above or a DECA for `Deca`.  Raises UsageError.
-    """
-    place, _, attribute = text.partition(":")
-    try:
-        made = getattr(importlib.import_module(place), attribute)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UsageError(f"--shape {text}: {type(error).__name__}: {error}") from error
-    if isinstance(made, nn.Module):
-        made = made.eval().requires_grad_(False)
-    if all(hasattr(made, part) for part in ("name", "parameters", "measure", "points")):
-        model: ShapeModel = made
-        return model
-    if all(hasattr(made, part) for part in ("encode", "flame")):
-        return Deca(made)
-    raise UsageError(f"--shape {text}: neither a shape model (measure, points) nor a DECA (encode, flame)")

@@ -16,7 +16,7 @@ import torch
 from skimage.draw import polygon2mask
 from torch import Tensor, nn
 
-from ....codec.paper.bisenet import LABELS, BiSeNet
+from ...codec.paper.bisenet import LABELS, BiSeNet
 from .shape import LANDMARKS
 from .template import MEAN
 
