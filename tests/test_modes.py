@@ -187,6 +187,26 @@ def test_a_first_guess_of_the_flow_is_where_the_fit_begins():
     assert errors[1] < 0.5 * errors[0]
 
 
+@pytest.fixture
+def every_warning():
+    """torch says most of its warnings once a process; a test has to hear them whatever ran before it."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(before)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_fit_that_begins_with_a_flow_warns_of_nothing(moving, every_warning):
+    settings = ModeSettings(steps=((32, 9),), size=32, grid=8, planes=5, batch=8)
+    moved = 0.03 * torch.randn(len(moving), 2, 8, 8, generator=torch.Generator().manual_seed(3))
+    pairs = torch.stack([torch.arange(23), torch.arange(1, 24)], 1)
+    mix = np.zeros((35, 1), np.int32)
+    fit = ModeFit(moving[:1], moving, torch.zeros(len(moving), 0), mix, settings, 900, 0.5, moved, pairs)
+    fit.run()
+    assert all(value.is_contiguous() for value in (fit.luma, fit.chroma, fit.flow, fit.motion))
+
+
 def test_no_room_means_no_modes(moving):
     assert fit_of(moving, 20).finish() is None
 

@@ -122,7 +122,7 @@ class ModeFit:
         luma, chroma = decompose(planes / TEXTURE_UNIT)
         self._set_steps(codes)
         self.luma, self.chroma, self.flow = (
-            (value / steps).requires_grad_()
+            (value / steps).contiguous().requires_grad_()  # what the solver returns is not
             for value, steps in zip(
                 (analyse(luma), analyse(chroma), analyse(flow / FLOW_UNIT)),
                 (self.texture_steps, self.texture_steps[:, None] * CHROMA_STEP, self.flow_steps),
@@ -161,7 +161,8 @@ class ModeFit:
         self.axes, self.motion = turn @ self.axes, (self.motion @ turn.t()).requires_grad_()
         self._set_steps(self._parameters(slice(None), False))
         self.luma, self.chroma, self.flow = (
-            (plane / steps).requires_grad_() for plane, (_, steps) in zip(planes, self._coefficients(), strict=True)
+            (plane / steps).contiguous().requires_grad_()
+            for plane, (_, steps) in zip(planes, self._coefficients(), strict=True)
         )
         self._steered = 0  # count the bits anew
 
