@@ -37,7 +37,7 @@ from .face.nobody import nobody
 from .fit.appearance import Guess
 from .fit.regression import regression
 from .media.identities import Search, folder_of
-from .media.source import Source, name_of, rereadable
+from .media.source import MediaSource, name_of, rereadable
 from .model.devices import pick_device
 from .model.modelfile import Model, load_for
 
@@ -63,8 +63,8 @@ class PuppetReport:
 
 
 def puppet(
-    identity: Source,
-    motion: Source,
+    identity: MediaSource,
+    motion: MediaSource,
     dst: BinaryIO,
     *,
     model: str | os.PathLike[str] | None = None,
@@ -96,7 +96,7 @@ def puppet(
 class _Clip:
     """One of the two files, read as often as it takes."""
 
-    def __init__(self, file: BinaryIO, src: Source):
+    def __init__(self, file: BinaryIO, src: MediaSource):
         self.file, self.name = file, name_of(src)
         self._search = Search(folder=folder_of(src))
         self.reader = self._open()

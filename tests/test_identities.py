@@ -22,7 +22,7 @@ from fev.codec.encode import encoding
 from fev.codec.encode.options import EncodeOptions
 from fev.codec.fit.reuse import ReadStart
 from fev.codec.media import identities
-from fev.codec.media.identities import Search, known, remember
+from fev.codec.media.identities import Search, read_identity, remember
 from fev.codec.model.modelfile import load_bytes
 from fev.format import Reader, excerpt
 from fev.format.container import Writer
@@ -342,7 +342,7 @@ def test_parameters_begin_as_the_first_file_s_own_frames_say(tiny_sha, tiny_mode
     motion[:, 0], motion[:, 1] = np.round(40 * np.sin(t / 3)), np.round(30 * np.cos(t / 5))
     path = tmp_path / "own.fev"
     path.write_bytes(stream(tiny_sha, motion[:64]))
-    who = known(path)
+    who = read_identity(path)
     assert np.array_equal(who.motion, motion[:64])
     renderer = Renderer(model, who.identity.values, [], who.identity.modes, identity_code=STEP, motion_code=STEP,
                         dtype=torch.float32)  # fmt: skip
@@ -354,7 +354,7 @@ def test_parameters_begin_as_the_first_file_s_own_frames_say(tiny_sha, tiny_mode
     assert all(torch.corrcoef(torch.stack([got[:, k], wanted[:, k]]))[0, 1] > 0.95 for k in range(2))
     assert float((got - wanted).square().mean()) < 0.15 * float(wanted.square().mean())
     alone = remember(who.found)  # without a frame there is nothing to read: all begin at rest
-    blank = ReadStart(model, known(alone), renderer)
+    blank = ReadStart(model, read_identity(alone), renderer)
     assert not blank.guess(truth, truth, torch.zeros(32, 0)).any()
 
 
@@ -363,7 +363,7 @@ def test_a_long_file_gives_samples_over_its_length(tiny_sha, tmp_path):
     motion[:, 0] = np.arange(1300)
     path = tmp_path / "long.fev"
     path.write_bytes(stream(tiny_sha, motion))
-    rows = known(path).motion[:, 0]
+    rows = read_identity(path).motion[:, 0]
     assert len(rows) <= identities.SAMPLES and len(np.unique(np.diff(rows))) == 1 and rows[-1] > 1280
 
 
@@ -372,7 +372,7 @@ def test_driven_parameters_are_solved_through_the_mix(tiny_sha, tiny_model_bytes
     model = load_bytes(tiny_model_bytes)
     path = tmp_path / "own.fev"
     path.write_bytes(stream(tiny_sha, np.zeros((4, 35), np.int32)))
-    who = known(path)
+    who = read_identity(path)
     mix = np.zeros((35, 3), np.int32)
     mix[4, 0], mix[0, 1], mix[1, 2] = 9, 4, 2
     modes = replace(who.identity.modes, mix=mix)
@@ -403,7 +403,7 @@ def test_a_second_clip_moves_under_the_first_one_s_modes(tmp_path, short):
             assert reader.header.identity_elsewhere
             drawing = FrameDecoder(reader, DecodeOptions())
             segments = list(reader.segments())
-            rest = known(first).motion.mean(0).round().astype(np.int32)
+            rest = read_identity(first).motion.mean(0).round().astype(np.int32)
             still = [replace(s, motion=np.tile(rest, (s.frames, 1))) for s in segments]
             errors = []
             for shown in (segments, still):

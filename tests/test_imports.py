@@ -12,7 +12,7 @@ from fev.codec.model.build import build_generator
 from fev.codec.model.modelfile import library, load_model
 from fev.codec.model.stylegan2 import GeneratorConfig
 from fev.codec.model.stylespace import CONFIG_F, StyleSpace, is_config_f
-from fev.codec.paper.imports.official import Found, read_official
+from fev.codec.paper.imports.official import ImportedNetwork, read_official
 from fev.codec.paper.networks import NetworkFile, Networks
 from fev.format.errors import FevError, ModelMismatchError, UsageError
 from fev.tools import models
@@ -58,7 +58,7 @@ def test_a_model_is_named_after_its_generator(tmp_path, capsys):
     with pytest.raises(UsageError, match="--name says which model they belong to, other, stylegan2-64"):
         models.work(["import", again])
     config_f = GeneratorConfig(1024, (512,) * 5 + (256, 128, 64, 32))
-    known = Found("generator", "", "", 0, {}, config_f, None)
+    known = ImportedNetwork("generator", "", "", 0, {}, config_f, None)
     assert models.default_name({"generator": known}) == "ffhq-1024"
 
 

@@ -11,7 +11,7 @@ from fev.codec.draw.units import IDENTITY_CODE, step_size
 from fev.codec.face.registration import rigid
 from fev.codec.model.stylegan2 import Generator
 from fev.codec.paper import pipeline
-from fev.codec.paper.pipeline import Face, Plan
+from fev.codec.paper.pipeline import Face, SearchSettings
 from fev.codec.paper.similarity import regions
 
 ATTRIBUTES = ["mouth", "mouth", "eyes", "brows"]
@@ -41,14 +41,14 @@ def clip(tiny_model, tiny_space, monkeypatch):
     return face, frames, motion
 
 
-def encoded(clip, plan: Plan):
+def encoded(clip, plan: SearchSettings):
     face, frames, _ = clip
     return pipeline.encode(face, frames.split(4), lambda rows: frames[rows], plan)
 
 
 def test_each_stage_brings_the_pictures_nearer(clip):
     face, frames, truth = clip
-    plan = Plan(size=64, pose_steps=25, facial_steps=60)
+    plan = SearchSettings(size=64, pose_steps=25, facial_steps=60)
     found = encoded(clip, plan)
     base = pipeline.base_of(face, found.identity)
     assert (base - found.codes[0]).abs().max() <= step_size(IDENTITY_CODE) * 0.25 / 2 + 1e-6
@@ -81,7 +81,7 @@ def test_the_batch_does_not_show(clip):
     float32.  AdamW's first steps are as long for a gradient of rounding as for a real one, so that 1e-7 may grow; it
     grows to 1e-3 here."""
     face, _, _ = clip
-    plan = Plan(size=64, pose_steps=8, facial_steps=15)
+    plan = SearchSettings(size=64, pose_steps=8, facial_steps=15)
     usual = encoded(clip, plan)
     base = pipeline.base_of(face, usual.identity)
     for batch in (1, 3, 100):
@@ -109,7 +109,7 @@ def doubles(clip, monkeypatch):
 
 def test_in_doubles_the_batch_does_not_show_at_all(doubles):
     """The same arithmetic in another order: no frame's search sees how many others are computed with it."""
-    plan = Plan(size=64, pose_steps=4, facial_steps=8)
+    plan = SearchSettings(size=64, pose_steps=4, facial_steps=8)
     usual = encoded(doubles, plan).motion
     assert usual.dtype == torch.float64 and usual.abs().max() > 1
     for batch in (1, 3):
@@ -121,7 +121,7 @@ def test_segments_hardly_show(clip, monkeypatch):
     """Segments of three and of ten frames, which are other searches: each begins where the last one ended.  They come
     equally far but for the way there: the pictures differ by a twentieth of what the motion moves them."""
     face, _, _ = clip
-    plan = Plan(size=64, pose_steps=40, facial_steps=100)
+    plan = SearchSettings(size=64, pose_steps=40, facial_steps=100)
     motions = []
     for segment in (3, 10):
         monkeypatch.setattr(pipeline, "SEGMENT", segment)
@@ -133,9 +133,9 @@ def test_segments_hardly_show(clip, monkeypatch):
 def test_a_clip_in_two_parts_is_the_clip(clip):
     """A search goes on where it was left, as a live encoder does with its segments."""
     face, frames, _ = clip
-    plan = Plan(size=64, pose_steps=6, facial_steps=8)
+    plan = SearchSettings(size=64, pose_steps=6, facial_steps=8)
     whole = encoded(clip, plan)
-    base, at = pipeline.base_of(face, whole.identity), pipeline.Reached.at_rest(face)
+    base, at = pipeline.base_of(face, whole.identity), pipeline.SearchState.at_rest(face)
     segments = iter(frames.split(pipeline.SEGMENT))
     parts = []
     for codes in whole.codes.split(pipeline.SEGMENT):
@@ -149,7 +149,7 @@ def test_progress_counts_every_frame_of_every_stage(clip):
     face, frames, _ = clip
     seen: dict[str, int] = {}
     pipeline.encode(
-        face, frames.split(4), lambda rows: frames[rows], Plan(64, 1, 1),
+        face, frames.split(4), lambda rows: frames[rows], SearchSettings(64, 1, 1),
         lambda stage, n: seen.__setitem__(stage, seen.get(stage, 0) + n),
     )  # fmt: skip
     assert seen == {"invert": 10, "search": 10}

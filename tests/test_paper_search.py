@@ -8,11 +8,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from fev.codec.face import portrait
 from fev.codec.model.stylespace import StyleSpace
 from fev.codec.paper import facial, pose, selection
 from fev.codec.paper.attributes import geometric_masks, sensitivities
 from fev.codec.paper.bisenet import LABELS
-from fev.codec.paper.facial import Before, Channels, rates, travel
+from fev.codec.paper.facial import Channels, PreviousFrame, rates, travel
 from fev.codec.paper.similarity import Similarity, regions
 
 
@@ -68,7 +69,7 @@ def test_a_frame_s_result_does_not_depend_on_the_block(face):
     targets = drawn(face, torch.cat([truth, torch.zeros(4, 3)], 1))
     settings = {"size": 64, "steps": 40}
 
-    def search(part: slice, before: Before | None) -> torch.Tensor:
+    def search(part: slice, before: PreviousFrame | None) -> torch.Tensor:
         n = len(targets[part])
         return facial.search(
             generator, space, base, torch.zeros(n, 3), targets[part], channels, Similarity(), torch.zeros(n, 4),
@@ -79,7 +80,7 @@ def test_a_frame_s_result_does_not_depend_on_the_block(face):
     alone, before = [], None
     for i in range(4):
         alone.append(search(slice(i, i + 1), before))
-        before = Before(drawn(face, torch.cat([alone[-1], torch.zeros(1, 3)], 1)), targets[i : i + 1])
+        before = PreviousFrame(drawn(face, torch.cat([alone[-1], torch.zeros(1, 3)], 1)), targets[i : i + 1])
     pictures = [drawn(face, torch.cat([v, torch.zeros(4, 3)], 1)) for v in (together, torch.cat(alone))]
     apart = (pictures[0] - pictures[1]).square().mean((1, 2, 3)).sqrt()
     moved = (pictures[0] - drawn(face, torch.zeros(4, 7))).square().mean((1, 2, 3)).sqrt()
@@ -127,7 +128,7 @@ def test_batches_of_a_segment_are_the_segment(face, told):
     assert targets.dtype == torch.float64
     known = {}
     if told:
-        known = {"before": Before(targets[-1:], targets[-1:]), "first": Pooled().person(targets[2:3])}
+        known = {"before": PreviousFrame(targets[-1:], targets[-1:]), "first": Pooled().person(targets[2:3])}
 
     def search(batch: int | None, **known) -> torch.Tensor:
         return facial.search(
@@ -194,14 +195,14 @@ def test_the_identity_is_like_itself_frontal_and_awake():
     assert selection.choose(likeness, None, blinks) == 1
     assert selection.choose(likeness, angles, torch.ones(4, dtype=torch.bool)) == 2
     assert selection.choose(likeness, torch.full((4, 2), 40.0), blinks) == 1
-    assert selection.blinking(torch.tensor([1.0, 1.1, 0.3, 0.9])).tolist() == [False, False, True, False]
+    assert portrait.blinking(torch.tensor([1.0, 1.1, 0.3, 0.9])).tolist() == [False, False, True, False]
 
 
 def test_a_closed_lid_is_less_open_than_an_eye():
     pictures = torch.zeros(2, 3, 128, 128)
     pictures[0, :, 56:62, 40:56] = -0.8
     pictures[0, :, 56:62, 72:88] = -0.8
-    wide, shut = selection.opening(pictures)
+    wide, shut = portrait.opening(pictures)
     assert wide > 0.01 and shut == 0
 
 

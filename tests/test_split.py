@@ -2,7 +2,7 @@
 
 import torch
 from fev.codec.threads import split
-from fev.codec.threads.split import Made, cuts, gradients
+from fev.codec.threads.split import PartwiseOutputs, cuts, gradients
 
 
 def whole_and_parts():
@@ -55,7 +55,7 @@ def test_what_is_made_in_parts_has_the_gradients_of_the_whole():
     def work(part, a, b):
         return (a * scale[part]).tanh(), a.sum(1) * b.prod(1)
 
-    made = Made(work, source, cuts(9))
+    made = PartwiseOutputs(work, source, cuts(9))
     leaves = [value.clone().requires_grad_() for value in source]
     whole = work(slice(None), *leaves)
     for mine, true in zip(made.values, whole):

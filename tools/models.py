@@ -21,7 +21,7 @@ from .common import output_file, parser, print_json, progress, run, say
 
 if TYPE_CHECKING:
     from ..codec.model.stylespace import Basis
-    from ..codec.paper.imports.official import Found
+    from ..codec.paper.imports.official import ImportedNetwork
 
 BLOCK = 1 << 22
 DEFAULT = "ffhq-1024"
@@ -72,7 +72,7 @@ def show(as_json: bool) -> int:
     return 0
 
 
-def default_name(found: dict[str, Found]) -> str:
+def default_name(found: dict[str, ImportedNetwork]) -> str:
     """What to call a model by its generator; networks without one go to the model that there is.
 
     A generator of 1024 pixels in config-f is taken for that of FFHQ, whose channels the paper names.
@@ -91,14 +91,14 @@ def default_name(found: dict[str, Found]) -> str:
 def bring(files: list[str], name: str | None, force: bool, as_json: bool, basis: str | None = None) -> int:
     """Official files into the user's folder, beside what was imported under the name before."""
     from ..codec.model.build import build_generator
-    from ..codec.paper.imports.official import NETWORKS, Found, licence_of, pack_networks, read_official
+    from ..codec.paper.imports.official import NETWORKS, ImportedNetwork, licence_of, pack_networks, read_official
     from ..codec.paper.networks import NetworkFile, files_of
 
     if name is not None:
         library.check_name(name)
         if name in library.built_in():
             raise UsageError(f"{name} is the name of a model in the package")
-    found: dict[str, Found] = {}
+    found: dict[str, ImportedNetwork] = {}
     with progress(len(files), "import", "file") as bar:
         for file in files:
             for item in read_official(file):
@@ -115,7 +115,7 @@ def bring(files: list[str], name: str | None, force: bool, as_json: bool, basis:
             if network not in found:
                 config = build_generator(held.config).config if network == "generator" else None
                 extra = held.config.get("extra", {}).get(network)
-                found[network] = Found(network, "", "", 0, held.tensors(network), config, extra)
+                found[network] = ImportedNetwork(network, "", "", 0, held.tensors(network), config, extra)
     if "generator" not in found:
         raise FevError("no generator is among the files, and none was imported before")
     known = basis_of(basis, name)

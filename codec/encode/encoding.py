@@ -37,9 +37,9 @@ from ..fit.motion import MotionSettings, fit_motion, nearest
 from ..fit.rdoq import choose, hold, metric_of
 from ..fit.reuse import STAY, Passes, ReadStart, ReuseFitter
 from ..media.audio import Sound, open_audio
-from ..media.identities import Known, remember
+from ..media.identities import ReusedIdentity, remember
 from ..media.notices import Notices
-from ..media.source import Source, name_of, rereadable
+from ..media.source import MediaSource, name_of, rereadable
 from ..media.streams import Which
 from ..media.video import open_video
 from ..model.devices import pick_device
@@ -82,7 +82,9 @@ class EncodeReport:
 class Encoding(ABC):
     """One clip on its way into a file.  work: what the two kinds differ in."""
 
-    def __init__(self, model: Model, options: EncodeOptions, who: Known | None, progress: Progress, stack: ExitStack):
+    def __init__(
+        self, model: Model, options: EncodeOptions, who: ReusedIdentity | None, progress: Progress, stack: ExitStack
+    ):
         self.who = who
         self.model, self.options, self.progress, self.stack = model, options, progress, stack
         self.device = pick_device(options.device)
@@ -103,7 +105,7 @@ class Encoding(ABC):
         self.empty = False  # the background was seen without anybody before it
         self.lit_tone: np.ndarray  # of the clip's well-lit pictures (`light`)
 
-    def run(self, src: Source, dst: BinaryIO) -> EncodeReport:
+    def run(self, src: MediaSource, dst: BinaryIO) -> EncodeReport:
         started = time.perf_counter()
         file = (
             self.stack.enter_context(rereadable(src))

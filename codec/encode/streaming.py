@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..face.light import DARKEST, contrast, gain, lit, reference, relit
 from ..face.portrait import Conditions
-from ..face.survey import Seen, Survey
+from ..face.survey import Survey, SurveyedFrame
 from ..fit.motion import fit_motion
 from ..fit.reuse import AT_ONCE
 from ..model.pictures import pictures_of
@@ -39,18 +39,18 @@ class Streaming(Encoding):
             with Ahead(frames, self._segment_frames()) as rest:
                 return self._send(chain(lead, rest))
 
-    def _lead(self, frames: Iterator[Seen]) -> list[Seen]:
+    def _lead(self, frames: Iterator[SurveyedFrame]) -> list[SurveyedFrame]:
         """The first frames, as many as tell what the person and the place look like."""
-        lead: list[Seen] = []
+        lead: list[SurveyedFrame] = []
         for seen in frames:
             lead.append(seen)
             if self._enough(lead):
                 break
         return lead
 
-    def _send(self, frames: Iterable[Seen]) -> int:
+    def _send(self, frames: Iterable[SurveyedFrame]) -> int:
         """Write the segments, each as soon as it is complete.  Returns the number of frames."""
-        waiting: list[Seen] = []
+        waiting: list[SurveyedFrame] = []
         before: np.ndarray | None = None
         need, done = self._segment_frames(), 0
         for seen in frames:
@@ -66,7 +66,7 @@ class Streaming(Encoding):
         self.out.close()
         return done + len(waiting)
 
-    def _enough(self, lead: list[Seen]) -> bool:
+    def _enough(self, lead: list[SurveyedFrame]) -> bool:
         """Whether the first frames show what the person and the place look like."""
         rate = float(self.info.fps)
         faces = [s for s in lead if s.crop is not None]
@@ -79,7 +79,7 @@ class Streaming(Encoding):
         whole = np.array([s.inside >= 0.98 and not s.damaged for s in faces]) & lit(tones)
         return bool(whole.any() and bright[-1] <= SETTLED * bright[-1 - back])
 
-    def _begin(self, survey: Survey, lead: list[Seen], dst: BinaryIO) -> None:
+    def _begin(self, survey: Survey, lead: list[SurveyedFrame], dst: BinaryIO) -> None:
         faces = [s for s in lead if s.crop is not None]
         tones = np.stack([s.tone for s in faces])
         self.lit_tone = reference(tones)
@@ -94,7 +94,7 @@ class Streaming(Encoding):
         self._start(survey, dst, look, self._background(survey))
         self.pivoted = look.pivot is not None and self.model.shared is not None
 
-    def _segment(self, block: list[Seen], before: np.ndarray | None) -> np.ndarray:
+    def _segment(self, block: list[SurveyedFrame], before: np.ndarray | None) -> np.ndarray:
         light = self._light([s.tone for s in block])
         rows = [i for i, s in enumerate(block) if s.crop is not None and light[i][0] > DARKEST]
         motion = torch.zeros(len(block), self.header.params)

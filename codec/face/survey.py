@@ -33,7 +33,7 @@ NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True)
-class Seen:
+class SurveyedFrame:
     """A frame after alignment.
 
     crop: (S, S, 3) uint8, the aligned square; None where the face is not there or not the person's.
@@ -68,7 +68,9 @@ class _Row:
 
 
 class Survey:
-    """Iterate for `Seen`; afterwards `samples` holds frames for the background, `notices` what there is to say.
+    """Iterate for `SurveyedFrame`.
+
+    samples: afterwards, frames for the background.  notices: what there is to say.
 
     aligned: set when the first frame comes out: the clip already is the aligned square.
     registration: moves every square to where its key frame's lies on the face (paper, stage 1); frames that blink then
@@ -100,7 +102,7 @@ class Survey:
         """Frames without the face, so far."""
         return sum(self.notices[key] for key in ("held", "other", "absent"))
 
-    def __iter__(self) -> Iterator[Seen]:
+    def __iter__(self) -> Iterator[SurveyedFrame]:
         leading: list[tuple[Frame, np.ndarray]] = []  # frames before the first face, without pictures, and their tones
         window: deque[_Row] = deque()
         past: deque[_Row] = deque(maxlen=LOOK_AHEAD)
@@ -150,7 +152,7 @@ class Survey:
         if found and last is not None and np.hypot(*(placement[:2] - last[:2])) > LEAP * last[2]:
             self._track += 1
 
-    def _emit(self, window: deque[_Row], past: deque[_Row], leading: list) -> Iterator[Seen]:
+    def _emit(self, window: deque[_Row], past: deque[_Row], leading: list) -> Iterator[SurveyedFrame]:
         rows, at = [*past, *window], len(past)
         row = window.popleft()
         past.append(row)
@@ -184,7 +186,7 @@ class Survey:
         if (absent or square is not None) and not self.aligned:
             self.samples.take(row.frame, row.tone, None if absent else placement)
         row.frame = replace(row.frame, rgb=NO_PICTURE)
-        yield Seen(
+        yield SurveyedFrame(
             row.frame.pts,
             placement,
             None if square is None else to_numpy(square)[0],
@@ -197,13 +199,15 @@ class Survey:
     def _say(self, absent: bool, other: bool) -> None:
         self.notices.add("absent" if absent else "other" if other else "held")
 
-    def _before(self, leading: list, first: _Row, size: tuple[int, int]) -> Iterator[Seen]:
+    def _before(self, leading: list, first: _Row, size: tuple[int, int]) -> Iterator[SurveyedFrame]:
         """The frames before the first face: a dark or a hidden face is held, a title or an empty room shows nobody."""
         absent, out = False, []
         for frame, here in reversed(leading):
             dark = contrast(here[None])[0] < DARK or gain(here, first.tone)[0] < 1
             absent = absent or not (dark or alike(here, first.tone, first.placement, size))
-            out.append(Seen(frame.pts, first.placement, None, frame.damaged, absent and not self.aligned, here))
+            out.append(
+                SurveyedFrame(frame.pts, first.placement, None, frame.damaged, absent and not self.aligned, here)
+            )
         leading.clear()
         for seen in reversed(out):
             self._out += 1

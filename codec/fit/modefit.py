@@ -23,7 +23,7 @@ from ..draw.units import DEFAULT_QUALITY, motion_code, step_code, step_size
 from ..face.regions import attention
 from ..model.planes import analyse, apply_modes, colour, decompose, mixed, synthesise, warp
 from ..threads.ahead import threads_for_tensors
-from ..threads.split import Made, cuts, gradients
+from ..threads.split import PartwiseOutputs, cuts, gradients
 from .loss import fitting_loss
 from .motion import corrected, linear_correction
 from .sensitivity import LOOKS, SIZE, decorrelating, sensitivity, step_change
@@ -313,7 +313,7 @@ class ModeFit:
             return fitting_loss(out, truth[rows], weight) * (len(rows) / len(index))
 
         values = [self.luma, self.chroma, self.flow]
-        planes = Made(lambda part, *v: self._planes(part, coded, *v), values, cuts(len(self.luma)))
+        planes = PartwiseOutputs(lambda part, *v: self._planes(part, coded, *v), values, cuts(len(self.luma)))
         codes = self._parameters(index, coded)
         slopes = gradients(loss, [*planes.values, codes], cuts(len(index)))[1]
         for value, slope in zip(values, planes.back(slopes[:2]), strict=True):

@@ -16,7 +16,7 @@ from ...format.errors import FevError
 from ..draw.modes import ClipModes
 from ..draw.render import Renderer
 from ..face.portrait import Conditions
-from ..media.identities import Known
+from ..media.identities import ReusedIdentity
 from ..model.modelfile import Model
 from .appearance import Appearance, Guess
 from .cropstore import CropStore
@@ -39,7 +39,7 @@ class ReadStart:
     scale: as in `ModeStart`.
     """
 
-    def __init__(self, model: Model, known: Known, renderer: Renderer):
+    def __init__(self, model: Model, known: ReusedIdentity, renderer: Renderer):
         assert known.identity.modes is not None
         self.model, self.step = model, renderer.motion_step
         self.modes = ClipModes(known.identity.modes, model.latents.params, torch.device("cpu"))
@@ -75,7 +75,7 @@ class ReadStart:
 class ReuseFitter:
     """Finds nothing but how the parameters begin.  Raises FevError where the identity does not fit the model."""
 
-    def __init__(self, model: Model, known: Known, device: torch.device):
+    def __init__(self, model: Model, known: ReusedIdentity, device: torch.device):
         who, params = known.identity, model.latents.params
         if who.header.params != params:
             raise FevError(f"the identity has {who.header.params} motion parameters, the model {params}")

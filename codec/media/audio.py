@@ -23,7 +23,7 @@ import numpy as np
 from ...format.audio import CLOCK, CODEC_OPUS, AudioConfig, AudioPacket
 from ...format.errors import MediaError
 from .opus import can_copy, opus_samples
-from .source import Source, name_of, open_container, rereadable, translated
+from .source import MediaSource, name_of, open_container, rereadable, translated
 from .track import Track
 from .videoinfo import VideoInfo
 
@@ -37,7 +37,7 @@ DEFAULT_BITRATE = 16000  # bit/s, for speech
 
 
 def open_audio(
-    src: Source, info: VideoInfo, *, bitrate: int = DEFAULT_BITRATE, voice: bool = True
+    src: MediaSource, info: VideoInfo, *, bitrate: int = DEFAULT_BITRATE, voice: bool = True
 ) -> AudioReader | None:
     """Open the audio stream that goes with the video described by `info`, on its clock.
 
@@ -64,7 +64,7 @@ class AudioReader:
     Holds a few packets in memory, whatever the length of the clip.
     """
 
-    def __init__(self, src: Source, info: VideoInfo, track: Track, bitrate: int, voice: bool):
+    def __init__(self, src: MediaSource, info: VideoInfo, track: Track, bitrate: int, voice: bool):
         self.name = name_of(src)
         self._stack = ExitStack()
         try:

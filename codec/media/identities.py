@@ -33,7 +33,7 @@ MOST_ENTRIES = 20_000  # of a folder whose names are looked at
 MOST_HEAD = 5 << 20  # bytes read of one of them; a conforming identity is smaller
 MOST_READ = 64 << 20  # ... and of all together
 KEPT_FILES, KEPT_BYTES = 256, 64 << 20  # of the cache; what was used least lately goes first
-SAMPLES = 256  # frames whose parameters `known` keeps
+SAMPLES = 256  # frames whose parameters `read_identity` keeps
 
 
 def cache_folder() -> Path:
@@ -198,7 +198,7 @@ def _forget(folder: Path, newest: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Known:
+class ReusedIdentity:
     """An identity that a new clip is to be of.
 
     found: as it came.  identity: decoded.  motion: (N, P) integers, the parameters of frames of the file it came from,
@@ -210,7 +210,7 @@ class Known:
     motion: np.ndarray
 
 
-def known(path: str | os.PathLike[str]) -> Known:
+def read_identity(path: str | os.PathLike[str]) -> ReusedIdentity:
     """The identity of a .fev file, or the one that it refers to.  Raises FevError."""
     search = Search(folder=folder_of(path))
     try:
@@ -218,7 +218,7 @@ def known(path: str | os.PathLike[str]) -> Known:
             reader = Reader(file, identities=search, keep=True)
             identity, found = reader.who(), excerpt_of(reader, search)
             assert found is not None
-            return Known(found, identity, _samples(reader))
+            return ReusedIdentity(found, identity, _samples(reader))
     except OSError as error:
         raise FevError(f"{os.fspath(path)}: cannot be opened: {error.strerror}") from error
     except FevError as error:

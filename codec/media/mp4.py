@@ -15,7 +15,7 @@ import numpy as np
 from ...format.audio import CLOCK, AudioConfig, AudioPacket
 from .colour import Colour, from_rgb, tag
 from .opus import ogg_stream
-from .target import Target
+from .target import MuxTarget
 
 RATE = CLOCK
 # A movie's own time scale holds the edit lists.  At MP4's usual 1000 a start of 1001/30000 s would be
@@ -26,7 +26,7 @@ FORMATS = {"mp4": "mp4", "fmp4": "mp4", "mkv": "matroska", "webm": "webm"}  # as
 VP9 = {"crf": "16", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
 
 
-class Mp4Sink:
+class Mp4Writer:
     """One file: its tracks, its clock, and the frame that waits for its duration.
 
     options: of libx264.  Matroska and WebM count time in milliseconds.
@@ -34,7 +34,7 @@ class Mp4Sink:
 
     def __init__(
         self,
-        target: Target,
+        target: MuxTarget,
         width: int,
         height: int,
         time_base: Fraction,

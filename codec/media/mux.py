@@ -21,13 +21,13 @@ from ...format.audio import AudioConfig, AudioPacket
 from ...format.errors import MediaError
 from .colour import Colour, default_colour
 from .containers import CONTAINERS
-from .mp4 import Mp4Sink
+from .mp4 import Mp4Writer
 from .source import name_of, one_line
-from .target import Target, can_seek
-from .y4m import Y4mSink
+from .target import MuxTarget, can_seek
+from .y4m import Y4mWriter
 
 
-class Sink(Protocol):
+class ContainerWriter(Protocol):
     """What VideoWriter does: the same three calls for every container."""
 
     def write(self, rgb: np.ndarray, pts: int) -> None: ...
@@ -90,18 +90,18 @@ class VideoWriter:
             self._file: Any = open(dst, "wb") if isinstance(dst, (str, os.PathLike)) else dst  # noqa: SIM115
         except OSError as error:
             raise MediaError(f"{self.name}: cannot be written: {one_line(error)}") from error
-        self._target = Target(self._file)
-        self._sink: Sink | None = None
+        self._target = MuxTarget(self._file)
+        self._writer: ContainerWriter | None = None
         try:
             if container == "y4m":
-                self._sink = Y4mSink(self._target, width, height, fps, colour or default_colour(height))
+                self._writer = Y4mWriter(self._target, width, height, fps, colour or default_colour(height))
             else:
                 if container == "mp4" and not can_seek(self._file):
                     raise MediaError(f"{self.name}: MP4 cannot be written to a pipe; fragmented MP4 can")
                 # No B-frames: decoding order is display order, so a variable rate comes out exact to the tick.
                 options = {"crf": str(crf), "preset": preset, "bf": "0"}
-                self._sink = Mp4Sink(self._target, width, height, time_base, fps, audio, container, options)
-                self._sink.describe(dict(metadata or {}), colour or Colour(), threads)
+                self._writer = Mp4Writer(self._target, width, height, time_base, fps, audio, container, options)
+                self._writer.describe(dict(metadata or {}), colour or Colour(), threads)
             self._target.check()
         except BaseException as error:
             self.abort()
@@ -141,7 +141,7 @@ class VideoWriter:
 
     def close(self) -> None:
         """Finish the file; MediaError if no frame was written.  Calling it again does nothing."""
-        if self._sink is None:
+        if self._writer is None:
             return
         try:
             if not self.frames:
@@ -150,26 +150,26 @@ class VideoWriter:
         except BaseException:
             self.abort()
             raise
-        self._sink = None
+        self._writer = None
         if self._owned:
             self._file.close()
 
     def abort(self) -> None:
         """Give up: release everything and leave the unfinished file to the caller.  Never raises."""
-        sink, self._sink = self._sink, None
+        writer, self._writer = self._writer, None
         self._target.give_up()
         with suppress(Exception):
-            if sink is not None:
-                sink.close()
+            if writer is not None:
+                writer.close()
         if self._owned:
             with suppress(OSError):
                 self._file.close()
 
     def _guard(self, method: str, *args: Any) -> None:
-        if self._sink is None:
+        if self._writer is None:
             raise ValueError("the writer is closed")
         try:
-            getattr(self._sink, method)(*args)
+            getattr(self._writer, method)(*args)
             if method == "close":
                 self._target.flush()
             self._target.check()

@@ -22,7 +22,7 @@ from .foreign import address, foreign, is_still
 from .kinds import check_source
 from .outfile import scratch_file
 
-Source = str | os.PathLike[str] | BinaryIO
+MediaSource = str | os.PathLike[str] | BinaryIO
 
 # Demuxers that read one self-contained stream.  Playlists (hls, concat, dash), image patterns and
 # text formats are left out: they open other files, or turn any text file into a "video".
@@ -81,7 +81,7 @@ class View(io.RawIOBase):
         return self._size
 
 
-def name_of(src: Source) -> str:
+def name_of(src: MediaSource) -> str:
     """A short printable name for messages: no folders, no control characters."""
     if isinstance(src, (str, os.PathLike)):
         name = os.path.basename(os.fspath(src)) or os.fspath(src)
@@ -109,7 +109,7 @@ def translated(name: str, doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def rereadable(src: Source) -> Iterator[BinaryIO]:
+def rereadable(src: MediaSource) -> Iterator[BinaryIO]:
     """Yield a seekable binary file over `src` for as long as the block lasts.
 
     A pipe is copied to an unnamed temporary file first: an MP4 may keep its index at the end, and

@@ -16,7 +16,7 @@ def can_seek(file: Any) -> bool:
     return hasattr(file, "seek") and (not hasattr(file, "seekable") or bool(file.seekable()))
 
 
-class Target:
+class MuxTarget:
     """Write-only view of a binary file object; keeps the first failure."""
 
     def __init__(self, file: Any):
@@ -43,9 +43,9 @@ class Target:
         """Drop everything from now on."""
         self._silent = True
 
-    def for_muxer(self) -> Target:
+    def for_muxer(self) -> MuxTarget:
         """Self, with seek and tell where the file has them: FFmpeg takes their presence for a promise."""
-        return SeekableTarget(self) if can_seek(self._file) else self
+        return SeekableMuxTarget(self) if can_seek(self._file) else self
 
     def _attempt(self, call: Any, *args: Any) -> Any:
         if self._silent or self._error is not None:
@@ -63,10 +63,10 @@ class Target:
             rest = rest[len(rest) if done is None else done :]
 
 
-class SeekableTarget(Target):
-    """A Target with a position, sharing the failure of the one it was made from."""
+class SeekableMuxTarget(MuxTarget):
+    """A MuxTarget with a position, sharing the failure of the one it was made from."""
 
-    def __init__(self, base: Target):
+    def __init__(self, base: MuxTarget):
         self._base = base
         self._file = base._file
         self._pos: int = self._file.tell()

@@ -20,7 +20,7 @@ from .display import display_of, squared
 from .footage import look_at
 from .frame import Frame
 from .notices import Notices
-from .source import Source, name_of, open_container, rereadable, translated
+from .source import MediaSource, name_of, open_container, rereadable, translated
 from .streams import Which
 from .videoinfo import VideoInfo, nominal_rate
 
@@ -31,7 +31,7 @@ LATE = 10  # seconds; a clip that begins later on its clock begins at 0
 
 
 def open_video(
-    src: Source,
+    src: MediaSource,
     start: float | None = None,
     duration: float | None = None,
     *,
@@ -71,7 +71,13 @@ class VideoReader:
     """
 
     def __init__(
-        self, src: Source, start: float | None, duration: float | None, threads: int, which: Which, notices: Notices
+        self,
+        src: MediaSource,
+        start: float | None,
+        duration: float | None,
+        threads: int,
+        which: Which,
+        notices: Notices,
     ):
         check_part(start, duration)
         self.name, self.notices = name_of(src), notices

@@ -11,16 +11,16 @@ import numpy as np
 
 from ...format.audio import AudioPacket
 from .colour import Colour, from_rgb, planes
-from .target import Target
+from .target import MuxTarget
 
 
-class Y4mSink:
+class Y4mWriter:
     """A text line, then the planes of each frame: 4:2:0 with chroma sited as in MPEG-2, no sound.
 
     The stream has a frame rate and no time stamps: a variable rate cannot be told.
     """
 
-    def __init__(self, file: Target, width: int, height: int, fps: Fraction, colour: Colour):
+    def __init__(self, file: MuxTarget, width: int, height: int, fps: Fraction, colour: Colour):
         self._file, self._colour = file, colour
         colour_range = "FULL" if colour.full_range else "LIMITED"
         head = f"YUV4MPEG2 W{width} H{height} F{fps.numerator}:{fps.denominator} Ip A1:1 C420mpeg2"

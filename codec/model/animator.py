@@ -193,7 +193,7 @@ def grow(x: Tensor) -> Tensor:
 
 
 @dataclass
-class Seen:
+class PivotFeatures:
     """What is known of a pivot once it has been looked at.
 
     picture: (N or 1, 3, 256, 256).  w: (N or 1, num_ws, w_dim).  features: size -> (N or 1, C, size, size).
@@ -241,17 +241,17 @@ class Animator(nn.Module):
             if layer.spec.kind == "rgb" and layer.spec.size > 8:
                 nn.init.zeros_(layer.weight)
 
-    def look(self, pivot: Tensor, size: int = 256, dtype: torch.dtype = torch.float32) -> Seen:
+    def look(self, pivot: Tensor, size: int = 256, dtype: torch.dtype = torch.float32) -> PivotFeatures:
         """pivot: (N, 3, 256, 256), -1 to 1.  size: of the largest picture that will be drawn."""
         w, features = self.encoder(pivot.to(dtype), size)
-        return Seen(pivot, w, features)
+        return PivotFeatures(pivot, w, features)
 
     def shift(self, change: Tensor) -> Tensor:
         """Change of the parameters (N, 35) -> change of the first W+ vectors (N, motion_ws, w_dim)."""
         scale = 0.3 * self.config.params**-0.5
         return torch.einsum("np,pkw->nkw", change, self.directions) * scale
 
-    def draw(self, seen: Seen, change: Tensor, size: int = 256, dtype: torch.dtype = torch.float32) -> Drawn:
+    def draw(self, seen: PivotFeatures, change: Tensor, size: int = 256, dtype: torch.dtype = torch.float32) -> Drawn:
         """change: (N, 35), parameters minus the pivot's."""
         moving = self.config.motion_ws
         shifted = seen.w[:, :moving] + self.shift(change)

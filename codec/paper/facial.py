@@ -60,14 +60,14 @@ def rates(channels: Channels, steps: int = STEPS, specific: bool = True) -> Tens
 
 
 @dataclass
-class Before:
+class PreviousFrame:
     """The frame before another: its picture as rendered and its target, (1, 3, S, S)."""
 
     drawn: Tensor
     target: Tensor
 
-    def sized(self, size: int) -> Before:
-        return Before(_sized(self.drawn, size), _sized(self.target, size))
+    def sized(self, size: int) -> PreviousFrame:
+        return PreviousFrame(_sized(self.drawn, size), _sized(self.target, size))
 
 
 def search(
@@ -80,7 +80,7 @@ def search(
     similarity: Similarity,
     start: Tensor,
     *,
-    before: Before | None = None,
+    before: PreviousFrame | None = None,
     first: Tensor | None = None,
     size: int = 256,
     steps: int = STEPS,
@@ -123,7 +123,7 @@ def search(
                 loss = loss + similarity.weights.identity * (1 - (person * anchor).sum(1))
             loss = loss + similarity.weights.still * _uneven(similarity, drawn, target, masks["face"], earlier)
             loss.sum().backward()
-            earlier = Before(drawn[-1:].detach(), target[-1:])
+            earlier = PreviousFrame(drawn[-1:].detach(), target[-1:])
         optimiser.step()
         schedule.step()
         progress(1)
@@ -152,13 +152,15 @@ def _unlike(
     return loss
 
 
-def _uneven(similarity: Similarity, drawn: Tensor, target: Tensor, mask: Tensor, before: Before | None) -> Tensor:
+def _uneven(
+    similarity: Similarity, drawn: Tensor, target: Tensor, mask: Tensor, before: PreviousFrame | None
+) -> Tensor:
     """How unlike the change from frame to frame is to that of the targets, L_IF; signed in print, its size here.
 
     The frame before is held still, so that a frame answers for its own change only.  The first of a clip changes from
     itself.
     """
-    before = before or Before(drawn[:1], target[:1])
+    before = before or PreviousFrame(drawn[:1], target[:1])
     earlier, was = torch.cat([before.drawn, drawn[:-1]]).detach(), torch.cat([before.target, target[:-1]])
     out = (similarity.squared(target, was, mask) - similarity.squared(drawn, earlier, mask)).abs()
     return out + (similarity.looks(target, was, mask) - similarity.looks(drawn, earlier, mask)).abs()

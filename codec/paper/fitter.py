@@ -32,7 +32,7 @@ from ..model.modelfile import Model
 from ..model.stylespace import POSE, StyleSpace
 from . import inversion, pipeline, pose
 from .networks import Networks
-from .pipeline import BATCH, PLANS, Face, Reached
+from .pipeline import BATCH, SEARCH_SETTINGS, Face, SearchState
 from .similarity import Similarity
 
 UNIT = 0.02  # one unit of a facial parameter changes its attribute's pixels by this on average, of -1 to 1
@@ -92,9 +92,9 @@ class PaperFitter:
                 raise FevError(f"model {model.name} is not imported here, nor are the networks that encode with it")
             networks = Networks(name)
         self.networks = networks
-        self.plan = PLANS[options.preset]
+        self.plan = SEARCH_SETTINGS[options.preset]
         self.face = self._face(model.latents)
-        self.reached = Reached.at_rest(self.face)
+        self.reached = SearchState.at_rest(self.face)
         self.motion_code, self.budget = motion_code(options.fineness), options.budget
 
     def _face(self, space: StyleSpace) -> Face:

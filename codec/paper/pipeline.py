@@ -31,7 +31,7 @@ from ..model.stylegan2 import Generator
 from ..model.stylespace import POSE, StyleSpace
 from . import facial, pose, selection
 from .attributes import geometric_masks, parsed_masks, sensitivities
-from .facial import Before, Channels
+from .facial import Channels, PreviousFrame
 from .similarity import Similarity
 
 SEGMENT = 8  # frames that are searched side by side; another number is another result
@@ -56,7 +56,7 @@ class Face:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchSettings:
     """How much of it is done.
 
     size: of the pictures that are compared.  specific: rates by index sensitivity; off for the ablation.
@@ -72,10 +72,10 @@ class Plan:
     batch: int = BATCH
 
 
-PLANS = {
-    "slow": Plan(),
-    "medium": Plan(pose_steps=20, facial_steps=40),
-    "fast": Plan(size=128, pose_steps=6, facial_steps=12),
+SEARCH_SETTINGS = {
+    "slow": SearchSettings(),
+    "medium": SearchSettings(pose_steps=20, facial_steps=40),
+    "fast": SearchSettings(size=128, pose_steps=6, facial_steps=12),
 }
 
 
@@ -95,17 +95,17 @@ class Encoded:
 
 
 @dataclass
-class Reached:
+class SearchState:
     """Where a search has come to, and the next segment begins: yaw and pitch (1, 2), offsets (1, K), the frame before,
     and who the first frame as rendered is, (1, 512)."""
 
     angles: Tensor
     alpha: Tensor
-    before: Before | None = None
+    before: PreviousFrame | None = None
     first: Tensor | None = None
 
     @classmethod
-    def at_rest(cls, face: Face) -> Reached:
+    def at_rest(cls, face: Face) -> SearchState:
         return cls(torch.zeros(1, 2), torch.zeros(1, len(face.space.channels)))
 
 
@@ -178,11 +178,11 @@ def search(
     codes: Tensor,
     base: Tensor,
     channels: Channels,
-    plan: Plan,
+    plan: SearchSettings,
     *,
     turn: bool = True,
     shape: bool = True,
-    reached: Reached | None = None,
+    reached: SearchState | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Tensor:
     """Stages 4 and 5, segment by segment, each beginning where the one before ended: motion (N, K + 3).
@@ -191,7 +191,7 @@ def search(
     is taken on to these frames' end.
     """
     size = min(plan.size, face.generator.config.resolution)
-    at = reached or Reached.at_rest(face)
+    at = reached or SearchState.at_rest(face)
     out: list[Tensor] = []
     for targets in drawn(face, codes, size, plan.batch):
         n = len(targets)
@@ -213,7 +213,7 @@ def search(
             )  # fmt: skip
         motion = torch.cat([found, full], 1)
         at.angles, at.alpha = turned[-1:], found[-1:]
-        at.before = Before(_moved(face, base, motion[-1:], size), targets[-1:])
+        at.before = PreviousFrame(_moved(face, base, motion[-1:], size), targets[-1:])
         if at.first is None:
             at.first = face.similarity.person(_moved(face, base, motion[:1], size))
         out.append(motion)
@@ -231,7 +231,7 @@ def encode(
     face: Face,
     batches: Iterable[Tensor],
     read: Callable[[list[int]], Tensor],
-    plan: Plan,
+    plan: SearchSettings,
     progress: Callable[[str, int], None] = lambda stage, n: None,
 ) -> Encoded:
     """Stages 2 to 5.  batches: all frames in order, (B, 3, S, S), -1 to 1.  read: some of them again, by index."""

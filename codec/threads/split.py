@@ -49,7 +49,7 @@ def gradients(
     return total, sums
 
 
-class Made:
+class PartwiseOutputs:
     """What `work(part, *values of the part)` makes of tensors whose rows know nothing of each other, part by part.
 
     values: the whole of what was made, cut off from how.

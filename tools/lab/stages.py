@@ -34,7 +34,7 @@ from ...codec.model.modelfile import Model, load_model
 from ...codec.model.pictures import to_numpy
 from ...codec.model.stylespace import Basis, LinearPose, StyleSpace
 from ...codec.paper import pipeline, pti
-from ...codec.paper.pipeline import Encoded, Face, Plan
+from ...codec.paper.pipeline import Encoded, Face, SearchSettings
 from ...codec.paper.similarity import Similarity
 from ...format.errors import UsageError
 from ..common import run
@@ -128,7 +128,7 @@ def work(arguments: list[str] | None = None) -> int:
     face = face_of(model, Basis.read(args.basis.read_text()))
     frames = squares(model, args.clip, args.frames, args.every)
     true = to_numpy(frames)
-    plan = Plan(facial_steps=args.steps)
+    plan = SearchSettings(facial_steps=args.steps)
     rows, kept = [], {"source": true}
     started = time.perf_counter()
 

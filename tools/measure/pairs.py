@@ -12,7 +12,7 @@ import numpy as np
 from ...codec.face.align import extract
 from ...codec.face.survey import Survey
 from ...codec.media.frame import Frame
-from ...codec.media.source import Source
+from ...codec.media.source import MediaSource
 from ...codec.media.video import open_video
 from ...codec.model.aligner import Aligner
 from ...codec.model.pictures import to_numpy
@@ -40,7 +40,7 @@ class Pairs:
     Raises MediaError where the clips cannot be read, do not fit together, or show no face.
     """
 
-    def __init__(self, source: Source, decoded: Source, size: int, way: str, net: Aligner | None):
+    def __init__(self, source: MediaSource, decoded: MediaSource, size: int, way: str, net: Aligner | None):
         self.size, self.way, self.net = size, way, net
         self.count = 0
         self.a = open_video(source)

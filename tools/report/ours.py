@@ -22,7 +22,7 @@ from ...codec.decoder import DecodeOptions, FrameDecoder
 from ...codec.encode.options import EncodeOptions
 from ...codec.encoder import encode as encode_fev
 from ...codec.media.colour import Colour, from_rgb, to_rgb
-from ...codec.media.source import Source
+from ...codec.media.source import MediaSource
 from ...codec.model.modelfile import load_model
 from ...format.chunk import SIGNATURE, read_chunk
 from ...format.container import Reader
@@ -33,7 +33,7 @@ from .coded import Coded
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def encode(square: Source, setting: dict[str, Any]) -> Coded:
+def encode(square: MediaSource, setting: dict[str, Any]) -> Coded:
     """Code a square's file.  setting: fields of EncodeOptions.  Raises FevError."""
     started = time.perf_counter()
     out = io.BytesIO()

@@ -25,7 +25,7 @@ import numpy as np
 from ...codec.face.align import extract
 from ...codec.face.survey import Survey
 from ...codec.media.frame import Frame
-from ...codec.media.source import Source
+from ...codec.media.source import MediaSource
 from ...codec.media.video import open_video
 from ...codec.media.videoinfo import VideoInfo
 from ...codec.model.aligner import Aligner
@@ -105,7 +105,7 @@ class SquareWriter:
         )  # fmt: skip
 
 
-def frames_of(square: Source) -> Iterator[np.ndarray]:
+def frames_of(square: MediaSource) -> Iterator[np.ndarray]:
     """The frames of a square's file, uint8 (S, S, 3) each, one at a time."""
     with open_video(square, threads=1) as video:
         for frame in video:

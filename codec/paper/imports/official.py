@@ -91,7 +91,7 @@ NETWORKS = {
 
 
 @dataclass
-class Found:
+class ImportedNetwork:
     """A network in a file.  sha256, bytes: of the file.  container: what kind of file it is."""
 
     network: str
@@ -103,7 +103,7 @@ class Found:
     extra: dict[str, Any] | None = None
 
 
-def licence_of(found: Found) -> str:
+def licence_of(found: ImportedNetwork) -> str:
     """What the file itself says, or what is known of it."""
     stated = (found.extra or {}).get("licence")
     return stated if isinstance(stated, str) else NETWORKS[found.network].licence
@@ -248,7 +248,7 @@ def _is_safetensors(view: memoryview) -> bool:
     return int.from_bytes(view[:8], "little") <= len(view) - 8 and bytes(view[8:9]) == b"{"
 
 
-def read_official(path: str | os.PathLike[str]) -> list[Found]:
+def read_official(path: str | os.PathLike[str]) -> list[ImportedNetwork]:
     """The networks in an official file.  Nothing in it is executed.
 
     Raises FevError where it cannot be read, ModelMismatchError where it is damaged, hostile or unknown.
@@ -257,9 +257,9 @@ def read_official(path: str | os.PathLike[str]) -> list[Found]:
         digest = hashlib.sha256(view).hexdigest()
         if _is_safetensors(view):
             tensors, extra = read_own(path)
-            return [Found("directions", "fev's own format", digest, len(view), tensors, None, extra)]
+            return [ImportedNetwork("directions", "fev's own format", digest, len(view), tensors, None, extra)]
         return [
-            Found(network, container, digest, len(view), tensors, config, extra)
+            ImportedNetwork(network, container, digest, len(view), tensors, config, extra)
             for network, container, tensors, config, extra in _recognise(read_checkpoint(view))
         ]
 
@@ -288,7 +288,7 @@ def shape_of(config: GeneratorConfig) -> dict[str, Any]:
     return out
 
 
-def pack_networks(found: Mapping[str, Found], both: bool, basis: Basis | None = None) -> bytes:
+def pack_networks(found: Mapping[str, ImportedNetwork], both: bool, basis: Basis | None = None) -> bytes:
     """A safetensors file of those networks that both ends need, or of those that only encoders do.
 
     basis: by default the paper's, where the generator has the sizes that it was found for.  No name and no prose goes

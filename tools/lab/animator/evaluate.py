@@ -27,7 +27,7 @@ from ....codec.face.regions import attention, head
 from ....codec.fit.loss import fitting_loss
 from ....codec.fit.motion import fit_motion, quantise_motion
 from ....codec.fit.pivotcoding import code_pivot
-from ....codec.model.animator import Animator, Seen
+from ....codec.model.animator import Animator, PivotFeatures
 from ....codec.model.devices import pick_dtype
 from ....codec.model.modelfile import load_model
 from ....codec.model.pictures import to_numpy
@@ -49,7 +49,7 @@ def load(run: Path) -> Animator:
     return animator.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def refine(animator: Animator, seen: Seen, frames: Tensor, change: Tensor, steps: int, size: int) -> Tensor:
+def refine(animator: Animator, seen: PivotFeatures, frames: Tensor, change: Tensor, steps: int, size: int) -> Tensor:
     """Some steps of Adam on the parameters of frames (N, 3, 256, 256), through the renderer."""
     change = change.clone().requires_grad_()
     optimiser = torch.optim.Adam([change], lr=0.1)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from ....codec.face.regions import attention
 from ....codec.fit.loss import pyramid_loss
-from ....codec.model.animator import Animator, Seen
+from ....codec.model.animator import Animator, PivotFeatures
 from .checkpoint import read_slim, write, write_slim
 from .judge import Judge
 from .pairs import Batch, Pairs
@@ -194,7 +194,7 @@ class Training:
     def _blind(self, batch: Batch, change: Tensor, truth: Tensor, size: int) -> Tensor:
         """Loss of what the generator draws of W+ alone, without the pivot's features: files without a pivot."""
         w, _ = self.animator.encoder(batch.pivot[: len(change)].to(self.dtype), 0)
-        drawn = self.animator.draw(Seen(batch.pivot[: len(change)], w, {}), change, size, self.dtype)
+        drawn = self.animator.draw(PivotFeatures(batch.pivot[: len(change)], w, {}), change, size, self.dtype)
         return pyramid_loss(drawn.alone, truth, self._weight(size))
 
     def _cross(

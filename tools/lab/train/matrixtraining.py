@@ -18,7 +18,7 @@ from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
 from ....codec.paper.directions import DirectionMatrix
-from ....codec.paper.imports.official import Found, pack_networks
+from ....codec.paper.imports.official import ImportedNetwork, pack_networks
 from ....codec.paper.similarity import Similarity
 from ....format.errors import FevError, ModelMismatchError, UsageError
 from ...common import output_file
@@ -208,7 +208,7 @@ class Training:
     def save(self, path: Path) -> None:
         """The matrix, as `fev-models import` takes it, and the state beside it."""
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.matrix.state_dict().items()}
-        found = Found("directions", "", "", 0, tensors, None, self.provenance())
+        found = ImportedNetwork("directions", "", "", 0, tensors, None, self.provenance())
         state = {f"matrix.{k}": v for k, v in tensors.items()}
         for name, value in self.matrix.named_parameters():
             for moment in MOMENTS:
