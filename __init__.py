@@ -52,8 +52,8 @@ def encode(src: Any, dst: Any, **options: Any) -> EncodeReport:
     with _failures(dst):
         from .codec.encode.options import EncodeOptions
         from .codec.encoder import encode as run
+        from .codec.media.arguments import check_source
         from .codec.media.containers import check_fev_name
-        from .codec.media.kinds import check_source
 
         check_source(src)
         check_fev_name(dst)
@@ -77,10 +77,10 @@ def decode(src: Any, dst: Any, **options: Any) -> DecodeReport:
 
         from .codec.decoder import DecodeOptions
         from .codec.decoder import decode as run
+        from .codec.media.arguments import check_destination
         from .codec.media.containers import container_of
-        from .codec.media.kinds import check_sink
 
-        check_sink(dst)
+        check_destination(dst)
         chosen = _options(DecodeOptions, options)
         if chosen.container is None:
             chosen = replace(chosen, container=container_of(dst))
@@ -98,8 +98,8 @@ def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport
     Raises FevError.
     """
     with _failures(dst):
+        from .codec.media.arguments import check_options
         from .codec.media.containers import check_fev_name
-        from .codec.media.kinds import check_options
         from .codec.puppet import puppet as run
 
         check_options(options, {"model": str | os.PathLike[str] | None, "audio": bool, "device": str})
@@ -119,13 +119,13 @@ def open(src: Any, **options: Any) -> Reader:
     those of `fev.format.Reader` (limits, salvage, shallow, identities, keep).  Raises FevError.
     """
     with _failures(src):
+        from .codec.media.arguments import check_options, check_source, hints_of
         from .codec.media.identities import Search, folder_of
-        from .codec.media.kinds import check_options, check_source, kinds_of
         from .format import Reader
         from .format.errors import about
 
         check_source(src)
-        kinds = kinds_of(Reader.__init__)
+        kinds = hints_of(Reader.__init__)
         check_options(options, {name: kind for name, kind in kinds.items() if name != "stream"})
         options.setdefault("identities", Search(folder=folder_of(src)))
         if not _named(src):
@@ -151,7 +151,7 @@ def verify(src: Any) -> VerifyReport:
 def load_model(name_or_path: Any = "base-256") -> Model:
     """Load a built-in model by name, or a model file.  Raises FevError."""
     with _failures(name_or_path):
-        from .codec.media.kinds import check_options
+        from .codec.media.arguments import check_options
         from .codec.model.modelfile import load_model as load
 
         check_options({"model": name_or_path}, {"model": str | os.PathLike[str]})
@@ -159,9 +159,9 @@ def load_model(name_or_path: Any = "base-256") -> Model:
 
 
 def _options(kind: type, options: dict[str, Any]) -> Any:
-    from .codec.media.kinds import check_options, kinds_of
+    from .codec.media.arguments import check_options, hints_of
 
-    check_options(options, kinds_of(kind))
+    check_options(options, hints_of(kind))
     return kind(**options)
 
 
@@ -187,7 +187,7 @@ def _failures(file: Any) -> Iterator[None]:
 
 @contextmanager
 def _source(src: Any) -> Iterator[Any]:
-    from .codec.media.kinds import check_source
+    from .codec.media.arguments import check_source
 
     check_source(src)
     if not _named(src):
@@ -218,10 +218,10 @@ def _sink(dst: Any, *inputs: Any) -> Iterator[BinaryIO]:
 
     inputs: files that must not be replaced by it.
     """
-    from .codec.media.kinds import check_sink
+    from .codec.media.arguments import check_destination
     from .codec.media.outfile import check_apart, output_file
 
-    check_sink(dst)
+    check_destination(dst)
     if not _named(dst):
         check_apart(dst, inputs)
         yield dst

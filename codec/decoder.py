@@ -24,9 +24,9 @@ from ..format.segment import Segment
 from .draw.render import Renderer
 from .draw.units import dequantise_placement
 from .face.paste import paste
+from .media.arguments import check_fields
 from .media.containers import CONTAINERS, SILENT, container_of
 from .media.identities import Search, excerpt_of, folder_of, remember
-from .media.kinds import check_fields
 from .media.mux import VideoWriter
 from .media.notices import Notices
 from .media.still import decode_still

@@ -33,7 +33,7 @@ from .decoder import BATCH
 from .draw.modes import ClipModes
 from .draw.render import Renderer
 from .draw.units import dequantise_placement, quantise_placement, step_size
-from .face.nobody import nobody
+from .face.absence import nobody
 from .fit.appearance import Guess
 from .fit.regression import regression
 from .media.identities import Search, folder_of

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from fev.codec.encode.outgoing import Outgoing
+from fev.codec.face.absence import plain
 from fev.codec.face.background import Samples, make_plate
 from fev.codec.face.camera import shift
 from fev.codec.face.light import tone
-from fev.codec.face.nobody import plain
 from fev.codec.face.paste import paste
 from fev.codec.media.frame import Frame
 from fev.codec.puppet import roaming

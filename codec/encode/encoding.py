@@ -24,9 +24,9 @@ from ...format.meta import PRIVATE, Meta, pack_key_frames
 from ...format.still import CODEC_AV1, Still
 from ..draw.render import Renderer
 from ..draw.units import IDENTITY_CODE
+from ..face.absence import alone, plain
 from ..face.background import encode_plate, make_plate
 from ..face.light import gain
-from ..face.nobody import alone, plain
 from ..face.person import Person
 from ..face.survey import Survey
 from ..fit.appearance import Appearance, Fitter

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...format.errors import UsageError
 from ..draw.units import DEFAULT_QUALITY
-from ..media.kinds import check_fields
+from ..media.arguments import check_fields
 from ..media.video import check_part
 from ..model.modelfile import DEFAULT
 

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 import av
 
 from ...format.errors import FevError, MediaError
+from .arguments import check_source
 from .foreign import address, foreign, is_still
-from .kinds import check_source
 from .outfile import scratch_file
 
 MediaSource = str | os.PathLike[str] | BinaryIO

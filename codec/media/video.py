@@ -14,12 +14,12 @@ import av
 
 from ...format.errors import MediaError, UsageError
 from .colour import Colour, colour_of, is_clear, to_rgb
-from .decoding import Decoding
 from .deinterlace import Picture
 from .display import display_of, squared
-from .footage import look_at
 from .frame import Frame
 from .notices import Notices
+from .picturedecoder import PictureDecoder
+from .probe import probe
 from .source import MediaSource, name_of, open_container, rereadable, translated
 from .streams import Which
 from .videoinfo import VideoInfo, nominal_rate
@@ -87,8 +87,8 @@ class VideoReader:
         try:
             self._file = self._stack.enter_context(rereadable(src))
             until = None if duration is None else (start or 0) + duration
-            self._footage = look_at(self._file, self.name, which, until, notices)
-            self._track = self._footage.video
+            self._probe = probe(self._file, self.name, which, until, notices)
+            self._track = self._probe.video
             self._open()
             self._limits(start, duration)
             first = self._first()
@@ -125,7 +125,7 @@ class VideoReader:
             if self._end is not None and picture.pts >= self._end:
                 return
             yield self._deliver(picture)
-        self._footage.count_missing(self._container, self.info.fps, self._decoding.left_out, self.notices)
+        self._probe.count_missing(self._container, self.info.fps, self._decoder.left_out, self.notices)
 
     def _open(self) -> None:
         container, self._view = open_container(self._file, self.name)
@@ -137,10 +137,10 @@ class VideoReader:
         _check_size(self.name, context.width, context.height, unknown=True)
         context.thread_count = self._threads or min(os.cpu_count() or 1, 16)
         context.thread_type = "AUTO"
-        self._decoding = Decoding(
-            self.name, container, self._view, self._stream, self._track, self._footage.own_clock, self.notices
+        self._decoder = PictureDecoder(
+            self.name, container, self._view, self._stream, self._track, self._probe.own_clock, self.notices
         )
-        self._pictures = iter(self._decoding)
+        self._pictures = iter(self._decoder)
 
     def _limits(self, start: float | None, duration: float | None) -> None:
         base = self._time_base = self._stream.time_base or Fraction(1, 90000)
@@ -178,7 +178,7 @@ class VideoReader:
         if found is None or (self._end is not None and found.pts >= self._end):
             part = " in the part asked for" if self._begin or self._end else ""
             raise MediaError(
-                f"{self.name}: has no video frame{part}{': the file is cut short' if self._footage.cut else ''}"
+                f"{self.name}: has no video frame{part}{': the file is cut short' if self._probe.cut else ''}"
             )
         _check_size(self.name, found.frame.width, found.frame.height)
         return found
@@ -192,10 +192,10 @@ class VideoReader:
         if trimmed:
             return first
         begin = first
-        sound = self._footage.sound
+        sound = self._probe.sound
         if sound is not None and sound.first is not None:
             begin = min(first, round(sound.first / self._time_base))
-        if not self._footage.own_clock or begin * self._time_base > LATE:
+        if not self._probe.own_clock or begin * self._time_base > LATE:
             return begin
         return min(first, 0)
 
@@ -241,7 +241,7 @@ class VideoReader:
             mirrored=self._display.mirrored,
             matrix=self._colour.matrix,
             full_range=self._colour.full_range,
-            sound=self._footage.sound,
+            sound=self._probe.sound,
             duration=duration,
             trimmed=trimmed,
             origin=self._shift * self._time_base,

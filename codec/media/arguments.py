@@ -26,7 +26,7 @@ def check_options(given: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
             raise UsageError(f"{name} has to be {_words(kinds[name])}, not {_seen(value)}")
 
 
-def kinds_of(thing: Any) -> dict[str, Any]:
+def hints_of(thing: Any) -> dict[str, Any]:
     """Type hints of a dataclass's fields, or of a function's arguments."""
     hints = get_type_hints(thing)
     hints.pop("return", None)
@@ -35,7 +35,7 @@ def kinds_of(thing: Any) -> dict[str, Any]:
 
 def check_fields(options: Any) -> None:
     """Refuse a dataclass with a field that is not of its kind.  For `__post_init__`."""
-    check_options(vars(options), kinds_of(type(options)))
+    check_options(vars(options), hints_of(type(options)))
 
 
 def check_source(src: Any) -> None:
@@ -43,7 +43,7 @@ def check_source(src: Any) -> None:
     _check_file(src, "read", "source")
 
 
-def check_sink(dst: Any) -> None:
+def check_destination(dst: Any) -> None:
     """Refuse what is neither a path nor a binary file to write to."""
     _check_file(dst, "write", "output")
 

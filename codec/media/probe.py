@@ -7,17 +7,17 @@ from fractions import Fraction
 from typing import Any, BinaryIO
 
 from ...format.errors import MediaError
-from .ending import frames_missing, is_cut
 from .notices import Notices
 from .scan import own_clock, tracks_of
 from .source import open_container, translated
 from .streams import Which, choose_sound, choose_video, clips
 from .track import Track
+from .truncation import frames_missing, is_cut
 
 
 @dataclass(frozen=True)
-class Footage:
-    """video, sound: the streams to read.  own_clock, cut: see `scan` and `ending`."""
+class MediaProbe:
+    """video, sound: the streams to read.  own_clock, cut: see `scan` and `truncation`."""
 
     tracks: dict[int, Track]
     video: Track
@@ -35,7 +35,7 @@ class Footage:
             notices.add("short")
 
 
-def look_at(file: BinaryIO, name: str, which: Which, until: float | None, notices: Notices) -> Footage:
+def probe(file: BinaryIO, name: str, which: Which, until: float | None, notices: Notices) -> MediaProbe:
     """Choose the streams.  until: seconds that are wanted.  Raises MediaError, UsageError."""
     with translated(name, "cannot be read"):
         cut = is_cut(file)
@@ -53,4 +53,4 @@ def look_at(file: BinaryIO, name: str, which: Which, until: float | None, notice
         if chosen is not None and which.sound is None:
             notices.add("other_sounds", len(container.streams.audio) - 1)
         sound = None if chosen is None else tracks[chosen.index]
-        return Footage(tracks, video, sound, own_clock(container), cut)
+        return MediaProbe(tracks, video, sound, own_clock(container), cut)

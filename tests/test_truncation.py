@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from clips import clicks, write_clip
 from fev.codec.media.audio import open_audio
-from fev.codec.media.ending import is_cut
 from fev.codec.media.mux import VideoWriter
 from fev.codec.media.notices import Notices
+from fev.codec.media.truncation import is_cut
 from fev.codec.media.video import open_video
 from fev.format.errors import MediaError
 

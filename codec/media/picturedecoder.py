@@ -24,7 +24,7 @@ AROUND = range(-3, 2)  # packets at a jump, which FFmpeg calls damaged for the j
 B_PICTURE = 3  # in FFmpeg's numbering: others are seldom predicted from it
 
 
-class Decoding:
+class PictureDecoder:
     """Iterate once for `Picture`.  Raises MediaError."""
 
     def __init__(
@@ -65,12 +65,12 @@ class Decoding:
             yield Picture(pts, frame, damaged)
 
     def _decoded(self) -> Iterator[tuple[av.VideoFrame, bool]]:
-        hurt = Hurt({at + n for at, _ in self.track.jumps for n in AROUND})
+        damage = DamageTracker({at + n for at, _ in self.track.jumps for n in AROUND})
         for packet in self._packets():
             if packet.size and self.partial and packet.is_corrupt:
                 self.left_out += 1
                 continue
-            hurt.see(packet)
+            damage.see(packet)
             try:
                 frames = packet.decode()
             except (av.FFmpegError, ValueError) as error:
@@ -78,14 +78,14 @@ class Decoding:
                 if packet.size:
                     self._failure = error
                     self.notices.add("undecoded")
-                    hurt.lasts = True
+                    damage.lasts = True
                 continue
             for frame in frames:
-                yield frame, hurt.has(frame)
+                yield frame, damage.has(frame)
         if self._broken:  # nobody has asked for what the decoder still holds
             with suppress(av.FFmpegError):
                 for frame in self._stream.codec_context.decode(None):
-                    yield frame, hurt.has(frame)
+                    yield frame, damage.has(frame)
 
     def _packets(self) -> Iterator[Any]:
         try:
@@ -99,7 +99,7 @@ class Decoding:
             raise MediaError(f"{self.name}: damaged after frame {self._count}: {one_line(error)}") from error
 
 
-class Hurt:
+class DamageTracker:
     """Which pictures show damage: what arrived damaged, and what is predicted from it.
 
     forgiven: numbers of packets whose mark counts for nothing; the decoder still tells of what it conceals there.
