@@ -37,6 +37,7 @@ test-all: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@mkdir -p build/lint && ln -sfn ../.. build/lint/fev
 	$(BIN)/mypy
 
 format: $(READY)

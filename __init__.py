@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .codec.decoder import DecodeReport
     from .codec.encoder import EncodeReport
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from .codec.puppet import PuppetReport
     from .format import FevError, Reader, VerifyReport
 
-__version__ = "0.1.0"
 # Without `open`: `from fev import *` must leave the built-in one alone.
 __all__ = [
     "DecodeReport", "EncodeReport", "FevError", "Model", "PuppetReport", "Reader", "VerifyReport",

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import decode, encode, open
 from .common import count, kilobits, parser, print_json, progress, run, say, seconds
 
 SAMPLE = Path(__file__).parent / "sample" / "sample.mp4"
@@ -52,7 +51,9 @@ class Result:
 
 def sections(path: Path) -> dict[str, int]:
     """Bytes of a `.fev` file by section."""
-    with open(path) as reader:
+    from ..format import Reader
+
+    with path.open("rb") as file, Reader(file) as reader:
         for _ in reader.segments():
             pass
         return reader.sections()
@@ -163,6 +164,9 @@ def work(given: list[str] | None = None) -> int:
     args = arguments(given)
     from PIL import Image
 
+    from ..codec.decoder import DecodeOptions, decode
+    from ..codec.encode.options import EncodeOptions
+    from ..codec.encoder import encode
     from ..codec.media.mux import VideoWriter
     from .common import setup_device
     from .report import classic
@@ -175,9 +179,12 @@ def work(given: list[str] | None = None) -> int:
     with progress(3 + len(rivals), "demo", "step") as bar:
         frames, fps = prepare(args.clip, clip, args.seconds)
         bar.update(1)
-        report = encode(clip, coded, preset=args.preset, bitrate=args.bitrate, audio=False, device=args.device)
+        options = EncodeOptions(preset=args.preset, bitrate=args.bitrate, audio=False, device=args.device)
+        with coded.open("wb") as out:
+            report = encode(clip, out, options)
         bar.update(1)
-        back = decode(coded, decoded, device=args.device)
+        with coded.open("rb") as stream:
+            back = decode(stream, decoded, DecodeOptions(device=args.device))
         results = [result("fev", report.bytes, frames, read(decoded), fps)]
         bar.update(1)
         for name in rivals:

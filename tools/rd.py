@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from ..format.errors import FevError, UsageError
+from ..version import __version__
 from .common import count, kilobits, output_file, parser, percent, print_json, progress, run, say, seconds
 
 if TYPE_CHECKING:

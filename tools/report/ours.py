@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from ... import __version__
 from ...codec.decoder import DecodeOptions, FrameDecoder
 from ...codec.encode.options import EncodeOptions
 from ...codec.encoder import encode as encode_fev
@@ -28,6 +27,7 @@ from ...format.chunk import SIGNATURE, read_chunk
 from ...format.container import Reader
 from ...format.errors import FevError
 from ...format.source import Source as Bytes
+from ...version import __version__
 from .coded import Coded
 
 ROOT = Path(__file__).resolve().parents[2]
