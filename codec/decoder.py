@@ -112,6 +112,8 @@ class FrameDecoder:
             identity_code=h.identity_qp, motion_code=h.motion_qp, device=pick_device(options.device),
         )  # fmt: skip
         self.square = options.crop or h.crop
+        if not (self.square or h.placement):
+            raise FevError("the file's picture is not the aligned square, and where the square lies is not said")
         self.width, self.height = h.width, h.height
         if options.crop and not h.crop:
             self.width = self.height = self.model.size

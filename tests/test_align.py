@@ -37,6 +37,15 @@ def test_paste_undoes_extract(placement):
     assert (back[outside] == 128).all()
 
 
+@pytest.mark.parametrize("half", [1 / 8, 3 / 8, 1 / 2, 9 / 8])
+def test_paste_of_less_than_a_pixel(half):
+    """The smallest sides that a file can hold: at most the pixel in the middle changes."""
+    plate = np.full((9, 9, 3), 128, np.uint8)
+    pasted = paste(plate, torch.ones(3, 256, 256), np.array([4.5, 4.5, half, 0.1]))
+    changed = (pasted != plate).any(2)
+    assert changed[4, 4] and changed.sum() <= 9 and (half > 1 / 2 or changed.sum() == 1)
+
+
 def test_extract_shrinks_without_aliasing():
     checker = ((np.indices((1024, 1024)).sum(0) % 2) * 255).astype(np.uint8)[..., None].repeat(3, 2)
     crop = extract(checker, np.array([[512.0, 512.0, 512.0, 0.0]]), 256)

@@ -42,7 +42,8 @@ def paste(plate: np.ndarray, crop: Tensor, placement: np.ndarray) -> np.ndarray:
     source = crop[None]
     shrink = crop.shape[-1] / (2 * half)
     if shrink > 1.5:  # a small face: shrink by area first, so that it does not shimmer
-        source = F.interpolate(source, scale_factor=1 / shrink, mode="area")
+        side = max(1, int(crop.shape[-1] * (1 / shrink)))
+        source = F.interpolate(source, size=(side, side), mode="area")
     mode = "bicubic" if shrink < 0.9 else "bilinear"
     face = F.grid_sample(source, grid, mode=mode, padding_mode="border", align_corners=False)[0]
     face = (face.clamp(-1, 1) + 1) * 127.5
