@@ -467,8 +467,8 @@ def read_steps(take: Bytes, count: int, tables: Tables) -> list[int]:
     return [base + value for value in jitter]
 
 
-def read_pivot(data: bytes) -> tuple[list[int], bytes]:
-    """spec: PIVT. The parameters, and the compressed picture."""
+def read_pivot(data: bytes) -> tuple[list[int], dict]:
+    """spec: PIVT. The parameters, and the picture as in BGND."""
     take = Bytes(data)
     count = take.varint(64)
     reference = [take.signed() for _ in range(count)]
@@ -477,12 +477,12 @@ def read_pivot(data: bytes) -> tuple[list[int], bytes]:
     return reference, read_still(take)
 
 
-def read_still(take: Bytes) -> bytes:
-    """spec: BGND."""
-    codec, width, height, _, full = take.fixed("BHHBB")
+def read_still(take: Bytes) -> dict:
+    """spec: BGND. The compressed picture under `data`, beside its fields."""
+    codec, width, height, matrix, full = take.fixed("BHHBB")
     need(codec == 1 and 0 < width <= 8192 and 0 < height <= 8192 and full < 2, "still")
     need(0 < take.left() <= 4 << 20, "size of a still")
-    return take.raw(take.left())
+    return dict(width=width, height=height, matrix=matrix, full=bool(full), data=take.raw(take.left()))
 
 
 def read_segment(data: bytes, head: dict, tables: Tables) -> dict:
@@ -607,7 +607,7 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict:
             elif name == "PIVT":
                 out["pivot"] = read_pivot(payload)
             elif name == "BGND":
-                read_still(Bytes(payload))
+                out["background"] = read_still(Bytes(payload))
             continue
         head = out["head"]
         need(("IREF" in setup) != ("IDEN" in setup), "no identity, or two")
