@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from ..format import tables
 from .errors import FevError, LimitError, ModelMismatchError, UnsupportedError, UsageError, check
 from .limits import Limits
-from .motion import FIRST_MOTION, MOTION, Track
 from .wire import Pack, Take, crc16
 
-READER_VERSION = 2  # newest version this package reads
-ELSEWHERE_VERSION = 2  # that IREF came with; streams without it say version 1
+VERSION = 1  # of the format, which every stream states; another one is refused
+TABLES_SHA256 = bytes.fromhex(tables.SHA256)  # likewise
 UNKNOWN_FRAMES = 0xFFFFFFFF
 
 FLAG_CROP = 1  # the picture is the aligned square itself, not pasted back
@@ -24,10 +23,7 @@ FLAG_MODES = 64
 FLAG_PIVOT = 128
 FLAG_ELSEWHERE = 256  # the set-up has an IREF chunk instead of IDEN, DELT, MODE and PIVT
 _KNOWN_FLAGS = 511
-_LAYOUT = "HHHHIIIII32s32sBBBHHBBBB"
-
-
-_TRACKS = {bytes.fromhex(tables.SHA256): MOTION, bytes.fromhex(tables.FIRST_SHA256): FIRST_MOTION}
+_LAYOUT = "IHHIIIII32s32sBBBHHBBBB"
 
 
 @dataclass(frozen=True)
@@ -48,8 +44,6 @@ class Header:
         matrix, primaries, transfer: ISO/IEC 23091-2 code points of the output; full_range 0 or 1.
         segment_frames: frames of a regular segment, so that it need not say where it starts; 0 = every one says it.
         frame_count: of the whole stream, or UNKNOWN_FRAMES. A Writer leaves it unknown: the end chunk has it.
-        tables_sha256: 32 bytes, of the entropy tables; the first ones are known as well.
-        writer_version, min_reader_version: of the format, not of the program.
     """
 
     width: int
@@ -75,9 +69,6 @@ class Header:
     full_range: int = 0
     segment_frames: int = 0
     frame_count: int = UNKNOWN_FRAMES
-    tables_sha256: bytes = bytes.fromhex(tables.SHA256)
-    writer_version: int = 1
-    min_reader_version: int = 1
 
     @property
     def flags(self) -> int:
@@ -92,38 +83,32 @@ class Header:
         return 0 if rest else ticks
 
     @property
-    def track(self) -> Track:
-        """How motion is coded."""
-        return _TRACKS[self.tables_sha256]
-
-    @property
     def check_seed(self) -> int:
         """Start of every segment's final check: binds segments to the model and tables they were made with."""
-        return crc16(self.model_sha256 + self.tables_sha256)
+        return crc16(self.model_sha256 + TABLES_SHA256)
 
     @property
     def bound(self) -> bytes:
         """What an identity's integers mean something with: model, tables, parameters and quantisers, as in HEAD."""
-        return self.model_sha256 + self.tables_sha256 + bytes((self.params, self.motion_qp, self.identity_qp))
+        return self.model_sha256 + TABLES_SHA256 + bytes((self.params, self.motion_qp, self.identity_qp))
 
     def seconds(self, pts: int) -> float:
         """A pts as seconds, for messages."""
         return pts * self.time_base[0] / self.time_base[1]
 
     def pack(self) -> bytes:
-        if len(self.model_sha256) != 32 or len(self.tables_sha256) != 32:
+        if len(self.model_sha256) != 32:
             raise UsageError("a sha256 is 32 bytes")
         pack = Pack().fixed(
             _LAYOUT,
-            self.writer_version,
-            self.min_reader_version,
+            VERSION,
             self.width,
             self.height,
             *self.time_base,
             *self.fps,
             self.frame_count,
             self.model_sha256,
-            self.tables_sha256,
+            TABLES_SHA256,
             self.params,
             self.motion_qp,
             self.identity_qp,
@@ -146,11 +131,11 @@ class Header:
         """Reads and validates. Raises UnsupportedError, ModelMismatchError (other tables), LimitError, DamagedError."""
         limits = limits or Limits()
         take = Take(data, "header")
-        writer, reader = take.fixed("HH")
-        # Versions first: a later version may lay out the rest differently.
-        if reader > READER_VERSION:
-            raise UnsupportedError(f"needs a reader of format version {reader}, this one reads {READER_VERSION}")
-        check(1 <= reader <= writer, f"format versions {writer} and {reader} contradict each other")
+        version = take.fixed("I")[0]
+        # The version comes first: a later one may lay out the rest differently.
+        check(version, "there is no format version 0")
+        if version != VERSION:
+            raise UnsupportedError(f"the stream is of format version {version}, this reader reads version {VERSION}")
         width, height, tb_num, tb_den, fps_num, fps_den, frames = take.fixed("HHIIIII")
         model, table_hash, params, motion_qp, identity_qp = take.fixed("32s32sBBB")
         flags, segment_frames, matrix, primaries, transfer, full_range = take.fixed("HHBBBB")
@@ -168,14 +153,10 @@ class Header:
         if segment_frames > limits.max_segment_frames:
             raise LimitError(f"segments of {segment_frames} frames, the limit is {limits.max_segment_frames}")
         check(not flags & ~_KNOWN_FLAGS, f"unknown header flags {flags & ~_KNOWN_FLAGS:#x}")
-        needed = ELSEWHERE_VERSION if flags & FLAG_ELSEWHERE else 1
-        check(reader >= needed, f"says it needs a reader of version {reader}, what it holds needs {needed}")
-        if reader > needed:  # something in it that this reader cannot see
-            raise UnsupportedError(f"needs a reader of format version {reader} for something this one does not know")
         here = flags & (FLAG_DELTA | FLAG_MODES | FLAG_PIVOT)
         check(not (flags & FLAG_ELSEWHERE and here), "an identity that lies elsewhere has parts here")
         check(full_range in (0, 1), "the colour range is neither limited nor full")
-        if table_hash not in _TRACKS:
+        if table_hash != TABLES_SHA256:
             raise ModelMismatchError("made with other entropy tables than this reader has")
         return cls(
             width=width,
@@ -201,7 +182,4 @@ class Header:
             full_range=full_range,
             segment_frames=segment_frames,
             frame_count=frames,
-            tables_sha256=table_hash,
-            writer_version=writer,
-            min_reader_version=reader,
         )

@@ -1,11 +1,12 @@
 """A segment's entropy block: the motion and placement of its frames. `segment.py` wraps it.
 
-A frame's parameters are coded as differences from the frame before (the segment's first frame: from zero); frames
-marked held repeat the one before and cost nothing. Motion and placement are separate codes, so that a file's bytes can
-be told apart without decoding. Motion goes under trained rows, where a residual is seen in the direction in which the
-parameter last moved, and frames in which nothing moves are flagged and left out. The block ends with a CRC-16 of the
-decoded integers: unlike the CRC-32 of the chunk it notices a reader whose tables, model or arithmetic differ from the
-writer's.
+A frame's parameters are coded as differences from the frame before; the segment's first frame: from
+zero. Frames marked held repeat the one before and cost nothing, and of motion's other frames those
+in which nothing moves are flagged and left out. `motioncontexts.py` says how each residual is coded.
+Motion and placement are separate codes, so that a file's bytes can be told apart without decoding.
+
+The block ends with a CRC-16 of the decoded integers. Unlike the CRC-32 of the chunk it notices a
+reader whose tables, model or arithmetic differ from the writer's.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .adaptive import Contexts, Stills, bounds, habits
 from .entropy import RangeDecoder, RangeEncoder
 from .errors import DamagedError, UsageError, check
+from .motioncontexts import Contexts, MotionContexts, PlacementContexts, Stills
 from .tables import EDGE, LEVELS, MEAN_BITS, ROWS
 from .values import MAX_MAGNITUDE, SHIFT_OF_LEVEL, decode_from, encode_values, level_of, value_bits
 from .wire import Pack, Take, crc16
@@ -29,37 +30,22 @@ CHECK_BYTES = 2
 Ints = NDArray[np.int64]
 
 
-class Track(NamedTuple):
-    """How motion or placement is coded.
-
-    groups: of parameters, one after another.  trained: under trained shapes, and without frames that stand still.
-    """
-
-    groups: int
-    trained: bool
-
-
-MOTION = Track(5, True)
-FIRST_MOTION = Track(5, False)  # before there were trained shapes
-PLACEMENT = Track(2, False)
-
-
 class Plan(NamedTuple):
-    """What a track's frames cost, each array (m, P).
+    """How a track's frames are coded, each array (m, P).
 
     frames: those that have residuals: the first, and all that are not held and do not stand still.
-    signs: -1 where a residual is coded as its opposite, since the last one was negative; else 1.
+    values: the residuals as they are coded: as their opposite where the last one was negative.
+    levels, shapes: under which.
     """
 
     frames: list[int]
-    residuals: Ints
+    values: Ints
     levels: Ints
     shapes: Ints
-    signs: Ints
 
     def bits(self) -> NDArray[np.float64]:
         """Estimated bits of every residual. For rate control."""
-        return value_bits(self.residuals * self.signs, self.levels, self.shapes)
+        return value_bits(self.values, self.levels, self.shapes)
 
 
 def _checked(values: NDArray[np.int32], held: NDArray[np.bool_]) -> Ints:
@@ -87,83 +73,75 @@ def _level(magnitudes: Ints, factor: int) -> int:
     return int(level_of(np.array(factor * (int(magnitudes.sum()) << MEAN_BITS) // magnitudes.size)))
 
 
-def shapes_after(last: Ints, usual: Ints) -> tuple[Ints, Ints]:
-    """Trained shapes and signs after residuals `last` (..., P), zero where there is none.  usual: (P,), `habits`."""
-    return usual + (last != 0), 1 - 2 * (last < 0)
+def first_levels(residuals: Ints) -> tuple[int, int]:
+    """The two levels to begin with: of the first frame, and of the others."""
+    magnitudes = np.abs(residuals)
+    # Starting too high costs less than too low: the means fall as fast as they rise, but a large
+    # residual under a small mean is dear. Twice the mean was best or nearly so on all material tried.
+    return _level(magnitudes[:1], 1), _level(magnitudes[1:], 2)
 
 
-def _plan(values: Ints, frames: list[int], track: Track) -> tuple[Plan, bytes]:
-    """How the frames are coded, and the two levels to begin with."""
-    params = values.shape[1]
+def trace(residuals: Ints, contexts: Contexts) -> tuple[Ints, Ints, Ints]:
+    """What the contexts make of residuals (m, P): values as they are coded, levels, shapes."""
+    values, levels, shapes = residuals.copy(), np.zeros_like(residuals), np.zeros_like(residuals)
+    for t in range(len(residuals)):
+        shapes[t] = contexts.shapes
+        contexts.turn(values[t])
+        for a, b in contexts.groups:
+            levels[t, a:b] = contexts.levels(a, b)
+            contexts.saw(a, b, values[t, a:b])
+        contexts.end_frame(residuals[t])
+    return values, levels, shapes
+
+
+def _plan(values: Ints, frames: list[int], kind: type[Contexts]) -> tuple[Plan, bytes]:
+    """How these frames (m,) of values (n, P) are coded, and the two levels to begin with."""
     residuals = np.diff(values[frames], axis=0, prepend=0)
-    if track.trained:
+    if kind.STILLS:
         moving = np.abs(residuals).max(1, initial=0) > 0
         moving[:1] = True
         frames, residuals = np.array(frames, np.int64)[moving].tolist(), residuals[moving]
-    magnitudes = np.abs(residuals)
-    levels = np.zeros_like(residuals)
-    # Starting too high costs less than too low: the means fall as fast as they rise, but a large residual under a
-    # small mean is dear. Twice the mean was best or nearly so on all material tried.
-    begin = bytes([_level(magnitudes[:1], 1), _level(magnitudes[1:], 2)])
-    spans = bounds(params, track.groups)
-    contexts = Contexts(params, *begin)
-    for t in range(len(frames)):
-        for a, b in spans:
-            levels[t, a:b] = contexts.levels(a, b)
-            contexts.saw(a, b, magnitudes[t, a:b])
-        contexts.end_frame()
-    shapes, signs = np.zeros_like(residuals), np.ones_like(residuals)
-    if track.trained:  # the first frame is a place, not a movement
-        last = np.concatenate([np.zeros_like(residuals[1:2]), residuals[1:-1]])
-        shapes[1:], signs[1:] = shapes_after(last, habits(params, track.groups))
-    return Plan(frames, residuals, levels, shapes, signs), begin
+    begin = first_levels(residuals)
+    return Plan(frames, *trace(residuals, kind(values.shape[1], *begin))), bytes(begin)
 
 
-def _encode(values: Ints, held: NDArray[np.bool_], track: Track) -> bytes:
+def _encode(values: Ints, held: NDArray[np.bool_], kind: type[Contexts]) -> bytes:
     coded = _coded(held)
-    plan, begin = _plan(values, coded, track)
-    seen = plan.residuals * plan.signs
+    plan, begin = _plan(values, coded, kind)
     encoder = RangeEncoder()
-    if track.trained:
+    if kind.STILLS:
         stills, moving = Stills(), set(plan.frames)
         for frame in coded[1:]:
             encoder.table(np.array([frame not in moving]), stills.row())
             stills.saw(frame not in moving)
-    if not SHIFT_OF_LEVEL[plan.levels].any() and int(np.abs(seen).max(initial=0)) <= EDGE:
+    if not SHIFT_OF_LEVEL[plan.levels].any() and int(np.abs(plan.values).max(initial=0)) <= EDGE:
         # one call: nothing comes between the symbols
-        encode_values(encoder, seen.ravel(), plan.levels.ravel(), plan.shapes.ravel())
+        encode_values(encoder, plan.values.ravel(), plan.levels.ravel(), plan.shapes.ravel())
     else:
-        for line, level, shape in zip(seen, plan.levels, plan.shapes, strict=True):
-            for a, b in bounds(values.shape[1], track.groups):
+        groups = kind(values.shape[1], *begin).groups
+        for line, level, shape in zip(plan.values, plan.levels, plan.shapes, strict=True):
+            for a, b in groups:
                 encode_values(encoder, line[a:b], level[a:b], shape[a:b])
     return begin + encoder.finish()
 
 
-def _decode(data: bytes, held: NDArray[np.bool_], params: int, track: Track, name: str) -> NDArray[np.int32]:
+def _decode(data: bytes, held: NDArray[np.bool_], params: int, kind: type[Contexts], name: str) -> NDArray[np.int32]:
     check(len(data) >= 2 and max(data[:2]) < LEVELS, f"the {name} has no level to begin with")
     decoder = RangeDecoder(data[2:])
     residuals = np.zeros((len(held), params), np.int64)
-    spans = bounds(params, track.groups)
-    contexts = Contexts(params, *data[:2])
-    usual = habits(params, track.groups)
+    contexts = kind(params, *data[:2])
     frames = _coded(held)
-    if track.trained:
+    if kind.STILLS:
         frames = _moving(decoder, frames)
-    first = np.zeros(params, np.int64)  # rows of the shapes; the first frame is a place, not a movement
-    signs = None
     for place, t in enumerate(frames):
-        line = residuals[t]
-        for a, b in spans:
-            seen = decode_from(decoder, contexts.levels(a, b), first[a:b])
-            line[a:b] = seen
-            contexts.saw(a, b, np.abs(seen))
-        contexts.end_frame()
-        if track.trained:
-            check(place == 0 or np.logical_or.reduce(line), "a frame that stands still is not flagged")
-            if signs is not None:
-                line *= signs
-            shapes, signs = shapes_after(line if place else np.zeros_like(line), usual)
-            first = shapes * ROWS
+        line, rows = residuals[t], contexts.shapes * ROWS
+        for a, b in contexts.groups:
+            line[a:b] = values = decode_from(decoder, contexts.levels(a, b), rows[a:b])
+            contexts.saw(a, b, values)
+        if place and kind.STILLS:
+            check(np.logical_or.reduce(line), "a frame that stands still is not flagged")
+        contexts.turn(line)
+        contexts.end_frame(line)
     decoder.finish()
     values = np.cumsum(residuals, axis=0)  # held frames have residual 0
     check(int(np.abs(values).max(initial=0)) <= MAX_MAGNITUDE, f"a {name} value is beyond {MAX_MAGNITUDE}")
@@ -194,7 +172,6 @@ def encode_motion(
     *,
     held: NDArray[np.bool_] | None = None,
     seed: int = CHECK_SEED,
-    track: Track = MOTION,
 ) -> bytes:
     """Codes the frames of one segment.
 
@@ -203,9 +180,9 @@ def encode_motion(
         placement: (n, 4) centre x, centre y, half side, angle; None if the stream has none.
         held: (n,) True where a frame repeats the one before it.
         seed: start of the final check, `Header.check_seed` in a stream.
-        track: of the motion, `Header.track` in a stream.
 
-    Raises UsageError if shapes disagree or a held frame is not a repetition.
+    Raises:
+        UsageError: shapes disagree, or a held frame is not a repetition.
     """
     held = np.zeros(len(motion), bool) if held is None else np.asarray(held, bool)
     wide = _checked(motion, held)
@@ -214,9 +191,9 @@ def encode_motion(
         places = _checked(placement, held)
         if places.shape[1] != PLACEMENT_VALUES:
             raise UsageError(f"placement has {places.shape[1]} values a frame, expected {PLACEMENT_VALUES}")
-        code = _encode(places, held, PLACEMENT)
+        code = _encode(places, held, PlacementContexts)
         pack.varint(len(code)).raw(code)
-    pack.raw(_encode(wide, held, track))
+    pack.raw(_encode(wide, held, MotionContexts))
     return pack.fixed("H", final_check(motion, placement, seed)).bytes()
 
 
@@ -237,7 +214,6 @@ def decode_motion(
     has_placement: bool = False,
     held: NDArray[np.bool_] | None = None,
     seed: int = CHECK_SEED,
-    track: Track = MOTION,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
     """Reads back motion (frames, params) and placement (frames, 4) or None.
 
@@ -248,8 +224,8 @@ def decode_motion(
     place_track, motion_track, stated = split_block(data, has_placement)
     placement = None
     if has_placement:
-        placement = _decode(place_track, held, PLACEMENT_VALUES, PLACEMENT, "placement")
-    motion = _decode(motion_track, held, params, track, "motion")
+        placement = _decode(place_track, held, PLACEMENT_VALUES, PlacementContexts, "placement")
+    motion = _decode(motion_track, held, params, MotionContexts, "motion")
     if final_check(motion, placement, seed) != stated:
         raise DamagedError("the final check fails: written for another model, other tables or another stream")
     return motion, placement
@@ -258,7 +234,7 @@ def decode_motion(
 def motion_plan(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> Plan:
     """How one segment's motion (n, P) is coded. For encoders that weigh bits."""
     held = np.zeros(len(motion), bool) if held is None else np.asarray(held, bool)
-    return _plan(_checked(motion, held), _coded(held), MOTION)[0]
+    return _plan(_checked(motion, held), _coded(held), MotionContexts)[0]
 
 
 def motion_bits(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:

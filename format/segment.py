@@ -91,7 +91,7 @@ class Segment:
             _pack_runs(pack, held)
         if self.audio:
             pack.raw(pack_packets(self.audio))
-        pack.raw(encode_motion(self.motion, self.placement, held=held, seed=header.check_seed, track=header.track))
+        pack.raw(encode_motion(self.motion, self.placement, held=held, seed=header.check_seed))
         return pack.bytes()
 
     @classmethod
@@ -110,7 +110,6 @@ class Segment:
                 has_placement=header.placement,
                 held=parts.held,
                 seed=header.check_seed,
-                track=header.track,
             )
         except FevError as error:
             raise error.at(segment=parts.index) from None

@@ -1,7 +1,6 @@
 """The frozen integer tables, read from `spec/tables/`. `tools/make_tables.py` made them; nothing computes them here.
 
 The file's sha256 stands here and in every header: a reader with other tables refuses instead of decoding nonsense.
-Streams of the first tables, which had no trained shapes, are still read.
 """
 
 from __future__ import annotations
@@ -16,10 +15,8 @@ from numpy.typing import NDArray
 
 from .errors import FevError
 
-PATH = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-2.txt"
-SHA256 = "d28ebfab5bab77c52921a755f3e34eecb3b192f9118fe491f0805045355579ad"
-# Of `fev-1.txt`, the same less what was trained.
-FIRST_SHA256 = "11ee0d510adb875c041b1630ff2e5337e5dae4dd630bd48d8bd4afefd5af6c50"
+PATH = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
+SHA256 = "5af54589447c2b70e842292eb8200e921db9e611f297f4876d8063bb754c4c71"
 
 SYMBOLS = 32  # 0..30 are the values -15..15
 ESCAPE = 31

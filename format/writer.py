@@ -14,7 +14,7 @@ from .audio import AudioConfig
 from .chunk import SIGNATURE, make_chunk
 from .delta import DeltaTensor, encode_delta
 from .errors import FevError, UsageError
-from .header import ELSEWHERE_VERSION, UNKNOWN_FRAMES, Header
+from .header import UNKNOWN_FRAMES, Header
 from .identity import encode_identity
 from .index import End, IndexBuilder
 from .ledger import Ledger
@@ -31,8 +31,8 @@ class Writer:
 
     Args:
         stream: anything with write(); never seeked.
-        header: its has_delta, has_modes, has_pivot, has_background, has_audio, identity_elsewhere and versions are set
-            from what is given here.
+        header: its has_delta, has_modes, has_pivot, has_background, has_audio and identity_elsewhere are set from what
+            is given here.
         identity: (n,) int32 coefficients. This or a reference must be given.
         reference: sha256 of an identity that another stream holds; in place of identity, delta, modes and pivot.
         delta: tensors of the weight change; None or empty = none.
@@ -64,11 +64,8 @@ class Writer:
             raise UsageError("a stream holds an identity or refers to one")
         if reference is not None and (delta or modes is not None or pivot is not None):
             raise UsageError("delta, modes and pivot belong to the identity, which lies elsewhere")
-        version = 1 if reference is None else ELSEWHERE_VERSION
         self.header = replace(
             header,
-            writer_version=version,
-            min_reader_version=version,
             identity_elsewhere=reference is not None,
             has_delta=bool(delta),
             has_modes=modes is not None,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from fev.format.container import Writer
 from fev.format.header import Header
-from fev.format.motion import MOTION, encode_motion
+from fev.format.motion import encode_motion
+from fev.format.motioncontexts import MotionContexts
 from fev.format.segment import Segment
 from fev.format.tables import EDGE, ROWS, SYMBOLS
 from fev.tools.lab.train import motionbits, motiontables
@@ -39,7 +40,7 @@ def test_every_residual_is_counted_once(moving):
     seen, frames = motiontables.counts(path)
     residuals = np.diff(motion, axis=0)
     residuals = residuals[residuals.any(1)]
-    assert frames == FRAMES and seen.shape == (2 * MOTION.groups, ROWS, SYMBOLS)
+    assert frames == FRAMES and seen.shape == (2 * MotionContexts.GROUPS, ROWS, SYMBOLS)
     assert seen.sum() == residuals.size
     assert seen[..., EDGE].sum() == (residuals == 0).sum()
     assert seen[1::2].sum() == (residuals[:-1] != 0).sum(), "those after a movement"

@@ -14,8 +14,7 @@ import sys
 import zlib
 from pathlib import Path
 
-TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-2.txt"
-FIRST_TABLES = bytes.fromhex("11ee0d510adb875c041b1630ff2e5337e5dae4dd630bd48d8bd4afefd5af6c50")  # the same, to shape 2
+TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
 ORDER = ["HEAD", "IREF", "IDEN", "DELT", "MODE", "PIVT", "BGND", "AUDH", "meta", "SEGM", "indx", "FEND"]
 MAX_MAGNITUDE = 1 << 30
 MAX_PAYLOAD = 8 << 20
@@ -166,7 +165,7 @@ def decode_group(decoder: RangeDecoder, tables: Tables, levels: list[int], shape
 
 
 def decode_tracks(
-    data: bytes, tables: Tables, held: list[bool], params: int, groups: int, trained: bool
+    data: bytes, tables: Tables, held: list[bool], params: int, groups: int, is_motion: bool
 ) -> list[list[int]]:
     """spec: Motion. One list of values per frame."""
     need(len(data) >= 2 and max(data[:2]) < 100, "levels to begin with")
@@ -178,7 +177,7 @@ def decode_tracks(
     frames: list[list[int]] = []
     coded = 0
     stills = [False] * len(held)
-    if trained:
+    if is_motion:
         moves = [[4, 1] for _ in range(8)]
         before = 0
         for t in range(1, len(held)):
@@ -203,7 +202,7 @@ def decode_tracks(
             else:
                 gain = min(max(seen * 256 // expected, 16), 2048)
                 levels = [tables.level(m * gain >> 8) for m in mean[a:b]]
-            if trained and coded:
+            if is_motion and coded:
                 group = decode_group(decoder, tables, levels, [3 + 2 * g + (r != 0) for r in last[a:b]])
                 group = [-v if r < 0 else v for v, r in zip(group, last[a:b])]
             else:
@@ -212,7 +211,7 @@ def decode_tracks(
             expected += sum(mean[a:b])
             residual += group
         if coded:
-            need(not trained or any(residual), "stands still without a flag")
+            need(not is_motion or any(residual), "stands still without a flag")
             last = residual
             step = 2 if coded <= 5 else 3
             mean = [m + ((abs(r) << 16) - m >> step) for m, r in zip(mean, residual)]
@@ -231,9 +230,8 @@ def words(values: list[int]) -> bytes:
 def read_head(data: bytes, tables: Tables) -> dict:
     """spec: HEAD."""
     take = Bytes(data)
-    head: dict = dict(zip(("writer", "reader"), take.fixed("HH")))
-    need(head["reader"] <= 2, "needs a newer reader")
-    need(1 <= head["reader"] <= head["writer"], "versions contradict")
+    head: dict = {}
+    need(take.fixed("I")[0] == 1, "another version of the format")
     names = ("width", "height", "tb_num", "tb_den", "fps_num", "fps_den", "frames", "model", "tables", "params")
     head.update(zip(names, take.fixed("HHIIIII32s32sB")))
     names = ("motion_qp", "identity_qp", "flags", "segment_frames", "matrix", "primaries", "transfer", "full_range")
@@ -244,10 +242,8 @@ def read_head(data: bytes, tables: Tables) -> dict:
     need(1 <= head["params"] <= 64 and head["segment_frames"] <= 1024, "parameters or segment length")
     need(head["frames"] == 0xFFFFFFFF or head["frames"] <= 1 << 24, "frame count")
     need(head["flags"] < 512 and head["full_range"] < 2, "reserved bits")
-    need(head["reader"] == 1 + (head["flags"] >> 8), "reader version")
     need(not head["flags"] & 256 or not head["flags"] & 200, "identity in two places")
-    head["trained"] = head["tables"] == tables.sha256
-    need(head["trained"] or head["tables"] == FIRST_TABLES, "made with other tables")
+    need(head["tables"] == tables.sha256, "made with other tables")
     ticks, rest = divmod(head["fps_den"] * head["tb_den"], head["fps_num"] * head["tb_num"])
     head["step"] = 0 if rest else ticks
     head["seed"] = binascii.crc_hqx(head["model"] + head["tables"], 0xFFFF)
@@ -526,7 +522,7 @@ def read_segment(data: bytes, head: dict, tables: Tables) -> dict:
         code = take.raw(take.varint())
         placement = decode_tracks(code, tables, held, 4, 2, False)
     need(take.left() >= 2, "no final check")
-    motion = decode_tracks(take.raw(take.left() - 2), tables, held, head["params"], 5, head["trained"])
+    motion = decode_tracks(take.raw(take.left() - 2), tables, held, head["params"], 5, True)
     check = head["seed"]
     for track in (motion, placement or []):
         for frame in track:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from ..codec.model.library import holding
+from ..format.header import VERSION
 from ..format.meta import unpack_key_frames
 from ..format.reader import Reader
 from ..format.verify import VerifyReport, verify
@@ -41,8 +42,7 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
     audio = reader.audio
     background = reader.background
     return {
-        "version": header.writer_version,
-        "min_reader_version": header.min_reader_version,
+        "version": VERSION,
         "model": {"name": holding(model), "sha256": model},
         "width": header.width,
         "height": header.height,

@@ -1,4 +1,4 @@
-"""Makes the frozen integer tables in `spec/tables/fev-2.txt`; `format/tables.py` reads them and checks their hash.
+"""Makes the frozen integer tables in `spec/tables/fev-1.txt`; `format/tables.py` reads them and checks their hash.
 
 Thresholds and the first three shapes come from formulas, in integer arithmetic, so that every machine makes the same.
 The other shapes were trained on motion (`tools/lab/train/motiontables.py`) and are
@@ -84,7 +84,7 @@ def render(trained: list[list[list[int]]]) -> str:
 
     trained: shapes of ROWS rows of SYMBOLS frequencies.
     """
-    lines = ["fev tables 2", "thresholds"]
+    lines = ["fev tables 1", "thresholds"]
     # Means are kept in 1/65536. A mean is of level i when it is at least threshold i - 1 and below threshold i.
     for i in range(LEVELS - 1):
         lines.append(str(power_of_two(2 * i + 1 - 8 * FIRST_EXPONENT) * 65536 // ONE))
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make_tables", description="Regenerate the frozen tables of the .fev format.")
     parser.add_argument("--check", action="store_true", help="only compare, exit 1 if the file differs")
     options = parser.parse_args(arguments)
-    target = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-2.txt"
+    target = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
     made = render(parse(target.read_text("ascii"))).encode("ascii")
     if options.check:
         same = target.read_bytes() == made

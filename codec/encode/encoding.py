@@ -223,15 +223,13 @@ class Encoding(ABC):
         info, model = self.info, self.model
         crop = self.options.crop or bool(survey.aligned)
         width, height = (model.size, model.size) if self.options.crop else (info.width, info.height)
-        # an identity's hash holds its tables
-        tables = {} if self.who is None else {"tables_sha256": self.who.found.header.tables_sha256}
         self.header = Header(
             width=width, height=height,
             time_base=(info.time_base.numerator, info.time_base.denominator),
             fps=(info.fps.numerator, info.fps.denominator),
             model_sha256=bytes.fromhex(model.sha256), params=model.latents.params,
             motion_qp=look.motion_code, identity_qp=self.identity_code,
-            crop=crop, placement=not crop, segment_frames=self._segment_frames(), **tables,
+            crop=crop, placement=not crop, segment_frames=self._segment_frames(),
         )  # fmt: skip
         self.renderer = Renderer(
             model, look.identity, look.delta, look.modes, look.pivot, identity_code=self.identity_code,

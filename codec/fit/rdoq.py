@@ -18,8 +18,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from ...format.adaptive import habits
-from ...format.motion import MOTION, motion_plan
+from ...format.motion import motion_plan
+from ...format.motioncontexts import habits, residual_bits
 from ...format.values import value_bits
 from ..draw.render import Renderer
 from ..face.regions import attention
@@ -60,7 +60,7 @@ def choose(
     if not len(moving):
         return hold(nearest(motion), held, before)
     price = price * PRICE * own[moving].mean()
-    usual = habits(len(metric), MOTION.groups)
+    usual = habits(len(metric))
     fixed = bool(held[0]) and before is not None
     rest = held | _still(motion, metric, held, STILL_BITS * price)
     q = hold(nearest(motion), rest, before)
@@ -102,10 +102,10 @@ def _still(motion: np.ndarray, metric: np.ndarray, held: np.ndarray, price: floa
     return out
 
 
-def _path(target: np.ndarray, own: np.ndarray, price: float, levels: Ints, shape: int, fixed: bool) -> Ints:
+def _path(target: np.ndarray, own: np.ndarray, price: float, levels: Ints, habit: int, fixed: bool) -> Ints:
     """One parameter's integers (m,) over time, of least error and bits.
 
-    own: (m,), the price of a squared step.  levels: (m,).  shape: that of its residuals after one of zero.
+    own: (m,), the price of a squared step.  levels: (m,).  habit: of the parameter (`motioncontexts.habits`).
     fixed: the first is its target.
 
     What a step costs depends on the step before, so a state is a pair of integers in succession.
@@ -121,8 +121,7 @@ def _path(target: np.ndarray, own: np.ndarray, price: float, levels: Ints, shape
     steps = tried[1:, None, :] - tried[:-1, :, None]
     after = np.array([-1, 0, 1])[:, None, None]
     # (m - 1, 3, i, j): from integer i to j, after a step down, none and up
-    seen = np.where(after < 0, -1, 1) * steps[:, None]
-    bits = price * value_bits(seen, levels[1:, None, None, None], shape + (after != 0))
+    bits = price * residual_bits(steps[:, None], levels[1:, None, None, None], after, habit)
     total = first[:, None] + bits[0, 1] + cost[1]
     number = np.arange(tried.shape[1])
     moved = (np.sign(steps[:-1]) + 1)[..., None]

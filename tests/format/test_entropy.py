@@ -19,12 +19,6 @@ def test_tables_are_what_the_generator_makes():
     assert hashlib.sha256(made).hexdigest() == tables.SHA256
 
 
-def test_the_first_tables_are_a_part_of_these():
-    first = tables.PATH.with_name("fev-1.txt").read_bytes()
-    assert hashlib.sha256(first).hexdigest() == tables.FIRST_SHA256
-    assert tables.PATH.read_text().splitlines()[1 : 1 + 100 + 3 * 37] == first.decode().splitlines()[1:]
-
-
 def test_tables_are_sound():
     table = tables.load()
     assert (np.diff(table.thresholds) > 0).all() and len(table.thresholds) == tables.LEVELS - 1

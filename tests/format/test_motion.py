@@ -7,7 +7,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from fev.format.adaptive import Contexts, Stills, habits
 from fev.format.delta import DeltaTensor, decode_delta, delta_bits, encode_delta
 from fev.format.entropy import RangeEncoder
 from fev.format.errors import DamagedError, FevError, LimitError, UsageError
@@ -15,16 +14,16 @@ from fev.format.identity import decode_identity, encode_identity
 from fev.format.limits import Limits
 from fev.format.motion import (
     CHECK_SEED,
-    FIRST_MOTION,
-    MOTION,
     decode_motion,
     encode_motion,
     final_check,
     motion_bits,
     motion_plan,
     split_block,
+    trace,
 )
-from fev.format.values import MAX_MAGNITUDE, encode_values
+from fev.format.motioncontexts import MotionContexts, Stills, habits, residual_bits
+from fev.format.values import MAX_MAGNITUDE, encode_values, value_bits
 from fev.format.wire import Pack
 from streams import motion
 
@@ -60,14 +59,6 @@ def test_motion_literal_block():
     assert encode_motion(values, held=held).hex() == "283348d8650b663b541e1959"
 
 
-def test_the_first_tables_motion_is_coded_as_it_was():
-    values = np.array([[0, 5, -40], [1, 5, -41], [1, 5, -41], [300, 4, -41]], np.int32)
-    held = np.array([False, False, True, False])
-    block = encode_motion(values, held=held, track=FIRST_MOTION)
-    assert block.hex() == "28336e5601af9f146e0d1959"
-    assert np.array_equal(decode_motion(block, 4, 3, held=held, track=FIRST_MOTION)[0], values)
-
-
 def repeating(frames: int, every: int, params: int = 35) -> np.ndarray:
     """Motion that stands still in one frame of `every`, as where a clip was brought to another frame rate."""
     steps = np.round(np.random.default_rng(3).laplace(0, np.linspace(1.5, 0.05, params), (frames, params))).astype(int)
@@ -81,21 +72,22 @@ def test_frames_that_stand_still_are_left_out():
     assert np.array_equal(decode_motion(block, 150, 35)[0], values)
     assert motion_plan(values).frames == [0, *(t for t in range(1, 150) if t % 3)]
     moving = values[motion_plan(values).frames]
-    flags, coded = (
-        len(encode_motion(values, track=track)) - len(encode_motion(moving, track=track))
-        for track in (MOTION, FIRST_MOTION)
+    flags = len(block) - len(encode_motion(moving))
+    every, some = (
+        value_bits(*trace(np.diff(v.astype(np.int64), axis=0, prepend=0), MotionContexts(35, 20, 20))).sum() / 8
+        for v in (values, moving)
     )
-    assert flags < 8 < 60 < coded, "bytes for 50 frames"
+    assert flags < 8 < 60 < every - some, "bytes for 50 frames"
 
 
 def forged(flag: int, residual: int) -> bytes:
     """Two frames of one parameter, (3) and what the residual makes of it, with a flag of one's own."""
-    encoder, contexts = RangeEncoder(), Contexts(1, 20, 20)
+    encoder, contexts = RangeEncoder(), MotionContexts(1, 20, 20)
     encoder.table(np.array([flag]), Stills().row())
     encode_values(encoder, np.array([3]), contexts.levels(0, 1))
-    contexts.end_frame()
+    contexts.end_frame(np.array([3]))
     if flag == 0:
-        encode_values(encoder, np.array([residual]), contexts.levels(0, 1), habits(1, MOTION.groups))
+        encode_values(encoder, np.array([residual]), contexts.levels(0, 1), contexts.shapes)
     values = np.array([[3], [3 + residual]], np.int32)
     return Pack().raw(bytes([20, 20]) + encoder.finish()).fixed("H", final_check(values, None, CHECK_SEED)).bytes()
 
@@ -117,6 +109,17 @@ def test_what_moves_on_is_cheaper_than_what_turns_back():
     assert costs[0].sum() < 0.8 * costs[1].sum()
     assert len({round(bits, 6) for bits in costs[0]}) >= 5
     assert np.array_equal(motion_plan(-on).bits(), motion_plan(on).bits()), "no direction is before the other"
+
+
+def test_the_bits_of_a_plan_are_those_of_its_residuals_one_by_one():
+    """What a search asks of one parameter is what the track's meter says."""
+    values = motion(40, 7, 2.0)
+    plan = motion_plan(values)
+    residuals = np.diff(values[plan.frames].astype(np.int64), axis=0)
+    last = np.vstack([np.zeros((1, 7), np.int64), residuals[:-1]])
+    assert np.array_equal(residual_bits(residuals, plan.levels[1:], last, habits(7)), plan.bits()[1:])
+    signs = np.sign(last)
+    assert np.array_equal(residual_bits(residuals, plan.levels[1:], signs, habits(7)), plan.bits()[1:])
 
 
 def test_extremes():

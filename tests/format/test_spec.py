@@ -29,7 +29,7 @@ def test_the_hex_dump_is_the_vector():
 def test_what_the_dump_says_is_true():
     stream = stranger.read((FOLDER / "subset" / "minimal.fev").read_bytes())
     assert stream["identity"] == [-5, -6, 3, 9]
-    assert stream["segments"][0]["motion"] == [[2, 0], [2, 0], [0, 0]]
+    assert stream["segments"][0]["motion"] == [[2, 0], [2, 0], [0, 0], [2, 0]]
 
 
 def test_check_values():
@@ -79,9 +79,10 @@ def test_limits_are_the_ones_in_force():
 
 
 def test_constants_of_the_pseudo_code():
-    from fev.format import counts, motion
+    from fev.format import counts
+    from fev.format.motioncontexts import MotionContexts, PlacementContexts
 
-    assert (motion.MOTION.groups, motion.PLACEMENT.groups) == (5, 2) and "G = 5 groups for motion and 2 for" in TEXT
+    assert (MotionContexts.GROUPS, PlacementContexts.GROUPS) == (5, 2) and "G = 5 groups for motion and 2 for" in TEXT
     assert counts.TOTAL - 32 == 65504 and counts.MOST == 4194304 and counts.GAIN == 2 * 512
 
 

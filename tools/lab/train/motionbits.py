@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ....format.adaptive import ONE, Contexts, Stills, bounds, habits
-from ....format.motion import FIRST_MOTION, MOTION, Track, shapes_after
+from ....format.motion import first_levels, trace
+from ....format.motioncontexts import ONE, Contexts, MotionContexts, Stills
 from ....format.reader import Reader
 from ....format.tables import TOTAL_BITS
 from ....format.values import level_of, value_bits
@@ -23,30 +23,23 @@ from ....format.values import level_of, value_bits
 Ints = np.ndarray
 
 
-class Alone(Contexts):
+class Grouped(Contexts):
+    """Motion's levels, and every residual under shape 0."""
+
+    GROUPS = MotionContexts.GROUPS
+
+
+class Alone(Grouped):
     """Every parameter for itself: the groups before say nothing."""
 
-    def saw(self, a: int, b: int, magnitudes: Ints) -> None:
-        super().saw(a, b, magnitudes)
+    def saw(self, a: int, b: int, values: Ints) -> None:
+        super().saw(a, b, values)
         self._seen = self._expected = ONE
 
 
-def adaptive(residuals: Ints, contexts: type[Contexts], track: Track) -> Ints:
-    """Bits (m, P) of residuals under levels that follow them."""
-    sizes = np.abs(residuals)
-    begin = [int(level_of(np.array(int(part.mean() * ONE)))) if part.size else 0 for part in (sizes[:1], 2 * sizes[1:])]
-    state = contexts(residuals.shape[1], *begin)
-    levels = np.zeros_like(residuals)
-    for t in range(len(residuals)):
-        for a, b in bounds(residuals.shape[1], track.groups):
-            levels[t, a:b] = state.levels(a, b)
-            state.saw(a, b, sizes[t, a:b])
-        state.end_frame()
-    shapes, signs = np.zeros_like(residuals), np.ones_like(residuals)
-    if track.trained:
-        last = np.concatenate([np.zeros_like(residuals[1:2]), residuals[1:-1]])
-        shapes[1:], signs[1:] = shapes_after(last, habits(residuals.shape[1], track.groups))
-    return value_bits(residuals * signs, levels, shapes)
+def adaptive(residuals: Ints, kind: type[Contexts]) -> Ints:
+    """Bits (m, P) of residuals under contexts of this kind."""
+    return value_bits(*trace(residuals, kind(residuals.shape[1], *first_levels(residuals))))
 
 
 def changes(values: Ints) -> Ints:
@@ -61,12 +54,12 @@ def one_level(values: Ints) -> Ints:
     return bits
 
 
-def flagged(residuals: Ints, track: Track) -> Ints:
+def flagged(residuals: Ints, kind: type[Contexts]) -> Ints:
     """Bits (m, P) when frames that stand still are flagged; the flags' bits are shared by all parameters."""
     moving = residuals.any(1)
     moving[:1] = True
     bits, flags = np.zeros(residuals.shape), Stills()
-    bits[moving] = adaptive(residuals[moving], Contexts, track)
+    bits[moving] = adaptive(residuals[moving], kind)
     for t in range(1, len(residuals)):
         bits[t] += (TOTAL_BITS - np.log2(flags.row()[int(not moving[t])])) / residuals.shape[1]
         flags.saw(not moving[t])
@@ -76,10 +69,10 @@ def flagged(residuals: Ints, track: Track) -> Ints:
 TOOLS: dict[str, Callable[[Ints], Ints]] = {  # of values (m, P)
     "every frame by itself, a level for each parameter": one_level,
     "+ differences from the frame before": lambda values: one_level(changes(values)),
-    "+ levels that follow each parameter": lambda values: adaptive(changes(values), Alone, FIRST_MOTION),
-    "+ the groups before say how lively the frame is": lambda values: adaptive(changes(values), Contexts, FIRST_MOTION),
-    "+ frames that stand still are flagged": lambda values: flagged(changes(values), FIRST_MOTION),
-    "+ trained shapes": lambda values: flagged(changes(values), MOTION),
+    "+ levels that follow each parameter": lambda values: adaptive(changes(values), Alone),
+    "+ the groups before say how lively the frame is": lambda values: adaptive(changes(values), Grouped),
+    "+ frames that stand still are flagged": lambda values: flagged(changes(values), Grouped),
+    "+ trained shapes": lambda values: flagged(changes(values), MotionContexts),
 }
 
 

@@ -1,4 +1,4 @@
-"""Train the rows under which motion is coded on the motion of `.fev` files, and write `spec/tables/fev-2.txt`.
+"""Train the rows under which motion is coded on the motion of `.fev` files, and write `spec/tables/fev-1.txt`.
 
 Of every residual but those of a segment's first frame: its group, whether the parameter's last residual was zero (else
 it is seen in the direction of that one), the row that its level leads to, its symbol.  Counts are shared with the rows
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ....format.adaptive import habits
-from ....format.motion import MOTION, motion_plan
+from ....format.motion import motion_plan
+from ....format.motioncontexts import MotionContexts
 from ....format.reader import Reader
 from ....format.tables import EDGE, ESCAPE, LAWS, PATH, ROWS, SYMBOLS, TOTAL_BITS, load
 from ....format.values import ROW_OF_LEVEL, SHIFT_OF_LEVEL
@@ -30,17 +30,14 @@ TOTAL = 1 << TOTAL_BITS
 
 def counts(file: Path) -> tuple[np.ndarray, int]:
     """Symbols (shapes, rows, symbols) of a file's motion, and its frames."""
-    seen, frames = np.zeros((2 * MOTION.groups, ROWS, SYMBOLS)), 0
+    seen, frames = np.zeros((2 * MotionContexts.GROUPS, ROWS, SYMBOLS)), 0
     with open(file, "rb") as stream:
         for segment in Reader(stream).segments():
             frames += len(segment.pts)
             plan = motion_plan(segment.motion, segment.held)
-            last = np.zeros_like(plan.residuals)
-            last[2:] = plan.residuals[1:-1]
-            upper = (plan.residuals * np.where(last < 0, -1, 1)) >> SHIFT_OF_LEVEL[plan.levels]
+            upper = plan.values >> SHIFT_OF_LEVEL[plan.levels]
             symbols = np.where(np.abs(upper) <= EDGE, upper + EDGE, ESCAPE)
-            shapes = habits(plan.residuals.shape[1], MOTION.groups) - LAWS + (last != 0)
-            np.add.at(seen, (shapes[1:], ROW_OF_LEVEL[plan.levels[1:]], symbols[1:]), 1)
+            np.add.at(seen, (plan.shapes[1:] - LAWS, ROW_OF_LEVEL[plan.levels[1:]], symbols[1:]), 1)
     return seen, frames
 
 
@@ -53,7 +50,7 @@ def even(rows: np.ndarray) -> np.ndarray:
 
 def trained(seen: np.ndarray) -> np.ndarray:
     """Counts -> frequencies of the same shape; those after a residual of zero are the same for v and -v."""
-    seen = seen.reshape(MOTION.groups, 2, ROWS, SYMBOLS).copy()
+    seen = seen.reshape(MotionContexts.GROUPS, 2, ROWS, SYMBOLS).copy()
     seen[:, 0] = even(seen[:, 0])
     wide = seen.copy()
     for away, weight in enumerate(NEAR, 1):
