@@ -66,11 +66,19 @@ class Contexts:
         self._frame = 0
         self._seen = ONE
         self._expected = ONE
+        self._starts = [a for a, _ in self.groups]
+        self._sums = self._sum_up()
+
+    def _sum_up(self) -> dict[int, int]:
+        """The sum of the means of each group, by its first parameter."""
+        return dict(zip(self._starts, np.add.reduceat(self._mean, self._starts).tolist(), strict=True))
 
     def levels(self, a: int, b: int) -> Ints:
         """Levels (b - a,) of parameters a to b - 1 in the frame at hand."""
         if self._frame == 0:
             return np.full(b - a, self._first, np.int64)
+        if not a:  # nothing was seen of the frame: the gain is one
+            return level_of(self._mean[:b])
         gain = min(max((self._seen * GAIN_ONE) // self._expected, GAIN_LEAST), GAIN_MOST)
         return level_of(self._mean[a:b] * gain >> 8)
 
@@ -81,7 +89,7 @@ class Contexts:
         magnitudes = np.abs(values)
         self._magnitude[a:b] = magnitudes
         self._seen += int(np.add.reduce(magnitudes)) << MEAN_BITS
-        self._expected += int(np.add.reduce(self._mean[a:b]))
+        self._expected += self._sums[a]
 
     def turn(self, line: Ints) -> None:
         """Residuals (params,) of the frame at hand into the values that are coded, or back; in place."""
@@ -91,6 +99,7 @@ class Contexts:
         if self._frame:
             speed = 2 if self._frame <= QUICK_FRAMES else 3
             self._mean += ((self._magnitude << MEAN_BITS) - self._mean) >> speed
+            self._sums = self._sum_up()
         self._frame += 1
         self._seen = self._expected = ONE
 
