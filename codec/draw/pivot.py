@@ -13,12 +13,13 @@ from torch import Tensor
 
 from ...format.still import Pivot
 from ..media.still import decode_still
+from ..model.pictures import from_levels
 
 
 def pivot_picture(pivot: Pivot, size: int) -> Tensor:
     """(1, 3, size, size), -1 to 1.  Raises DamagedError where the still is no picture."""
     rgb = decode_still(pivot.still.data, pivot.still.width, pivot.still.height)
-    picture = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 127.5 - 1
+    picture = from_levels(torch.from_numpy(rgb).permute(2, 0, 1)[None])
     if picture.shape[-2:] == (size, size):
         return picture
     if min(picture.shape[-2:]) >= size:

@@ -19,7 +19,7 @@ from ..face.portrait import Conditions
 from ..face.survey import Survey, SurveyedFrame
 from ..fit.motion import fit_motion
 from ..fit.reuse import AT_ONCE
-from ..model.pictures import pictures_of
+from ..model.pictures import from_numpy
 from ..paper.fitter import PaperFitter
 from ..threads.ahead import Ahead, threads_for_tensors
 from .encoding import FAST_MOTION, Encoding
@@ -86,7 +86,7 @@ class Streaming(Encoding):
         light = np.array([gain(t, self.lit_tone) for t in tones])
         faces = [s for s, (g, _) in zip(faces, light, strict=True) if g > DARKEST] or faces
         light = np.array([gain(s.tone, self.lit_tone) for s in faces])
-        pictures = pictures_of([relit(s.crop, g, o) for s, (g, o) in zip(faces, light, strict=True)])  # type: ignore
+        pictures = from_numpy([relit(s.crop, g, o) for s, (g, o) in zip(faces, light, strict=True)])  # type: ignore
         conditions = Conditions(np.array([s.inside for s in faces]), light[:, 0], np.array([s.damaged for s in faces]))
         if self.info.duration is not None:
             self._need(float(self.info.duration), [s.placement for s in faces])
@@ -100,7 +100,7 @@ class Streaming(Encoding):
         motion = torch.zeros(len(block), self.header.params)
         if rows:
             crops = [relit(block[i].crop, *light[i]) for i in rows]  # type: ignore[arg-type]
-            motion[rows] = self._motion(pictures_of(crops))
+            motion[rows] = self._motion(from_numpy(crops))
         held = np.ones(len(block), bool)
         held[rows] = False
         q = self._quantise(motion, held, before)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..model.aligner import INPUT, Aligner
+from ..model.pictures import LEVELS_PER_UNIT
 from .person import Person
 
 LOOKS = 4  # frames between looks over the whole picture for a face that is not there
@@ -79,7 +80,7 @@ def shrunk(part: np.ndarray, factor: int) -> Tensor:
         for i in range(1, factor):
             total += x[i::factor]
         x = total.transpose(0, 1)
-    return (x.permute(2, 0, 1).float().contiguous() / (factor * factor * 127.5) - 1)[None]
+    return (x.permute(2, 0, 1).float().contiguous() / (factor * factor * LEVELS_PER_UNIT) - 1)[None]
 
 
 def compose(rough: np.ndarray, params: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..model.pictures import to_levels
+
 EDGE = 0.12  # width of the soft edge, as a share of half the square
 
 
@@ -46,7 +48,7 @@ def paste(plate: np.ndarray, crop: Tensor, placement: np.ndarray) -> np.ndarray:
         source = F.interpolate(source, size=(side, side), mode="area")
     mode = "bicubic" if shrink < 0.9 else "bilinear"
     face = F.grid_sample(source, grid, mode=mode, padding_mode="border", align_corners=False)[0]
-    face = (face.clamp(-1, 1) + 1) * 127.5
+    face = to_levels(face)
     mask = soft_mask(u, v)[None]
     old = torch.from_numpy(plate[top:bottom, left:right]).permute(2, 0, 1).float()
     mixed = old + (face - old) * mask

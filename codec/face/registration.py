@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..model.pictures import LEVELS_PER_UNIT
+
 SIDES = (32, 64, 128)  # of the pictures that are registered, coarse to fine
 ROUNDS = (8, 6, 6)
 SCALES = (60.0, 30.0, 20.0)  # of the robust estimator, grey levels: what differs by more counts little
@@ -50,7 +52,7 @@ def _warped(picture: Tensor, affine: Tensor) -> Tensor:
 
 def residual(frame: Tensor, key: Tensor, mask: Tensor, affine: Tensor) -> float:
     """Mean distance in RGB (0 to 255) of a frame, fetched through `affine`, from its key frame, inside the mask."""
-    far = (_warped(frame[None], affine)[0] - key).square().sum(0).sqrt() * 127.5
+    far = (_warped(frame[None], affine)[0] - key).square().sum(0).sqrt() * LEVELS_PER_UNIT
     return float((far * mask[0, 0]).sum() / mask.sum())
 
 
@@ -74,7 +76,7 @@ def register(frame: Tensor, key: Tensor, mask: Tensor, start: Tensor | None = No
             # that in the key's places; for maps near the identity it is the frame's as well.
             slope = torch.cat([across[:, None] * places, down[:, None] * places], 1)
             error = there[0] - moved
-            robust = (scale / 127.5) ** 2
+            robust = (scale / LEVELS_PER_UNIT) ** 2
             trust = weight[0] * (robust / (robust + error.square())).square()
             left = torch.einsum("cisr,cjsr,csr->ij", slope, slope, trust)
             right = torch.einsum("cisr,csr,csr->i", slope, error, trust)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..face.light import relit
 from ..media.outfile import scratch_file
+from ..model.pictures import from_numpy
 
 
 class CropStore:
@@ -33,7 +33,7 @@ class CropStore:
             self._file.seek(int(i) * self.bytes)
             row = np.frombuffer(self._file.read(self.bytes), np.uint8).reshape(self.size, self.size, 3)
             rows.append(relit(row, *self.light[int(i)]) if int(i) in self.light else row)
-        return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return from_numpy(rows)
 
     def close(self) -> None:
         self._file.close()

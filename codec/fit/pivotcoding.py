@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...format.still import CODEC_AV1, Pivot, Still
 from ..media.still import MAX_CRF, encode_still
+from ..model.pictures import to_numpy
 
 BEST_CRF = 25  # below it the still is better than the motion that moves it
 
@@ -17,7 +17,7 @@ def code_pivot(frame: Tensor, reference: np.ndarray, budget: int, thorough: bool
 
     frame: (3, S, S), -1 to 1.  reference: quantised motion parameters of the frame.  thorough: as in `encode_still`.
     """
-    rgb = ((frame.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    rgb = to_numpy(frame[None])[0]
     used = np.flatnonzero(reference)
     values = tuple(int(v) for v in reference[: used[-1] + 1]) if len(used) else ()
     side = rgb.shape[0]

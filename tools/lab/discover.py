@@ -23,12 +23,11 @@ import torch
 from torch import Tensor
 
 from ...codec.model.modelfile import Model, load_model
-from ...codec.model.pictures import to_numpy
+from ...codec.model.pictures import from_numpy, to_numpy
 from ...codec.paper.attributes import COUNTS, changes, geometric_masks, parsed_masks
 from ...codec.paper.posebasis import pose_directions
 from ...format.errors import FevError
 from ..common import progress, run
-from .train.export import as_pictures
 
 SPREAD = 64  # faces from which the standard deviation of a channel is taken
 POSE_ROWS = 4  # W+ vectors that turn the head, as StyleFlow's do
@@ -102,7 +101,7 @@ def pose_of(model: Model, data: Path, count: int = 1500, rows: int = POSE_ROWS) 
         for flip in (False, True):
             parts = []
             for part in np.array_split(pictures, max(1, len(pictures) // 32)):
-                x = as_pictures(part[:, :, ::-1] if flip else part)
+                x = from_numpy(part[:, :, ::-1] if flip else part)
                 with torch.no_grad():
                     parts.append(model.latents(*inverter(x)))
             out.append(torch.cat(parts))

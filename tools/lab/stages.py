@@ -31,7 +31,7 @@ from ...codec.fit.appearance import BATCH
 from ...codec.fit.tune import ClipFit, TuneSettings
 from ...codec.media.video import open_video
 from ...codec.model.modelfile import Model, load_model
-from ...codec.model.pictures import to_numpy
+from ...codec.model.pictures import from_numpy, to_numpy
 from ...codec.model.stylespace import Basis, LinearPose, StyleSpace
 from ...codec.paper import pipeline, pti
 from ...codec.paper.pipeline import Encoded, Face, SearchSettings
@@ -75,7 +75,7 @@ def squares(model: Model, clip: str, count: int, every: int) -> Tensor:
                 rows.append(seen.crop)
             if len(rows) == count:
                 break
-    return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return from_numpy(rows)
 
 
 @torch.no_grad()

@@ -36,6 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...codec.model.pictures import from_levels
 from ...codec.paper.attributes import FACE, PARTS, covered, parsed
 from .i3d import SHORTEST, shrunk
 from .judges import Judge, Judges
@@ -146,7 +147,7 @@ class Scores:
 
     def _values(self, both: np.ndarray) -> Tensor:
         """(2, N, S, S, 3) of bytes -> (2, N, 3, S, S), -1 to 1."""
-        return torch.from_numpy(both).permute(0, 1, 4, 2, 3).to(self.device).float() / 127.5 - 1
+        return from_levels(torch.from_numpy(both).permute(0, 1, 4, 2, 3).to(self.device))
 
     def _note(self, region: str, metric: str, values: np.ndarray) -> None:
         self.series[region, metric].append(values)

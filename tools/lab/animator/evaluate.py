@@ -30,7 +30,7 @@ from ....codec.fit.pivotcoding import code_pivot
 from ....codec.model.animator import Animator, PivotFeatures
 from ....codec.model.devices import pick_dtype
 from ....codec.model.modelfile import load_model
-from ....codec.model.pictures import to_numpy
+from ....codec.model.pictures import LEVELS_PER_UNIT, from_numpy, to_numpy
 from ....format.still import Pivot
 from .checkpoint import read_slim
 from .sheet import save_rows
@@ -64,10 +64,6 @@ def refine(animator: Animator, seen: PivotFeatures, frames: Tensor, change: Tens
     return change.detach()
 
 
-def pictures(frames: np.ndarray) -> Tensor:
-    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def animate(animator: Animator, pivot: Tensor, clean: Tensor, frames: np.ndarray, steps: int, size: int) -> np.ndarray:
     """Squares (N, 256, 256, 3) drawn from the pivot (1, 3, 256, 256)."""
     dtype = pick_dtype(torch.device("cpu"))
@@ -76,7 +72,7 @@ def animate(animator: Animator, pivot: Tensor, clean: Tensor, frames: np.ndarray
         seen, exact = animator.look(pivot, dtype=dtype), animator.look(pivot)
         rest = animator.motion(clean)
     for first in range(0, len(frames), BATCH):
-        here = pictures(frames[first : first + BATCH])
+        here = from_numpy(frames[first : first + BATCH])
         with torch.no_grad():
             change = animator.motion(here) - rest
         if steps:
@@ -99,7 +95,7 @@ def stretch(coded: Pivot, clean: Tensor, frames: np.ndarray) -> np.ndarray:
     )  # fmt: skip
     out, before = [], None
     for first in range(0, len(frames), BATCH):
-        here = pictures(frames[first : first + BATCH])
+        here = from_numpy(frames[first : first + BATCH])
         motion = fit_motion(renderer, here, Guess.of(model, here).moves, FAST_MOTION, before)
         before = motion[-1]
         with torch.no_grad():
@@ -126,7 +122,7 @@ def main() -> None:
     for path in sorted((args.data / "held_out").glob(args.clips + ".npy")):
         frames = np.load(path)[: args.frames * args.every : args.every]
         spread = np.linspace(0, len(frames) - 1, min(32, len(frames))).round().astype(int)
-        clean = pictures(frames[spread[best_frame(pictures(frames[spread]))]][None])
+        clean = from_numpy(frames[spread[best_frame(from_numpy(frames[spread]))]][None])
         coded = code_pivot(clean[0], np.zeros(1, np.int32), PIVOT, thorough=False)
         assert coded is not None
         pivot = pivot_picture(coded, 256)
@@ -136,12 +132,12 @@ def main() -> None:
             drawn = animate(animator, pivot, clean, frames, args.steps, args.size)
         np.save(args.out / f"{path.stem}.ref.npy", frames)
         np.save(args.out / f"{path.stem}.dec.npy", drawn)
-        error = ((pictures(drawn) - pictures(frames)) * 127.5).square().mean(1)  # (N, S, S)
+        error = ((from_numpy(drawn) - from_numpy(frames)) * LEVELS_PER_UNIT).square().mean(1)  # (N, S, S)
         whole = (10 * torch.log10(255**2 / error.mean((1, 2)))).mean().item()
         face = (10 * torch.log10(255**2 * mask.sum() / (error * mask).sum((1, 2)))).mean().item()
         table[path.stem] = {"frames": len(frames), "psnr": whole, "head_psnr": face}
         shown = np.linspace(0, len(frames) - 1, 8).round().astype(int)
-        save_rows([pictures(frames[shown]), pictures(drawn[shown])], args.out / f"{path.stem}.png")
+        save_rows([from_numpy(frames[shown]), from_numpy(drawn[shown])], args.out / f"{path.stem}.png")
         print(f"{path.stem}: {len(frames)} frames, {whole:.2f} dB, head {face:.2f} dB", flush=True)
     (args.out / "table.json").write_text(json.dumps(table, indent=1))
 

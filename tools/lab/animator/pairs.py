@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ....codec.model.pictures import from_levels
+
 
 def read_video(path: Path) -> np.ndarray:
     """All frames, (N, 256, 256, 3) uint8."""
@@ -116,7 +118,7 @@ class Pairs:
         clean = self.pictures[clean]
         pivot = torch.where(sharp, clean, pivot)
         target = torch.cat([self.pictures[target], self.pictures[plain]])
-        pictures = torch.stack([pivot, clean, target], 1).float() / 127.5 - 1  # (n, 3, 3, S, S)
+        pictures = from_levels(torch.stack([pivot, clean, target], 1))  # (n, 3, 3, S, S)
         flip = (self._uniform(n) < 0.5).view(-1, 1, 1, 1, 1)
         pictures = torch.where(flip, pictures.flip(-1), pictures)
         gain = (0.8 + 0.35 * self._uniform(n, 1, 1, 1, 1)) * (0.92 + 0.16 * self._uniform(n, 1, 3, 1, 1))

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ....codec.model.animator import Animator
+from ....codec.model.pictures import to_bytes
 from .pairs import Batch
 
 SIDE = 160
@@ -19,7 +20,7 @@ SIDE = 160
 def save_rows(rows: list[Tensor], path: Path) -> None:
     """Rows of pictures (N, 3, S, S), -1 to 1, as one PNG."""
     sheet = torch.cat([torch.cat(list(_sized(r)), 2) for r in rows], 1)
-    array = ((sheet.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    array = to_bytes(sheet).permute(1, 2, 0).numpy()
     Image.fromarray(np.ascontiguousarray(array)).save(path)
 
 

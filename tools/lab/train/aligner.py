@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ....codec.model.aligner import INPUT, Aligner, invert_similarity, similarity_grid
+from ....codec.model.pictures import from_numpy
 
 # Where the loss is measured, in units of the FFHQ square: eyes, mouth corners, chin, and corners.
 POINTS = torch.tensor(
@@ -58,7 +59,7 @@ def photometric(x: Tensor) -> Tensor:
 def make_batch(faces: np.ndarray, index: np.ndarray, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Rough squares (N, 3, INPUT, INPUT), true parameters (N, 4), face or not (N)."""
     n = len(index)
-    batch = torch.from_numpy(faces[np.sort(index)]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    batch = from_numpy(faces[np.sort(index)])
     batch = batch[torch.randperm(n)]
     flip = torch.rand(n) < 0.5
     batch[flip] = batch[flip].flip(3)

@@ -20,11 +20,10 @@ import torch
 
 from ....codec.face.align import FaceTracker
 from ....codec.model.modelfile import Model, load_model
-from ....codec.model.pictures import to_numpy
+from ....codec.model.pictures import from_numpy, to_numpy
 from ...measure.metrics import psnr
 from .check_aligner import CANVAS, error, picture_of
 from .evaluate import draw_stills, face_region
-from .export import as_pictures
 
 GROUPS = Path(__file__).with_name("groups.json")
 PIVOT = 2_500  # bytes
@@ -34,7 +33,7 @@ MISSED = 40  # an error beyond this is another place of the picture
 
 def alone(model: Model, faces: np.ndarray) -> np.ndarray:
     """What inverter and generator make of faces (N, 256, 256, 3), of the same shape."""
-    x = as_pictures(faces)
+    x = from_numpy(faces)
     with torch.no_grad():
         w = model.latents(*model.inverter(x))
         return np.concatenate([to_numpy(model.generator(part)) for part in w.split(8)])
@@ -65,7 +64,7 @@ def main() -> None:
     every = np.load(args.data / "faces.npy", mmap_mode="r")
     faces = every[chosen]
     region, rng = face_region(), np.random.default_rng(4)
-    drawn = [alone(model, faces), draw_stills(as_pictures(faces), PIVOT)]
+    drawn = [alone(model, faces), draw_stills(from_numpy(faces), PIVOT)]
     quality = np.array([[psnr(d[k : k + 1], faces[k : k + 1], region) for k in range(len(chosen))] for d in drawn])
     errors = np.array([placed(model.aligner, every, i, rng) for i in chosen])
     names = [rows[i]["name"] for i in chosen]

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from ....codec.face.covered import Covered, lower_half
 from ....codec.face.light import evened
+from ....codec.model.pictures import from_numpy
 from .likeness import changed
 
 BATCH, RATE = 48, 2e-3
@@ -80,7 +81,7 @@ def batch(rng: np.random.Generator, faces: np.ndarray, rows: np.ndarray) -> tupl
         face = face[:, ::-1] if rng.random() < 0.5 else face
         beside = not over and rng.random() < 0.5
         pictures.append(laid_over(rng, face, faces, bool(over)) if over or beside else face.copy())
-    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = from_numpy(pictures)
     x = changed(x, torch.Generator().manual_seed(int(rng.integers(1 << 31))))
     return lower_half(evened(x)), torch.from_numpy(covered.astype(np.float32))
 

@@ -22,6 +22,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from PIL import Image
 
+from ....codec.model.pictures import to_levels
+
 SIZE = 256
 HELD_OUT_EVERY = 20  # every 20th face of each set is never trained on
 
@@ -94,7 +96,7 @@ def prepare_clips(shared: Path, out: Path, aligner: Path, step: int) -> None:
             if k < 0 or k % step or not seen[k]:
                 continue
             crop = extract(frame, smoothed[k], SIZE)[0]
-            crops.append(((crop.clamp(-1, 1) + 1) * 127.5 + 0.5).byte().permute(1, 2, 0).numpy())
+            crops.append((to_levels(crop) + 0.5).byte().permute(1, 2, 0).numpy())
         blocks.append(np.stack(crops))
         rows.append({"name": path.name, "first": first, "count": len(crops), "held_out": clip_is_held_out(clip)})
         first += len(crops)

@@ -46,7 +46,7 @@ from ....codec.fit.pivotcoding import code_pivot
 from ....codec.fit.tune import ClipFit, TuneSettings, coded_size
 from ....codec.media.video import open_video
 from ....codec.model.modelfile import Model, load_model
-from ....codec.model.pictures import to_numpy
+from ....codec.model.pictures import from_numpy, to_numpy
 from ....format.delta import DeltaTensor
 from ....format.errors import FevError
 from ....format.identity import encode_identity
@@ -80,7 +80,7 @@ class Clip:
                     break
             self.seconds = float(len(rows) / Fraction(video.info.fps))
         self.true = np.stack(rows[::every])
-        self.frames = torch.from_numpy(self.true).permute(0, 3, 1, 2).float() / 127.5 - 1
+        self.frames = from_numpy(self.true)
         self.guess = Guess.of(model, self.frames)
 
     def measured(self, pictures: np.ndarray) -> Row:

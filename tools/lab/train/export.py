@@ -23,6 +23,7 @@ from ....codec.draw.delta import DENSE, FACTOR_U, FACTOR_V, expand, tunables
 from ....codec.model.aligner import Aligner
 from ....codec.model.library import BUILT_IN
 from ....codec.model.modelfile import load_bytes, pack
+from ....codec.model.pictures import from_numpy
 from .prior import RANK, Prior
 
 UNIT = 1e-3  # root mean square change of a picture (-1 to 1) that one unit of a tunable makes
@@ -30,13 +31,9 @@ LARGEST_SCALE = 10.0
 MOTION_UNIT = 2e-2  # the same for one unit of a motion parameter
 
 
-def as_pictures(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 @torch.no_grad()
 def encode_all(prior: Prior, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
-    rows = [prior.inverter(as_pictures(pictures[i : i + 32])) for i in range(0, len(pictures), 32)]
+    rows = [prior.inverter(from_numpy(pictures[i : i + 32])) for i in range(0, len(pictures), 32)]
     return torch.cat([r[0] for r in rows]), torch.cat([r[1] for r in rows])
 
 

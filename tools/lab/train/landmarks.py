@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ....codec.model.pictures import from_levels
 from ...measure.landmarknet import INPUT, LEFT, REACH, TOP, LandmarkNet, cut, save_net
 from ...measure.shape import LANDMARKS
 from ...measure.template import IDENTITY, MEAN, MIRROR, PARAMETERS, face
@@ -147,7 +148,7 @@ class Faces:
         parts = []
         for squares, believed, n in zip(self.sets, self.believed, (count - others, others)):
             chosen = rng.choice(len(squares), n, replace=False)
-            parts.append((squares[chosen].float() / 127.5 - 1, believed[chosen]))
+            parts.append((from_levels(squares[chosen]), believed[chosen]))
         pictures, landmarks = (torch.cat(part) for part in zip(*parts, strict=True))
         return pictures, landmarks
 
@@ -158,7 +159,7 @@ class Faces:
         for k, squares in enumerate(self.sets):
             found = []
             for part in squares.split(64):
-                x = cut(part.float() / 127.5 - 1)
+                x = cut(from_levels(part))
                 mirrored = net.of_cut(x.flip(3))[:, list(MIRROR)] * torch.tensor([-1.0, 1.0])
                 found.append((net.of_cut(x) + mirrored) / 2)
             self.believed[k] = torch.cat(found)

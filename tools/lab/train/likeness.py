@@ -21,6 +21,7 @@ from torch import Tensor
 from ....codec.face.light import evened
 from ....codec.model.inverter import Inverter
 from ....codec.model.modelfile import load_model
+from ....codec.model.pictures import from_numpy
 
 SIZE = 48  # of a vector
 PER_CLIP = 9  # frames of a clip that are looked at
@@ -54,7 +55,7 @@ def features(inverter: Inverter, pictures: np.ndarray, generator: torch.Generato
     """Of pictures (N, 256, 256, 3), uint8; changed at random where there is a generator."""
     out = []
     for i in range(0, len(pictures), BATCH):
-        x = torch.from_numpy(np.ascontiguousarray(pictures[i : i + BATCH])).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = from_numpy(pictures[i : i + BATCH])
         out.append(inverter.features(evened(x if generator is None else changed(x, generator))))
     return torch.cat(out).numpy().astype(np.float64)
 

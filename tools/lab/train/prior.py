@@ -28,6 +28,7 @@ from ....codec.face.regions import importance
 from ....codec.fit.loss import pyramid_loss
 from ....codec.model.inverter import Inverter, LatentSpace
 from ....codec.model.modelfile import load_model
+from ....codec.model.pictures import from_numpy, to_levels
 from ....codec.model.stylegan2 import Generator, GeneratorConfig
 
 CHANNELS = (256, 256, 256, 128, 64, 32, 16)
@@ -78,7 +79,7 @@ class Pairs:
             i, j = self.rng.integers(0, count, 2)
             a.append(self.frames[first + i])
             b.append(self.frames[first + j])
-        source, target = (torch.from_numpy(np.stack(v)).permute(0, 3, 1, 2).float() / 127.5 - 1 for v in (a, b))
+        source, target = (from_numpy(v) for v in (a, b))
         n = stills + pairs
         flip = torch.from_numpy(self.rng.random(n) < 0.5)
         source[flip], target[flip] = source[flip].flip(3), target[flip].flip(3)
@@ -116,7 +117,7 @@ def preview(prior: Prior, pairs: tuple[Tensor, Tensor], size: int, path: Path) -
         out, _, _ = prior(*pairs, size, 0.0)
     rows = [F.interpolate(v, size=128, mode="area" if v.shape[-1] >= 128 else "bilinear") for v in (*pairs, out)]
     sheet = torch.cat([torch.cat(list(r), 2) for r in rows], 1)
-    array = ((sheet.clamp(-1, 1) + 1) * 127.5).byte().permute(1, 2, 0).numpy()
+    array = to_levels(sheet).byte().permute(1, 2, 0).numpy()
     Image.fromarray(array).save(path)
 
 

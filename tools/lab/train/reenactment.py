@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ....codec.model.pictures import LEVELS_PER_UNIT
 from ....codec.paper.similarity import Similarity
 from ...measure.shape import Points
 
@@ -70,7 +71,7 @@ def losses(
         everywhere = torch.ones_like(drawn[:1, :1])
         out["perceptual"] = similarity.looks(drawn, like, everywhere).mean()
     if paired:
-        out["pixel"] = F.l1_loss(drawn, like) * 127.5  # from -1..1 to 0..255
+        out["pixel"] = F.l1_loss(drawn, like) * LEVELS_PER_UNIT
     return out
 
 

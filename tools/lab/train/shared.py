@@ -28,6 +28,7 @@ from ....codec.fit.loss import fitting_loss
 from ....codec.fit.modefit import PARAMETER_UNIT
 from ....codec.model.library import find
 from ....codec.model.modelfile import Model, load_bytes, quantise, read_config
+from ....codec.model.pictures import LEVELS_PER_UNIT, from_levels, from_numpy, to_bytes
 from ....codec.model.planes import mixed, synthesise
 from ....codec.model.shared import SharedModes
 
@@ -102,7 +103,7 @@ def train(pictures: Tensor, features: Tensor, clips: list[np.ndarray], steps: in
         chosen = [clips[k] for k in rng.choice(len(clips), BATCH)]
         rows = tuple(np.array([rng.choice(clip) for clip in chosen]) for _ in range(2))
         light = torch.exp(0.12 * torch.randn(BATCH, 1, 1, 1))
-        first, second = ((pictures[r].float() / 127.5) * light - 1 for r in rows)
+        first, second = ((pictures[r].float() / LEVELS_PER_UNIT) * light - 1 for r in rows)
         loss = training.loss(first, second, rows)
         optimiser.zero_grad()
         loss.backward()
@@ -116,7 +117,7 @@ def train(pictures: Tensor, features: Tensor, clips: list[np.ndarray], steps: in
 def normalised(training: Training, pictures: Tensor) -> SharedModes:
     """Modes whose parameters move a picture equally, the most used first; the guess takes plain features."""
     made, spread = training.modes(), training.guess(training.seen).std(0)
-    sample = pictures[:: max(1, len(pictures) // 24)].float() / 127.5 - 1
+    sample = from_levels(pictures[:: max(1, len(pictures) // 24)])
     moved = torch.stack(
         [(made.move(sample, s * row.expand(len(sample), -1)) - sample).square().mean().sqrt() / s
          for s, row in zip(spread, torch.eye(len(spread)), strict=True)]
@@ -146,9 +147,9 @@ def look(model: Model, frames: np.ndarray) -> tuple[Tensor, Tensor]:
     """Small pictures (N, 3, SIZE, SIZE), uint8, and the inverter's features (N, F) of frames (N, 256, 256, 3)."""
     small, features = [], []
     for i in range(0, len(frames), 32):
-        x = torch.from_numpy(np.array(frames[i : i + 32])).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = from_numpy(np.array(frames[i : i + 32]))
         features.append(model.inverter.features(x))
-        small.append(((F.interpolate(x, size=SIZE, mode="area") + 1) * 127.5).round().byte())
+        small.append(to_bytes(F.interpolate(x, size=SIZE, mode="area")))
     return torch.cat(small), torch.cat(features)
 
 
