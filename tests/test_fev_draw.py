@@ -20,7 +20,7 @@ from fev.codec.decoder import DecodeOptions, FrameDecoder
 from fev.codec.draw import render
 from fev.codec.draw.delta import DENSE, FACTOR_U, FACTOR_V, tunables
 from fev.codec.draw.units import step_code
-from fev.codec.media.colour import planes as planes_of
+from fev.codec.media import colour
 from fev.codec.media.still import encode_still
 from fev.codec.model import planes
 from fev.codec.model.library import find
@@ -119,7 +119,7 @@ def stills_of(stream: dict) -> dict[str, tuple]:
         if still is not None:
             decoder = av.CodecContext.create("libdav1d", "r")
             frames = decoder.decode(av.Packet(still["data"])) or decoder.decode(None)
-            out[name] = tuple(planes_of(frames[0]))
+            out[name] = tuple(colour.planes(frames[0]))
     return out
 
 
@@ -246,6 +246,17 @@ def test_square_of_another_size(base, base_bytes, face, side):
 
 
 # -- what the built-in model does not need, and the format has
+
+
+@pytest.mark.parametrize("matrix", [1, 5, 6])
+@pytest.mark.parametrize("full", [False, True])
+def test_colours_of_a_still(matrix, full):
+    frame = colour.from_rgb(waves(64, 96), "yuv420p", colour.Colour(matrix, full))
+    still = {"matrix": matrix, "full": full, "height": 61, "width": 90}
+    ours = fev_draw.still_to_rgb(still, tuple(colour.planes(frame))).astype(np.uint8).transpose(1, 2, 0)
+    theirs = colour.to_rgb(frame, colour.colour_of(frame))[:61, :90]
+    distance = np.abs(ours.astype(int) - theirs)
+    assert distance.max() <= 1 and distance.mean() <= STATED["still"][0]
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,25 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-fev_read, fev_model = (
-    importlib.import_module(f".{name}" if __package__ else name, __package__) for name in ("fev_read", "fev_model")
-)
+if TYPE_CHECKING:
+    from . import fev_model, fev_read
+else:  # in a package, or in a folder
+    fev_read, fev_model = (
+        importlib.import_module(f".{name}" if __package__ else name, __package__) for name in ("fev_read", "fev_model")
+    )
 need, step = fev_read.need, fev_model.step
+
+Array = NDArray[np.float64]
+Rule = Callable[[Array], list[tuple[int, Array]]]  # how far from a place, 0 to 1, to its taps and their weights
+Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]  # Y, U, V
+Stream = dict[str, Any]  # as `fev_read.read` returns it
 
 LOW = (0.788485616405664, 0.418092273222212, -0.0406894176095584, -0.0645388826289385)
 HIGH = (0.852698679009403, -0.377402855612654, -0.110624404418423, 0.0238494650193800, 0.0378284555069955)
@@ -30,11 +41,11 @@ EDGE = 0.12
 # -- spec 1: Resampling. Weights of taps, and matrices that bring one axis from n to m samples
 
 
-def bilinear(t: np.ndarray) -> list[tuple[int, np.ndarray]]:
+def bilinear(t: Array) -> list[tuple[int, Array]]:
     return [(0, 1 - t), (1, t)]
 
 
-def bicubic(t: np.ndarray) -> list[tuple[int, np.ndarray]]:
+def bicubic(t: Array) -> list[tuple[int, Array]]:
     taps = []
     for j in (-1, 0, 1, 2):
         d = abs(t - j)
@@ -42,7 +53,7 @@ def bicubic(t: np.ndarray) -> list[tuple[int, np.ndarray]]:
     return taps
 
 
-def between(n: int, m: int, rule) -> np.ndarray:
+def between(n: int, m: int, rule: Rule) -> Array:
     out = np.zeros((m, n))
     s = (np.arange(m) + 0.5) * n / m - 0.5
     k = np.floor(s).astype(int)
@@ -51,7 +62,7 @@ def between(n: int, m: int, rule) -> np.ndarray:
     return out
 
 
-def means(n: int, m: int) -> np.ndarray:
+def means(n: int, m: int) -> Array:
     out = np.zeros((m, n))
     for i in range(m):
         first, end = i * n // m, -(-(i + 1) * n // m)
@@ -59,16 +70,17 @@ def means(n: int, m: int) -> np.ndarray:
     return out
 
 
-def resampled(planes: np.ndarray, height: int, width: int, rule) -> np.ndarray:
-    """(..., n, n') -> (..., height, width). rule: bilinear, bicubic or means."""
+def resampled(planes: Array, height: int, width: int, rule: Rule | None) -> Array:
+    """(..., n, n') -> (..., height, width). rule: None is the mean."""
     rows, columns = (
-        means(n, m) if rule is means else between(n, m, rule)
+        means(n, m) if rule is None else between(n, m, rule)
         for n, m in ((planes.shape[-2], height), (planes.shape[-1], width))
     )
-    return rows @ planes @ columns.T
+    out: Array = rows @ planes @ columns.T
+    return out
 
 
-def fetched(picture: np.ndarray, row: np.ndarray, column: np.ndarray, rule) -> np.ndarray:
+def fetched(picture: Array, row: Array, column: Array, rule: Rule) -> Array:
     """(3, n, n) at places between its pixels -> (3, ...)."""
     n = picture.shape[-1]
     k, j = np.floor(row).astype(int), np.floor(column).astype(int)
@@ -82,10 +94,10 @@ def fetched(picture: np.ndarray, row: np.ndarray, column: np.ndarray, rule) -> n
 # -- spec 6: Stills
 
 
-def still_to_rgb(still: dict, planes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+def still_to_rgb(still: dict[str, Any], planes: Planes) -> Array:
     """The planes that an AV1 decoder gives -> (3, height, width), bytes as float64."""
     y, u, v = (np.asarray(plane, np.float64) for plane in planes)
-    u, v = (resampled(plane, *y.shape, bilinear) for plane in (u, v))
+    u, v = (resampled(plane, y.shape[0], y.shape[1], bilinear) for plane in (u, v))
     if still["full"]:
         light, b, r = y / 255, (u - 128) / 255, (v - 128) / 255
     else:
@@ -101,9 +113,9 @@ def still_to_rgb(still: dict, planes: tuple[np.ndarray, np.ndarray, np.ndarray])
 # -- spec 8 and 9: Texture and flow
 
 
-def inverse(values: np.ndarray) -> np.ndarray:
+def inverse(values: Array) -> Array:
     """spec 9: Inverse transform, (..., n, n)."""
-    out = values.copy()
+    out: Array = values.copy()
     side = 8
     while side <= values.shape[-1]:
         axis = np.zeros((side, side))
@@ -122,24 +134,24 @@ def inverse(values: np.ndarray) -> np.ndarray:
 class Modes:
     """Planes of texture (K, 3, t, t) and of flow (K, 2, g, g)."""
 
-    def __init__(self, luma: np.ndarray, chroma: np.ndarray, flow: np.ndarray) -> None:
+    def __init__(self, luma: Array, chroma: Array, flow: Array) -> None:
         t = luma.shape[-1]
         parts = np.concatenate([luma[:, None], resampled(chroma, t, t, bilinear)], 1)
         self.texture, self.flow = np.einsum("rc,kcyx->kryx", TO_RGB, parts), flow
 
-    def moved(self, picture: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    def moved(self, picture: Array, weights: Array) -> Array:
         """spec 8: (3, S, S) with the texture, warped by the flow."""
         side = picture.shape[-1]
         texture, flow = np.tensordot(weights, self.texture, 1), np.tensordot(weights, self.flow, 1)
         if texture.shape[-1] != side:
-            texture = resampled(texture, side, side, means if texture.shape[-1] > side else bilinear)
+            texture = resampled(texture, side, side, None if texture.shape[-1] > side else bilinear)
         across, down = resampled(flow, side, side, bicubic) * side / 2
         y, x = np.mgrid[0:side, 0:side]
         row, column = np.clip(y + down, 0, side - 1), np.clip(x + across, 0, side - 1)
         return fetched(picture + texture, row, column, bilinear)
 
 
-def clip_modes(modes: dict[str, list]) -> Modes:
+def clip_modes(modes: dict[str, Any]) -> Modes:
     """spec 9: the planes of MODE."""
     luma, blue, red, across, down = (np.array(part, np.float64) for part in modes["components"])
     codes = modes["steps"]
@@ -161,9 +173,7 @@ class Drawing:
     stills: "PIVT" and "BGND", where the stream has them -> the planes Y, U, V of the decoded AV1 picture.
     """
 
-    def __init__(
-        self, stream: dict, model: fev_model.Model, stills: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
-    ):
+    def __init__(self, stream: Stream, model: fev_model.Model, stills: dict[str, Planes]):
         head = self.head = stream["head"]
         need(head["model"] == model.sha256 and head["params"] == model.params, "another model")
         need(stream["identity"] is not None, "the identity lies in another stream")
@@ -189,37 +199,35 @@ class Drawing:
             side = model.side
             self.pivot = still_to_rgb(still, stills["PIVT"]) / 127.5 - 1
             if self.pivot.shape[1:] != (side, side):
-                self.pivot = resampled(self.pivot, side, side, means if min(self.pivot.shape[1:]) >= side else bicubic)
+                self.pivot = resampled(self.pivot, side, side, None if min(self.pivot.shape[1:]) >= side else bicubic)
             values = np.zeros(model.params)
             values[: len(reference)] = reference
             self.reference = self.driven(values * self.motion_step)
             if "shared.luma" in model.tensors:
                 self.shared = Modes(*(model.tensors[f"shared.{part}"] for part in ("luma", "chroma", "flow")))
-        self.background = None
-        if not head["flags"] & 1:
-            self.background = self.plate(stream, stills)
+        self.background = None if head["flags"] & 1 else self.plate(stream, stills)
 
-    def plate(self, stream: dict, stills: dict) -> np.ndarray:
+    def plate(self, stream: Stream, stills: dict[str, Planes]) -> Array:
         """spec 11: the background, bytes."""
         height, width = self.head["height"], self.head["width"]
         if "background" not in stream:
             return np.zeros((3, height, width))
         rgb = still_to_rgb(stream["background"], stills["BGND"])
         if rgb.shape[1:] != (height, width):
-            rgb = resampled(rgb, height, width, means if height < rgb.shape[1] else bicubic)
+            rgb = resampled(rgb, height, width, None if height < rgb.shape[1] else bicubic)
         return np.rint(np.clip(rgb, 0, 255))
 
-    def driven(self, c: np.ndarray) -> np.ndarray:
+    def driven(self, c: Array) -> Array:
         """spec 3: the file's parameters -> the model's."""
         return c if self.mix is None else self.mix[:, 0] + self.mix[:, 1:] @ c[: self.mix.shape[1] - 1]
 
-    def generator(self, p: np.ndarray) -> np.ndarray:
+    def generator(self, p: Array) -> Array:
         """spec 3 and 5: G(p)."""
         w, moves = self.face.copy(), self.tensors["latents.directions"]
         w[: moves.shape[1]] += np.tensordot(p, moves, 1)
         return fev_model.generated(self.model, self.tensors, w)
 
-    def square(self, motion: list[int]) -> np.ndarray:
+    def square(self, motion: list[int]) -> Array:
         """spec 7 and 9: motion integers of a frame -> (3, S, S)."""
         c = np.array(motion, np.float64) * self.motion_step
         p = self.driven(c)
@@ -236,20 +244,24 @@ class Drawing:
         weights = np.concatenate([[1.0], c])[: len(self.modes.flow)]
         return self.modes.moved(picture, weights)
 
-    def frame(self, motion: list[int], placement: list[int] | None) -> np.ndarray:
+    def frame(self, motion: list[int], placement: list[int] | None) -> NDArray[np.uint8]:
         """spec 11: integers of a frame -> (height, width, 3), uint8."""
         if self.background is None:
             square = self.square(motion)
             height, width = self.head["height"], self.head["width"]
             if square.shape[1:] != (height, width):
-                square = resampled(square, height, width, means if height < square.shape[1] else bicubic)
-            values = (np.clip(square, -1, 1) + 1) * 127.5
+                square = resampled(square, height, width, None if height < square.shape[1] else bicubic)
+            values: Array = (np.clip(square, -1, 1) + 1) * 127.5
+        elif not placement:
+            raise fev_read.Fault("no placement")
+        elif placement[2] <= 0:
+            values = self.background
         else:
-            need(placement, "no placement")
-            values = self.background if placement[2] <= 0 else self.pasted(self.square(motion), placement)
-        return np.rint(values).astype(np.uint8).transpose(1, 2, 0)
+            values = self.pasted(self.square(motion), self.background, placement)
+        picture: NDArray[np.uint8] = np.rint(values).astype(np.uint8).transpose(1, 2, 0)
+        return picture
 
-    def pasted(self, square: np.ndarray, placement: list[int]) -> np.ndarray:
+    def pasted(self, square: Array, background: Array, placement: list[int]) -> Array:
         """spec 11: Pasted."""
         centre_x, centre_y, half = (value / 8 for value in placement[:3])
         angle = placement[3] * 2 * math.pi / 16384
@@ -261,20 +273,19 @@ class Drawing:
         z = square.shape[-1] / (2 * half)
         if z > 1.5:
             n = max(1, math.floor(square.shape[-1] * (1 / z)))
-            square = resampled(square, n, n, means)
+            square = resampled(square, n, n, None)
         n = square.shape[-1]
-        face = np.zeros_like(self.background)
         seen = weight > 0
-        face[:, seen] = fetched(
-            square, (v[seen] + 1) * n / 2 - 0.5, (u[seen] + 1) * n / 2 - 0.5, bicubic if z < 0.9 else bilinear
-        )
-        face = (np.clip(face, -1, 1) + 1) * 127.5
-        return self.background + (face - self.background) * weight
+        row, column = (v[seen] + 1) * n / 2 - 0.5, (u[seen] + 1) * n / 2 - 0.5
+        face = (np.clip(fetched(square, row, column, bicubic if z < 0.9 else bilinear), -1, 1) + 1) * 127.5
+        out: Array = background.copy()
+        out[:, seen] += (face - background[:, seen]) * weight[seen]
+        return out
 
 
-def frames(stream: dict) -> list[tuple[list[int], list[int] | None]]:
+def frames(stream: Stream) -> list[tuple[list[int], list[int] | None]]:
     """Motion and placement of all frames in order."""
-    out = []
+    out: list[tuple[list[int], list[int] | None]] = []
     for segment in stream["segments"]:
         out += zip(segment["motion"], segment["placement"] or [None] * len(segment["motion"]))
     return out

@@ -9,12 +9,18 @@ import hashlib
 import importlib
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-fev_read: Any = importlib.import_module(".fev_read" if __package__ else "fev_read", __package__)
+if TYPE_CHECKING:
+    from . import fev_read
+else:  # in a package, or in a folder
+    fev_read = importlib.import_module(".fev_read" if __package__ else "fev_read", __package__)
 need = fev_read.need
+
+Array = NDArray[np.float64]
 
 TYPES = {"F32": "<f4", "F16": "<f2", "I8": "i1", "I64": "<i8"}
 FILTER = (0.25, 0.75, 0.75, 0.25)
@@ -65,9 +71,10 @@ def keys(model: Model) -> list[str]:
     return [name for name in [*names, "latents.directions"] if name in model.tensors]
 
 
-def changed(model: Model, delta: list[tuple]) -> dict[str, np.ndarray]:
+def changed(model: Model, delta: list[tuple[int, int, int, int, list[int]]]) -> dict[str, Array]:
     """spec 4: the stream's tensors."""
-    tensors, names, parts = dict(model.tensors), keys(model), {}
+    tensors, names = dict(model.tensors), keys(model)
+    parts: dict[str, dict[int, tuple[int, Array]]] = {}
     for key, variant, rank, code, values in delta:
         need(key < len(names) and variant < 3, "tensor of the delta")
         parts.setdefault(names[key], {})[variant] = (rank, np.array(values, np.float64) * step(code))
@@ -91,36 +98,44 @@ def changed(model: Model, delta: list[tuple]) -> dict[str, np.ndarray]:
 # -- spec 5: The generator
 
 
-def convolved(x: np.ndarray, v: np.ndarray) -> np.ndarray:
+def convolved(x: Array, v: Array) -> Array:
     n = x.shape[1]
     wide = np.pad(x, ((0, 0), (1, 1), (1, 1)))
-    return sum(np.tensordot(v[:, :, a, b], wide[:, a : a + n, b : b + n], 1) for a in range(3) for b in range(3))
+    y = np.zeros((len(v), n, n))
+    for a in range(3):
+        for b in range(3):
+            y += np.tensordot(v[:, :, a, b], wide[:, a : a + n, b : b + n], 1)
+    return y
 
 
-def enlarged(x: np.ndarray, v: np.ndarray) -> np.ndarray:
+def enlarged(x: Array, v: Array) -> Array:
     n = x.shape[1]
     t = np.zeros((len(v), 2 * n + 3, 2 * n + 3))  # with one zero around
     for a in range(3):
         for b in range(3):
             t[:, 1 + a : 2 * n + a : 2, 1 + b : 2 * n + b : 2] += np.tensordot(v[:, :, a, b], x, 1)
-    rows = sum(f * t[:, a : a + 2 * n] for a, f in enumerate(FILTER))
-    return sum(f * rows[:, :, b : b + 2 * n] for b, f in enumerate(FILTER))
+    y = np.zeros((len(v), 2 * n, 2 * n))
+    for a, down in enumerate(FILTER):
+        for b, across in enumerate(FILTER):
+            y += down * across * t[:, a : a + 2 * n, b : b + 2 * n]
+    return y
 
 
-def twice(x: np.ndarray) -> np.ndarray:
+def twice(x: Array) -> Array:
     n = x.shape[-1]
     axis = np.zeros((2 * n, n))
     for i in range(n):
         axis[2 * i, i] = axis[2 * i + 1, i] = 0.75
         if i:
             axis[2 * i, i - 1] = axis[2 * i - 1, i] = 0.25
-    return axis @ x @ axis.T
+    out: Array = axis @ x @ axis.T
+    return out
 
 
-def generated(model: Model, tensors: dict[str, np.ndarray], w: np.ndarray) -> np.ndarray:
+def generated(model: Model, tensors: dict[str, Array], w: Array) -> Array:
     """W+ -> G, (3, S, S)."""
     clamp = model.config["generator"].get("conv_clamp")
-    x, picture = tensors["generator.const"][0], None
+    x, picture = tensors["generator.const"][0], np.zeros((3, 2, 2))
     for index, layer in enumerate(layer_names(model)):
         own = {name[len(layer) :]: value for name, value in tensors.items() if name.startswith(layer)}
         level, kind = divmod(index + 1, 3)  # kind 0 is up, 1 is conv, 2 is rgb
@@ -141,7 +156,7 @@ def generated(model: Model, tensors: dict[str, np.ndarray], w: np.ndarray) -> np
         if clamp is not None:
             y = np.clip(y, -clamp, clamp)
         if kind == 2:
-            picture = y if picture is None else twice(picture) + y
+            picture = twice(picture) + y
         else:
             x = y
     return picture
