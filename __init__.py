@@ -4,31 +4,23 @@
     fev.encode("talk.mp4", "talk.fev")
     fev.decode("talk.fev", "back.mp4")
 
-The work is done in `fev.codec` (pictures) and `fev.format` (bytes).  Importing this package imports
-nothing else: what reads bytes and what draws pictures load when they are first used.
+The work is done in `fev.codec` (pictures) and `fev.format` (bytes).  Importing this package imports nothing at all:
+what reads bytes and what draws pictures load when they are first used, and a command's own first line is the first
+to run (`fev.tools`).
 """
 
 from __future__ import annotations
 
-# First of all: from here on an interrupt of a command leaves no traceback.
-from . import tools as _tools  # noqa: F401
-
-# isort: split
-
-import builtins
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-from .version import __version__ as __version__
-
+TYPE_CHECKING = False  # what type checkers take as true; importing it from `typing` takes time
 if TYPE_CHECKING:
+    from typing import Any
+
     from .codec.decoder import DecodeReport
     from .codec.encoder import EncodeReport
     from .codec.model.modelfile import Model
     from .codec.puppet import PuppetReport
     from .format import FevError, Reader, VerifyReport
+    from .version import __version__ as __version__
 
 # Without `open`: `from fev import *` must leave the built-in one alone.
 __all__ = [
@@ -42,15 +34,17 @@ def encode(src: Any, dst: Any, **options: Any) -> EncodeReport:
 
     Args:
         src: video, a path or a binary file object.
-        dst: path (written beside and renamed when complete; an existing file is replaced, but never
-            an input) or writable binary file object.
-        options: fields of `fev.codec.encode.options.EncodeOptions` (model, preset, quality, bitrate,
-            identity_budget, face, crop, pivot, audio, audio_bitrate, start, duration, segment,
-            repeat, identity, remember, device).
+        dst: path (written beside and renamed when complete; an existing file is replaced, but never an input) or
+            writable binary file object.
+        options: fields of `fev.codec.encode.options.EncodeOptions` (model, preset, quality, bitrate, identity_budget,
+            face, crop, pivot, audio, audio_bitrate, start, duration, segment, repeat, identity, remember, device).
 
-    Raises FevError.
+    Raises:
+        FevError: with one line that says what is wrong.
     """
-    with _failures(dst):
+    from .codec.media.files import open_output, system_errors
+
+    with system_errors(dst):
         from .codec.encode.options import EncodeOptions
         from .codec.encoder import encode as run
         from .codec.media.arguments import check_source
@@ -59,7 +53,7 @@ def encode(src: Any, dst: Any, **options: Any) -> EncodeReport:
         check_source(src)
         check_fev_name(dst)
         chosen = _options(EncodeOptions, options)
-        with _sink(dst, src, chosen.identity, chosen.model) as file:
+        with open_output(dst, src, chosen.identity, chosen.model) as file:
             return run(src, file, chosen)
 
 
@@ -67,13 +61,17 @@ def decode(src: Any, dst: Any, **options: Any) -> DecodeReport:
     """Decode a `.fev` stream into a video file.
 
     Args:
-        src, dst: paths or binary file objects.  The ending of dst names the container, unless told.
-        options: fields of `fev.codec.decoder.DecodeOptions` (crop, size, coarse, start, duration,
-            model, identity, remember, salvage, device, container).
+        src: path or binary file object.
+        dst: path or writable binary file object.  The ending of its name chooses the container, unless told.
+        options: fields of `fev.codec.decoder.DecodeOptions` (crop, size, coarse, start, duration, model, identity,
+            remember, salvage, device, container).
 
-    Raises FevError.
+    Raises:
+        FevError: with one line that says what is wrong.
     """
-    with _failures(dst):
+    from .codec.media.files import open_output, open_stream, system_errors
+
+    with system_errors(dst):
         from dataclasses import replace
 
         from .codec.decoder import DecodeOptions
@@ -85,7 +83,7 @@ def decode(src: Any, dst: Any, **options: Any) -> DecodeReport:
         chosen = _options(DecodeOptions, options)
         if chosen.container is None:
             chosen = replace(chosen, container=container_of(dst))
-        with _source(src) as file, _sink(dst, src, chosen.identity, chosen.model) as out:
+        with open_stream(src) as file, open_output(dst, src, chosen.identity, chosen.model) as out:
             return run(file, out, chosen)
 
 
@@ -96,9 +94,14 @@ def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport
         identity, motion, dst: paths or binary file objects.
         options: of `fev.codec.puppet.puppet` (model, audio, device).
 
-    Raises FevError.
+    Raises:
+        FevError: with one line that says what is wrong.
     """
-    with _failures(dst):
+    from .codec.media.files import open_output, open_stream, system_errors
+
+    with system_errors(dst):
+        import os
+
         from .codec.media.arguments import check_options
         from .codec.media.containers import check_fev_name
         from .codec.puppet import puppet as run
@@ -106,9 +109,9 @@ def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport
         check_options(options, {"model": str | os.PathLike[str] | None, "audio": bool, "device": str})
         check_fev_name(dst)
         with (
-            _source(identity) as who,
-            _source(motion) as how,
-            _sink(dst, identity, motion, options.get("model")) as out,
+            open_stream(identity) as who,
+            open_stream(motion) as how,
+            open_output(dst, identity, motion, options.get("model")) as out,
         ):
             return run(who, how, out, **options)
 
@@ -116,22 +119,32 @@ def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport
 def open(src: Any, **options: Any) -> Reader:
     """Open a `.fev` stream to read: `header`, `segments()`, `seek()`; a context manager that closes the stream.
 
-    Pictures come from `fev.codec.decoder.FrameDecoder`.  src: path or binary file object; options:
-    those of `fev.format.Reader` (limits, salvage, shallow, identities, keep).  Raises FevError.
+    Pictures come from `fev.codec.decoder.FrameDecoder`.
+
+    Args:
+        src: path or binary file object.
+        options: those of `fev.format.Reader` (limits, salvage, shallow, identities, keep).
+
+    Raises:
+        FevError: with one line that says what is wrong.
     """
-    with _failures(src):
+    from .codec.media.files import is_path, open_path, system_errors
+
+    with system_errors(src):
+        import os
+
         from .codec.media.arguments import check_options, check_source, hints_of
         from .codec.media.identities import Search, folder_of
         from .format import Reader
         from .format.errors import about
 
         check_source(src)
-        kinds = hints_of(Reader.__init__)
-        check_options(options, {name: kind for name, kind in kinds.items() if name != "stream"})
+        hints = hints_of(Reader.__init__)
+        check_options(options, {name: hint for name, hint in hints.items() if name != "stream"})
         options.setdefault("identities", Search(folder=folder_of(src)))
-        if not _named(src):
+        if not is_path(src):
             return Reader(src, **options)
-        file = _opened(src)
+        file = open_path(src)
         try:
             with about(os.fsdecode(src)):
                 return Reader(file, **options)
@@ -142,16 +155,22 @@ def open(src: Any, **options: Any) -> Reader:
 
 def verify(src: Any) -> VerifyReport:
     """Check every byte of a `.fev` stream: `ok`, and `damage` with chunk, offset, segment and seconds."""
-    with _failures(src):
+    from .codec.media.files import open_stream, system_errors
+
+    with system_errors(src):
         from .format import verify as run
 
-        with _source(src) as file:
+        with open_stream(src) as file:
             return run(file)
 
 
 def load_model(name_or_path: Any = "base-256") -> Model:
     """Load a built-in model by name, or a model file.  Raises FevError."""
-    with _failures(name_or_path):
+    from .codec.media.files import system_errors
+
+    with system_errors(name_or_path):
+        import os
+
         from .codec.media.arguments import check_options
         from .codec.model.modelfile import load_model as load
 
@@ -166,79 +185,15 @@ def _options(kind: type, options: dict[str, Any]) -> Any:
     return kind(**options)
 
 
-def _named(file: Any) -> bool:
-    return isinstance(file, (str, os.PathLike))
-
-
-@contextmanager
-def _failures(file: Any) -> Iterator[None]:
-    """What the system says of a file becomes a FevError.  file: what it is about where the system does not say."""
-    try:
-        yield
-    except OSError as error:
-        from .format import FevError
-
-        name = error.filename or (file if _named(file) else getattr(file, "name", "a file"))
-        raise FevError(f"{os.fspath(name)}: {error.strerror or error}") from error
-    except MemoryError as error:
-        from .format import FevError
-
-        raise FevError("not enough memory") from error
-
-
-@contextmanager
-def _source(src: Any) -> Iterator[Any]:
-    from .codec.media.arguments import check_source
-
-    check_source(src)
-    if not _named(src):
-        yield src
-        return
-    from .format.errors import about
-
-    with _opened(src) as file, about(os.fsdecode(src)):
-        yield file
-
-
-def _opened(path: Any) -> BinaryIO:
-    try:
-        return builtins.open(path, "rb")
-    except (OSError, ValueError) as error:
-        from .codec.media.foreign import address
-        from .format import FevError
-
-        wrong = address(path)
-        if wrong:
-            raise FevError(wrong) from None
-        raise FevError(f"{os.fspath(path)}: cannot be opened: {getattr(error, 'strerror', error)}") from error
-
-
-@contextmanager
-def _sink(dst: Any, *inputs: Any) -> Iterator[BinaryIO]:
-    """A path is written under a temporary name in the same folder and renamed when all went well.
-
-    inputs: files that must not be replaced by it.
-    """
-    from .codec.media.arguments import check_destination
-    from .codec.media.outfile import check_apart, output_file
-
-    check_destination(dst)
-    if not _named(dst):
-        check_apart(dst, inputs)
-        yield dst
-        return
-    with output_file(os.fsdecode(dst), force=True, inputs=inputs) as file:
-        yield file
-
-
 _HOMES = {
     "DecodeReport": "codec.decoder", "EncodeReport": "codec.encoder", "Model": "codec.model.modelfile",
     "PuppetReport": "codec.puppet", "FevError": "format", "Reader": "format", "VerifyReport": "format",
+    "__version__": "version",
 }  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """The typed values, and `fev.format`, loaded when asked for: the codec's bring torch with them."""
+    """The typed values, the version and `fev.format`, loaded when asked for: the codec's bring torch with them."""
     import importlib
 
     if name == "format":

@@ -1,6 +1,6 @@
 """The commands.  What interrupts one before it has begun ends it at once: no traceback of half an import.
 
-The package imports this first, so nothing slow may be imported here.
+`fev` itself imports nothing, so this runs first of all; nothing slow may be imported here.
 """
 
 import os

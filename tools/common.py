@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, NoReturn, TextIO
 
 from ..codec.media import outfile
-from ..codec.media.foreign import address
+from ..codec.media.files import open_path
 from ..codec.media.notices import Notices
 from ..format.errors import FevError, UsageError, about
 from ..tools import leave
@@ -194,14 +194,7 @@ def input_file(path: str) -> Iterator[BinaryIO]:
     if path == STDIO:
         yield sys.stdin.buffer
         return
-    wrong = address(path)
-    if wrong:
-        raise FevError(wrong)
-    try:
-        file = open(path, "rb")  # noqa: SIM115 - closed below
-    except (OSError, ValueError) as error:  # a zero byte in a name
-        raise FevError(f"{path}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
-    with file:
+    with open_path(path) as file:
         yield file
 
 
