@@ -8,8 +8,9 @@ import torch
 from fev.codec.paper.arcface import ArcFace
 from fev.codec.paper.bisenet import BiSeNet
 from fev.codec.paper.e4e import E4E
+from fev.codec.paper.imports.backbone import load_perceptual
 from fev.codec.paper.imports.official import layouts
-from fev.codec.paper.perceptual import BACKBONES, Perceptual
+from fev.codec.paper.perceptual import BACKBONES
 from fev.format.errors import FevError, ModelMismatchError
 from golden import synth
 from parity import GOLDEN, load, near, picture
@@ -45,7 +46,7 @@ def test_lpips_takes_a_file_that_is_named_or_in_the_cache_of_torch(net, tmp_path
     file.write_bytes(saved(state))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     x = [picture(arrays[f"image{i}_u8"]) for i in range(3)]
-    for metric in (Perceptual.load(net, file), Perceptual.load(net)):
+    for metric in (load_perceptual(net, file), load_perceptual(net)):
         for i, j in ((0, 1), (0, 2)):
             name = f"{net}_distance_0{j}"
             near(metric(x[i], x[j]), arrays[name], manifest, name)
@@ -54,12 +55,12 @@ def test_lpips_takes_a_file_that_is_named_or_in_the_cache_of_torch(net, tmp_path
 def test_lpips_without_its_backbone_is_missing_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(FevError, match="alexnet-owt-7be5be79.pth"):
-        Perceptual.load("alex")
+        load_perceptual("alex")
     (tmp_path / "other.pth").write_bytes(saved({"features.10.bias": torch.zeros(256)}))
     with pytest.raises(ModelMismatchError, match="lpips-alex lacks"):
-        Perceptual.load("alex", tmp_path / "other.pth")
+        load_perceptual("alex", tmp_path / "other.pth")
     with pytest.raises(ModelMismatchError):
-        Perceptual.load("vgg", tmp_path / "other.pth")
+        load_perceptual("vgg", tmp_path / "other.pth")
 
 
 @pytest.mark.parametrize("name", ["arcface", "bisenet", pytest.param("e4e", marks=pytest.mark.slow)])

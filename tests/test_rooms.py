@@ -14,7 +14,7 @@ MOST_LINES = 400
 PENDING = {
     ("codec.fit.appearance", "codec.encode.options"), ("codec.fit.budget", "codec.encode.options"),
     ("codec.fit.ratecontrol", "codec.encode.options"), ("codec.paper.fitter", "codec.encode.options"),
-    ("codec.paper.perceptual", "codec.paper.imports.official"), ("codec.encode.aim", "codec.encode.wholeclip"),
+    ("codec.encode.aim", "codec.encode.wholeclip"),
 }  # fmt: skip
 LONG = {"reader.py", "modefit.py", "fev_read.py", "make_vectors.py"}
 

@@ -23,6 +23,7 @@ from .arcface import ArcFace
 from .bisenet import BiSeNet
 from .directions import DirectionMatrix, directions_extra
 from .e4e import E4E
+from .imports.backbone import load_perceptual
 from .imports.official import FORMAT, NETWORKS, missing
 from .perceptual import Perceptual
 
@@ -119,7 +120,7 @@ class Networks:
         for file in self.files:
             if f"lpips-{net}" in file.networks:
                 return Perceptual(net, file.tensors(f"lpips-{net}"))
-        return Perceptual.load(net)
+        return load_perceptual(net)
 
     @cached_property
     def styleflow(self) -> StyleFlow:

@@ -2,12 +2,11 @@
 
 The package brings the linear weights and would fetch the backbone's when it is made.  Nothing here uses a network: the
 backbone is a torchvision file that the user names, or imported (`fev-models import`), or has in torch's cache already;
-without one the distance is missing, not guessed.
+without one the distance is missing, not guessed.  `imports.backbone` reads the files.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ...format.errors import FevError, ModelMismatchError
+from ...format.errors import ModelMismatchError
 
 # net of lpips -> network of torchvision, and the names of its files in torch's cache, newest first
 BACKBONES = {
@@ -44,16 +43,6 @@ def cached(net: str) -> Path | None:
     return None
 
 
-def read_backbone(path: str | os.PathLike[str], net: str) -> dict[str, Tensor]:
-    """`features.*` of a torchvision file.  Raises FevError where it is another file."""
-    from .imports.official import read_official
-
-    for found in read_official(path):
-        if found.network == f"lpips-{net}":
-            return found.tensors
-    raise ModelMismatchError(f"{Path(path).name} is no {BACKBONES[net][0]}")
-
-
 class Perceptual(nn.Module):
     """LPIPS version 0.1.  features: `features.*` of the backbone."""
 
@@ -77,15 +66,3 @@ class Perceptual(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Pictures (N, 3, H, W), -1 to 1, sides of at least 32 -> distances (N,)."""
         return self.lpips(a, b).flatten()
-
-    @classmethod
-    def load(cls, net: str = "alex", file: str | os.PathLike[str] | None = None) -> Perceptual:
-        """From the file named, or the one in torch's cache.  Raises FevError where there is none."""
-        path = file or cached(net)
-        if path is None:
-            name, files = BACKBONES[net]
-            raise FevError(
-                f"LPIPS ({net}) is not there: it needs torchvision's {name}, a file {files[0]}; name it, or import it "
-                f"with `fev-models import`"
-            )
-        return cls(net, read_backbone(path, net))

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
+from ...codec.paper.imports.backbone import load_perceptual
 from ...codec.paper.imports.official import missing, read_into
 from ...codec.paper.networks import Networks, files_of
-from ...codec.paper.perceptual import Perceptual, cached
+from ...codec.paper.perceptual import cached
 from ...format.errors import FevError
 from .i3d import I3D
 from .inception import NEEDED, Inception
@@ -66,7 +67,7 @@ def find_judges(
     perceptual = imported("lpips-alex", lambda n: n.perceptual("alex"), "LPIPS 0.1 on AlexNet")
     if perceptual.net is None and (file := cached("alex")):
         perceptual = Judge(
-            Perceptual.load("alex", file).to(device), f"LPIPS 0.1 on AlexNet, {file.name} of torch's cache"
+            load_perceptual("alex", file).to(device), f"LPIPS 0.1 on AlexNet, {file.name} of torch's cache"
         )
     return Judges(
         perceptual,

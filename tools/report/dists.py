@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...codec.paper.imports.backbone import read_backbone
 from ...codec.paper.imports.checkpoint import read_checkpoint
 from ...codec.paper.imports.official import missing
 from ...codec.paper.imports.stored import Stored
 from ...codec.paper.networks import Networks
-from ...codec.paper.perceptual import cached, read_backbone
+from ...codec.paper.perceptual import cached
 from ...format.errors import ModelMismatchError
 
 FILE = "dists_weights.pt"  # piq's name of its weights

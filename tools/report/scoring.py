@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from ...codec.paper.arcface import ArcFace
+from ...codec.paper.imports.backbone import load_perceptual
 from ...codec.paper.imports.official import missing
 from ...codec.paper.networks import Networks, files_of
-from ...codec.paper.perceptual import Perceptual, cached
+from ...codec.paper.perceptual import cached
 from ...format.errors import FevError, MediaError, UsageError
 from ..measure.metrics import decibels, structure
 from ..models import DEFAULT
@@ -152,7 +153,7 @@ class Scorer:
         if given is not None and "lpips-alex" in given.names:
             net, about = given.perceptual("alex"), f"imported as {given.name}"
         elif file := cached("alex"):
-            net, about = Perceptual.load("alex", file), f"{file.name} of torch's cache"
+            net, about = load_perceptual("alex", file), f"{file.name} of torch's cache"
         else:
             self.missing["lpips"] = missing("lpips-alex")
             return

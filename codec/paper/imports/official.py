@@ -32,8 +32,8 @@ from ..arcface import ArcFace
 from ..bisenet import BiSeNet
 from ..directions import DirectionMatrix, read_own
 from ..e4e import E4E
-from ..imports import layouts
 from ..perceptual import BACKBONES, Backbone
+from . import layouts
 from .checkpoint import MAX_FILE, read_checkpoint
 from .stored import Module, Stored
 

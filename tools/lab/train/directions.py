@@ -34,8 +34,8 @@ from torch import Tensor, nn
 
 from ....codec.model.stylegan2 import RESOLUTIONS
 from ....codec.paper.arcface import ArcFace
+from ....codec.paper.imports.backbone import load_perceptual
 from ....codec.paper.networks import Networks, files_of
-from ....codec.paper.perceptual import Perceptual
 from ....codec.paper.similarity import Similarity
 from ....format.errors import FevError, UsageError
 from ...common import add_device, parser, run, setup_device
@@ -70,7 +70,7 @@ def similarity_of(networks: Networks | None, say: Callable[[str], None]) -> Simi
         return networks.arcface
 
     return Similarity(
-        tried("perceptual", lambda: networks.perceptual("alex") if networks else Perceptual.load("alex")),
+        tried("perceptual", lambda: networks.perceptual("alex") if networks else load_perceptual("alex")),
         tried("identity", arcface),
     )
 
