@@ -40,7 +40,7 @@ def test_deca_is_wrapped():
     # FLAME's y goes up: a turn about it shows the nose to the right, one about x by a negative angle lifts it
     expected = torch.tensor([[20.0, 0, 0], [0, 10, 0], [0, 0, -5]])
     torch.testing.assert_close(shape.parameters[:, :3], expected, atol=1e-4, rtol=0)
-    assert shape.parameters.shape == (3, len(deca.parameters)) == (3, 56) and (shape.parameters[:, 3] == 0.2).all()
+    assert shape.parameters.shape == (3, len(deca.parameter_names)) == (3, 56) and (shape.parameters[:, 3] == 0.2).all()
     points = deca.points(shape)
     assert points.mesh.shape == (3, 4, 3) and points.landmarks.shape == (3, 68, 2)
     nose = points.mesh[:, 0].detach()

@@ -136,7 +136,7 @@ def test_the_stand_in_names_itself_and_passes_gradients():
 
     shape = LandmarkShape(ParsedPoints(Net()))
     assert shape.name == "landmark-based stand-in (not DECA): 68 points fitted to face parsing (BiSeNet)"
-    assert shape.parameters[:4] == ("yaw", "pitch", "roll", "jaw") and len(shape.parameters) == 16
+    assert shape.parameter_names[:4] == ("yaw", "pitch", "roll", "jaw") and len(shape.parameter_names) == 16
     picture = torch.zeros(2, 3, 64, 64, requires_grad=True)
     measured = shape.measure(picture)
     assert measured.parameters.shape == (2, 16) and measured.identity.shape == (2, len(IDENTITY))

@@ -41,7 +41,7 @@ class Linear:
     renderer and its inverse without error."""
 
     name = "toy"
-    parameters = NAMES
+    parameter_names = NAMES
 
     def __init__(self, seed: int = 4):
         rng = torch.Generator().manual_seed(seed)

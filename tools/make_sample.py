@@ -77,7 +77,8 @@ def mouth_direction(model: Model, identity: torch.Tensor) -> np.ndarray:
     lower = model.generator(model.latents(identity[None], torch.stack([direction, -direction])), size=64)
     if lower[0, :, 44:51, 27:37].mean() > lower[1, :, 44:51, 27:37].mean():
         direction = -direction
-    return direction.numpy()
+    found: np.ndarray = direction.numpy()
+    return found
 
 
 def voice(rate: int = 48_000) -> np.ndarray:
@@ -91,7 +92,8 @@ def voice(rate: int = 48_000) -> np.ndarray:
         frequency = 120.0 * harmonic
         gain = np.exp(-(((frequency - first) / 160) ** 2)) + 0.5 * np.exp(-(((frequency - second) / 260) ** 2))
         sound += (gain + 0.02) / harmonic**0.4 * np.sin(harmonic * pitch)
-    return (sound / np.abs(sound).max() * loud * 14_000).astype(np.int16)
+    samples: np.ndarray = sound / np.abs(sound).max() * loud * 14_000
+    return samples.astype(np.int16)
 
 
 def wav(samples: np.ndarray, rate: int = 48_000) -> Any:

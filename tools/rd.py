@@ -195,8 +195,10 @@ def write(
     from .report import files, markdown, page, stills, summary, tables
     from .report.jobs import Store
 
-    names = ("codecs", "gops", "points", "effort", "presets", "qualities", "budgets", "bitrates", "model", "every")
-    names += ("duration",)
+    names = (
+        "codecs", "gops", "points", "effort", "presets", "qualities", "budgets", "bitrates", "model", "every",
+        "duration",
+    )  # fmt: skip
     settings = {k: list(v) if isinstance(v := getattr(args, k), tuple) else v for k in names}
     report = summary.report(squares, results, {"version": __version__, "settings": settings, "errors": errors})
     pictures, picks = stills.Pictures(Store(folder), jobs), stills.pick(results)

@@ -34,7 +34,7 @@ class Cost:
 
     def __init__(self) -> None:
         self.process = psutil.Process()
-        self.at, self.spent = time.monotonic(), sum(self.process.cpu_times()[:2])
+        self.at, self.spent = time.monotonic(), float(sum(self.process.cpu_times()[:2]))
 
     @property
     def seconds(self) -> float:
@@ -42,10 +42,10 @@ class Cost:
 
     def share(self) -> float:
         """Of all processors."""
-        return (sum(self.process.cpu_times()[:2]) - self.spent) / self.seconds / (os.cpu_count() or 1)
+        return (float(sum(self.process.cpu_times()[:2])) - self.spent) / self.seconds / (os.cpu_count() or 1)
 
     def megabytes(self) -> float:
-        return self.process.memory_info().rss / 1e6
+        return float(self.process.memory_info().rss) / 1e6
 
 
 class Player:

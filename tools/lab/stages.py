@@ -36,10 +36,10 @@ from ...codec.model.stylespace import Basis, LinearPose, StyleSpace
 from ...codec.paper import pipeline, pti
 from ...codec.paper.pipeline import Encoded, Face, SearchSettings
 from ...codec.paper.similarity import Similarity
-from ...format.errors import UsageError
 from ..common import run
 from ..measure.metrics import psnr, ssim
 from .discover import SPREAD, faces
+from .parts import parts_of
 from .train.evaluate import face_region
 
 TUNE_STEPS = ((64, 60), (128, 100), (256, 40))
@@ -48,21 +48,19 @@ WHOLE_STEPS = pti.STEPS
 
 def face_of(model: Model, basis: Basis) -> Face:
     """The pipeline's tools out of a model with an inverter of its own."""
-    if model.inverter is None or isinstance(model.latents, StyleSpace):
-        raise UsageError(f"model {model.name} has no inverter of its own")
-    inverter, latents = model.inverter, model.latents
+    own = parts_of(model)
     pose = None
     if basis.pose is not None:
         pose = LinearPose(basis.pose.shape[1], basis.pose.shape[2])
         pose.directions.data.copy_(basis.pose)
     space = StyleSpace(model.generator.config, basis.channels, pose)
-    space.mean.copy_(latents.mean)
+    space.mean.copy_(own.latents.mean)
     with torch.no_grad():
         styles = model.generator.styles(faces(model, SPREAD))
     deviation = torch.stack([styles[layer][:, channel].std() for layer, channel in basis.channels])
     return Face(
-        model.generator, space.eval().requires_grad_(False), lambda x: latents(*inverter(x)), list(basis.attributes),
-        deviation, Similarity(),
+        model.generator, space.eval().requires_grad_(False), lambda x: own.latents(*own.inverter(x)),
+        list(basis.attributes), deviation, Similarity(),
     )  # fmt: skip
 
 
@@ -70,7 +68,7 @@ def squares(model: Model, clip: str, count: int, every: int) -> Tensor:
     """Aligned frames (T, 3, S, S), -1 to 1: every `every`-th of the clip that shows a face, `count` at most."""
     rows = []
     with open_video(clip, None, None) as video:
-        for at, seen in enumerate(Survey(video, model.aligner, model.size)):
+        for at, seen in enumerate(Survey(video, parts_of(model).aligner, model.size)):
             if seen.crop is not None and at % every == 0:
                 rows.append(seen.crop)
             if len(rows) == count:

@@ -96,7 +96,8 @@ class I3D(nn.Module):
                 frames, side, stride = POOLED[name]
                 x = _pooled(x, (frames, side, side), (1 if frames == 1 else 2, stride, stride))
             x = self.get_submodule(f"Mixed_{name}")(x)
-        return self.logits(F.avg_pool3d(x, (2, 7, 7), 1)).mean((2, 3, 4))
+        scores: Tensor = self.logits(F.avg_pool3d(x, (2, 7, 7), 1))
+        return scores.mean((2, 3, 4))
 
 
 def shrunk(pictures: Tensor, side: int = SIDE) -> Tensor:

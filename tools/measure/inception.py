@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +30,10 @@ def _empty() -> nn.Module:
     except ImportError as error:
         raise FevError("FID needs the package torch-fidelity: pip install 'fev[evaluate]'") from error
 
-    class Empty(FeatureExtractorInceptionV3):
+    class Empty(FeatureExtractorInceptionV3):  # type: ignore[misc]  # the library has no types
         """The constructor loads a file; ours says nothing, and is passed over."""
 
-        def load_state_dict(self, state, *rest, **options):
+        def load_state_dict(self, state: Any, *rest: Any, **options: Any) -> Any:
             return super().load_state_dict(state, *rest, **options) if state else None
 
     nothing = io.BytesIO()
@@ -53,4 +54,5 @@ class Inception:
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) of bytes -> features (N, 2048)."""
-        return self.net(pictures)[0]
+        features: Tensor = self.net(pictures)[0]
+        return features

@@ -47,7 +47,8 @@ class LandmarkNet(nn.Module):
         self.join = nn.Conv2d(2 * width, width, 1)
         self.head = nn.Conv2d(width, LANDMARKS, 1)
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        if self.head.bias is not None:
+            nn.init.zeros_(self.head.bias)
         self.register_buffer("error", torch.full((LANDMARKS,), 0.03))
 
     def of_cut(self, x: Tensor) -> Tensor:

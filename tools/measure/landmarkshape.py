@@ -61,13 +61,14 @@ def _step(state: Tensor, landmarks: Tensor, weight: Tensor, prior: Tensor) -> Te
         seen, slope = vmap(_seen)(state), vmap(jacfwd(_seen))(state)
         pull = slope.transpose(1, 2) * weight
     missed = (landmarks.flatten(1) - seen) + torch.einsum("nmk,nk->nm", slope, state)
-    return torch.linalg.solve(pull @ slope + prior, torch.einsum("nkm,nm->nk", pull, missed))
+    step: Tensor = torch.linalg.solve(pull @ slope + prior, torch.einsum("nkm,nm->nk", pull, missed))
+    return step
 
 
 class LandmarkShape(nn.Module):
     """The stand-in, over a source of landmarks."""
 
-    parameters = PARAMETERS
+    parameter_names = PARAMETERS
 
     def __init__(self, landmarks: Landmarks):
         super().__init__()

@@ -16,8 +16,10 @@ def mean_error(error: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
 
     mask: (H, W) or (T, H, W), pixels that count; a frame of which none does has NaN.
     """
+    mean: np.ndarray
     if mask is None:
-        return error.mean((1, 2, 3))
+        mean = error.mean((1, 2, 3))
+        return mean
     weight = np.broadcast_to(mask, error.shape[:3]).astype(np.float64)
     count = weight.sum((1, 2))
     return np.where(count > 0, (error.mean(3) * weight).sum((1, 2)) / np.maximum(count, 1), np.nan)
@@ -30,7 +32,9 @@ def absolute(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> np
 
 def decibels(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """PSNR of every frame, peak 255: (T, H, W, 3) twice -> (T,)."""
-    return 10 * np.log10(255**2 / np.maximum(mean_error((a.astype(np.float64) - b) ** 2, mask), SMALLEST))
+    error = mean_error((a.astype(np.float64) - b) ** 2, mask)
+    level: np.ndarray = 10 * np.log10(255**2 / np.maximum(error, SMALLEST))
+    return level
 
 
 def psnr(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> float:
@@ -69,7 +73,7 @@ def _spread(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows = np.asarray(features, np.float64)
     mean = rows.mean(0)
     rows = (rows - mean) / np.sqrt(len(rows) - 1)
-    return mean, np.linalg.qr(rows, mode="r") if len(rows) > rows.shape[1] else rows
+    return mean, np.asarray(np.linalg.qr(rows, mode="r")) if len(rows) > rows.shape[1] else rows
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float | None:

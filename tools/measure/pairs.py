@@ -102,14 +102,17 @@ class Pairs:
 
         survey = Survey(sources(), self.net, self.size)
         for seen in survey:
-            b = waiting.popleft()
-            if seen.crop is None or b is None:
+            decoded = waiting.popleft()
+            if seen.crop is None or decoded is None:
                 yield None
+            elif self.way == "both":
+                yield Pair(seen.crop, self._cut(decoded, seen.placement))
             else:
-                yield Pair(seen.crop, self._cut(b, seen.placement) if self.way == "both" else self._whole(b))
+                yield Pair(seen.crop, self._whole(decoded))
 
     def _cut(self, frame: np.ndarray, placement: np.ndarray) -> np.ndarray:
-        return to_numpy(extract(frame, placement, self.size))[0]
+        square: np.ndarray = to_numpy(extract(frame, placement, self.size))[0]
+        return square
 
     def _whole(self, frame: np.ndarray) -> np.ndarray:
         half = frame.shape[0] / 2

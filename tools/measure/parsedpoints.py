@@ -133,6 +133,7 @@ class ParsedPoints(nn.Module):
     """Landmarks by face parsing (`landmarkshape.Landmarks`)."""
 
     name = "face parsing (BiSeNet)"
+    shift: Tensor
 
     def __init__(self, net: BiSeNet):
         super().__init__()

@@ -135,8 +135,8 @@ class Scores:
         if there.any():
             both, face = both[:, there], face[there]
             self._compare("masked", both * face[..., None])
-            self._note("inside", "l1", absolute(*both, face))
-            self._note("inside", "psnr", decibels(*both, face))
+            self._note("inside", "l1", absolute(both[0], both[1], face))
+            self._note("inside", "psnr", decibels(both[0], both[1], face))
 
     def end_clip(self, tracks: dict[str, float | None] | None = None) -> None:
         """tracks: the clip's correlations (`codec.openface.correlations`), for every clip or for none."""
@@ -154,7 +154,7 @@ class Scores:
 
     def _compare(self, region: str, both: np.ndarray) -> None:
         for metric, measure in (("l1", absolute), ("psnr", decibels), ("ssim", structure)):
-            self._note(region, metric, measure(*both))
+            self._note(region, metric, measure(both[0], both[1]))
         if self.judges.perceptual.net is not None:
             self._note(region, "lpips", self.judges.perceptual.net(*self._values(both)).cpu().numpy())
         if self.judges.inception.net is not None:

@@ -46,13 +46,13 @@ class Points:
 
 
 class ShapeModel(Protocol):
-    """name: goes into what is trained.  parameters: names; yaw, pitch, roll (degrees), jaw, then expressions."""
+    """name: goes into what is trained.  parameter_names: yaw, pitch, roll (degrees), jaw, then expressions."""
 
     @property
     def name(self) -> str: ...
 
     @property
-    def parameters(self) -> tuple[str, ...]: ...
+    def parameter_names(self) -> tuple[str, ...]: ...
 
     def measure(self, pictures: Tensor) -> Shape:
         """FFHQ squares (N, 3, S, S), -1 to 1; differentiable."""
@@ -76,7 +76,7 @@ class Deca:
 
     def __init__(self, net: Any):
         self.net = net
-        self.parameters = (*ANGLES, "jaw", *(f"expression {k}" for k in range(50)), "jaw aside", "jaw turned")
+        self.parameter_names = (*ANGLES, "jaw", *(f"expression {k}" for k in range(50)), "jaw aside", "jaw turned")
 
     def measure(self, pictures: Tensor) -> Shape:
         side = pictures.shape[-1]

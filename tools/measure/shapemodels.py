@@ -32,7 +32,7 @@ def named(text: str) -> ShapeModel:
         raise UsageError(f"--shape {text}: {type(error).__name__}: {error}") from error
     if isinstance(made, nn.Module):
         made = made.eval().requires_grad_(False)
-    if all(hasattr(made, part) for part in ("name", "parameters", "measure", "points")):
+    if all(hasattr(made, part) for part in ("name", "parameter_names", "measure", "points")):
         model: ShapeModel = made
         return model
     if all(hasattr(made, part) for part in ("encode", "flame")):

@@ -56,7 +56,7 @@ class HttpFile(io.RawIOBase):
         if self._body is None:
             self._open()
         try:
-            data = self._body.read(count) if count >= 0 else self._body.read()
+            data: bytes = self._body.read(count) if count >= 0 else self._body.read()
         except (OSError, http.client.HTTPException) as error:
             raise FevError(f"{self.url}: broke off: {error}") from None
         self.place += len(data)

@@ -217,7 +217,7 @@ class Speaker:
         if not self.device:
             return None
         with self._lock:
-            queued = self.sdl.SDL_GetQueuedAudioSize(self.device) // (2 * CHANNELS)
+            queued: int = self.sdl.SDL_GetQueuedAudioSize(self.device) // (2 * CHANNELS)
             if self._end is None or not queued:
                 return None
             return (self._end - self._held - queued - DEVICE_SAMPLES) / CLOCK

@@ -47,7 +47,7 @@ class Library:
         """Name -> path.  Links that lead out of the folder are left out."""
         if self.place.is_file():
             return {self.place.name: self.place}
-        found = {}
+        found: dict[str, Path] = {}
         for path in sorted(self.place.rglob("*.fev")):
             if len(found) == MOST_FILES:
                 break
@@ -70,7 +70,7 @@ def facts(path: Path) -> dict[str, Any]:
     with open(path, "rb") as file:
         reader = Reader(file, salvage=True, shallow=True)
         h = reader.header
-        segments = []
+        segments: list[list[Any]] = []
         before = reader.sections()
         once = dict(before)
         frames = 0

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -127,7 +128,7 @@ def _encode(
             context.bit_rate = 0
         tag(context, colour)
 
-        def take(packets: Iterable[av.Packet]) -> None:
+        def take(packets: Iterable[av.Packet[Any]]) -> None:
             nonlocal keys
             for packet in packets:
                 sizes.append(_counted(name, bytes(packet)))

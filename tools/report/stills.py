@@ -41,7 +41,7 @@ class Pick:
 
 
 def kbps(result: dict[str, Any]) -> float:
-    return 8 * result["coded"]["bytes"] / result["seconds"] / 1000
+    return float(8 * result["coded"]["bytes"] / result["seconds"] / 1000)
 
 
 def pick(results: list[dict[str, Any]]) -> list[Pick]:
@@ -66,7 +66,7 @@ def pick(results: list[dict[str, Any]]) -> list[Pick]:
 
 def beside(results: list[dict[str, Any]], ours: dict[str, Any]) -> list[dict[str, Any]]:
     """The others' points that ours is held against."""
-    out = []
+    out: list[dict[str, Any]] = []
     for codec in ORDER:
         rows = [r for r in results if (r["clip"], r["codec"]) == (ours["clip"], codec)]
         rows = [r for r in rows if r["setting"]["gop"] == "single"] or rows

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +35,7 @@ def run_here(function: Callable[..., T], calls: Iterable[tuple[Any, ...]], proce
         running: set[Future[T]] = set()
         left = iter(calls)
         while True:
-            while len(running) < processes * AHEAD and (call := next(left, None)) is not None:
+            for call in islice(left, processes * AHEAD - len(running)):
                 running.add(executor.submit(function, *call))
             if not running:
                 break
@@ -72,7 +73,8 @@ def run_on_ray(tasks: Iterable[Task], address: str) -> Iterator[Done]:
 
     _knock(address)
     try:
-        ray.init(address=address, log_to_driver=False, **({"include_dashboard": False} if address == "local" else {}))
+        dashboard = False if address == "local" else None
+        ray.init(address=address, log_to_driver=False, include_dashboard=dashboard)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(f"--ray {address}: {' '.join(str(error).split())}") from error
     try:
@@ -82,7 +84,7 @@ def run_on_ray(tasks: Iterable[Task], address: str) -> Iterator[Done]:
         running: list[Any] = []
         left = iter(tasks)
         while True:
-            while len(running) < most and (task := next(left, None)) is not None:
+            for task in islice(left, most - len(running)):
                 path = task.job.square.path
                 if path not in stored:
                     stored = dict([*list(stored.items())[-1:], (path, ray.put(Path(path).read_bytes()))])

@@ -57,7 +57,9 @@ def parts(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     yield part
 
 
-def write_slim(folder: Path, average: torch.nn.Module, judge: torch.nn.Module, notes: dict, rows: bool = False) -> None:
+def write_slim(
+    folder: Path, average: torch.nn.Module, judge: torch.nn.Module, notes: dict[str, Any], rows: bool = False
+) -> None:
     tensors: dict[str, Tensor] = {}
     for prefix, module in (("average", average), ("judge", judge)):
         for name, value in module.state_dict().items():
@@ -65,14 +67,14 @@ def write_slim(folder: Path, average: torch.nn.Module, judge: torch.nn.Module, n
     write_parts(folder, tensors, notes)
 
 
-def write_parts(folder: Path, tensors: dict[str, Tensor], notes: dict) -> None:
+def write_parts(folder: Path, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, part in enumerate(parts(tensors)):
         whole = {name: value.contiguous() for name, value in part.items()}
         save_file(whole, folder / f"slim.{i}.safetensors", {"notes": json.dumps(notes)})
 
 
-def read_slim(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict]:
+def read_slim(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
     """Weights of the animator, of the judge, and the notes."""
     tensors: dict[str, Tensor] = {}
     notes: dict[str, Any] = {}
@@ -88,7 +90,7 @@ def read_slim(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict]
     return of["average"], of["judge"], notes
 
 
-def write(path: Path, content: dict) -> None:
+def write(path: Path, content: dict[str, Any]) -> None:
     temporary = path.with_suffix(".part")
     torch.save(content, temporary)
     temporary.replace(path)

@@ -19,6 +19,7 @@ from ....codec.media.video import open_video
 from ....codec.model.modelfile import load_model
 from ....codec.model.pictures import to_numpy
 from ....format.errors import FevError
+from ..parts import parts_of
 from ..train.data import clip_is_held_out, clip_rows
 
 SIZE = 256
@@ -76,7 +77,7 @@ def main() -> None:
         count = int(row["frames"] or 300)
         step = 1 if args.held_out else max(2, round(count / FRAMES))
         try:
-            crops = squares(args.shared / "clips" / row["file"], FaceTracker(model.aligner), step)
+            crops = squares(args.shared / "clips" / row["file"], FaceTracker(parts_of(model).aligner), step)
         except FevError as error:
             print(error, flush=True)
             continue

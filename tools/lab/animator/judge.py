@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ....codec.model.animator import SQRT2, Active, EqualConv
+from ....codec.model.animator import Active, EqualConv
+from ....codec.model.stylegan2 import SQRT2
 
 WIDTHS = {8: 256, 16: 224, 32: 160, 64: 96, 128: 48, 256: 24}
 

@@ -15,6 +15,7 @@ import json
 import zipfile
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -103,7 +104,7 @@ def main() -> None:
     clips = [np.load(path) for path in paths]
     write_video(args.out / "clips.mp4", clips)
     stills: dict[str, list[bytes]] = {"faces": [], "pivots": []}
-    index = {"clips": [], "pivots": []}
+    index: dict[str, list[dict[str, Any]]] = {"clips": [], "pivots": []}
     first = 0
     for path, clip in zip(paths, clips, strict=True):
         index["clips"].append({"name": path.stem, "first": first, "count": len(clip)})

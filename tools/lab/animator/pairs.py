@@ -12,6 +12,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,8 @@ def read_video(path: Path) -> np.ndarray:
     """All frames, (N, 256, 256, 3) uint8."""
     import cv2  # here alone, and on machines without PyAV
 
-    video, frames = cv2.VideoCapture(str(path)), []
+    video = cv2.VideoCapture(str(path))
+    frames: list[np.ndarray] = []
     while True:
         ok, frame = video.read()
         if not ok:
@@ -81,7 +83,7 @@ class Pairs:
         self.faces = torch.arange(frames, len(self.pictures), device=device)
 
     @staticmethod
-    def _read(pack: Path, index: dict, cache: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    def _read(pack: Path, index: dict[str, Any], cache: Path | None) -> tuple[np.ndarray, np.ndarray]:
         """Frames of the clips and then faces, (N, 256, 256, 3) uint8; pivots.  cache: where they are kept decoded."""
         kept = [cache / f"{name}.npy" for name in ("pictures", "pivots")] if cache else []
         if kept and all(path.exists() for path in kept):

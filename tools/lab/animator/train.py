@@ -44,7 +44,8 @@ LEARN = 500  # steps in which the judge's opinion gains its weight
 
 
 def unit(gradient: Tensor) -> Tensor:
-    return gradient / gradient.norm().clamp_min(1e-12)
+    out: Tensor = gradient / gradient.norm().clamp_min(1e-12)
+    return out
 
 
 def orthogonal(directions: Tensor) -> Tensor:
@@ -82,7 +83,7 @@ class Training:
         self.dtype = torch.bfloat16 if device.type == "cuda" or torch.cpu._is_amx_tile_supported() else torch.float32
         self.animator, self.judge = Animator(), Judge()
         for module in (self.animator, self.judge):
-            module.to(device, memory_format=torch.channels_last)
+            module.to(device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.animator).requires_grad_(False)
         self.losses: Callable[..., tuple[Tensor, ...]] = self._losses
         self.look: Callable[[Tensor], tuple[Tensor, list[Tensor]]] = self.judge
@@ -146,8 +147,8 @@ class Training:
         weight = self._weight(size)
         loss = ALONE * pyramid_loss(drawn.alone, truth, weight)
         # Half the size tells a flow where to go as well as the whole does, in a quarter of the time.
-        half = (F.interpolate(v, scale_factor=0.5, mode="area") for v in (drawn.moved, truth))
-        loss = loss + MOVED * pyramid_loss(*half, self._weight(size // 2))
+        moved, half = (F.interpolate(v, scale_factor=0.5, mode="area") for v in (drawn.moved, truth))
+        loss = loss + MOVED * pyramid_loss(moved, half, self._weight(size // 2))
         loss = loss + 1e-3 * found.square().mean() + 1e-2 * drawn.own.mean()
         loss = loss + 0.1 * orthogonal(self.animator.directions)
         return loss, drawn.picture, truth, change, found[:n]
@@ -171,7 +172,9 @@ class Training:
         opinion, features = self.look(shake(leaf).to(self.dtype))
         with torch.no_grad():
             _, real = self.look(shake(truth).to(self.dtype))
-        felt = sum((a.float() - b.float()).abs().mean() / b.float().abs().mean() for a, b in zip(features, real))
+        felt = torch.zeros((), device=self.device)
+        for a, b in zip(features, real):
+            felt = felt + (a.float() - b.float()).abs().mean() / b.float().abs().mean()
         # What was bent by a random warp is no frame of a camera: only its features count.
         liked = (F.softplus(-opinion).mean((1, 2, 3)) * batch.whole).sum()
         like = torch.autograd.grad(liked, leaf, retain_graph=True)[0]
@@ -247,7 +250,7 @@ class Training:
         decay = min(0.999, (self.step + 1) / (self.step + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.animator.parameters()), 1 - decay)
 
-    def save(self, run: Path, notes: dict) -> None:
+    def save(self, run: Path, notes: dict[str, Any]) -> None:
         write(
             run / "state.pt",
             {
@@ -260,13 +263,13 @@ class Training:
             },
         )
 
-    def load(self, run: Path) -> dict:
+    def load(self, run: Path) -> dict[str, Any]:
         """Go on from a whole checkpoint, or from a slim one with new optimisers.  Returns its notes."""
         if (run / "state.pt").exists():
             state = torch.load(run / "state.pt", map_location=self.device, weights_only=True)
             for name in ("animator", "average", "judge", "optimiser", "judging"):
                 getattr(self, name).load_state_dict(state[name])
-            notes = state["notes"]
+            notes: dict[str, Any] = state["notes"]
         elif (run / "slim.0.safetensors").exists():
             weights, judge, notes = read_slim(run)
             self.animator.load_state_dict(weights)
@@ -308,7 +311,7 @@ def main() -> None:
     print(f"{device}, {training.dtype}, step {training.step}, data ready after {time.time() - begun:.0f} s", flush=True)
     outside = args.travel or args.run
 
-    def keep(notes: dict) -> None:
+    def keep(notes: dict[str, Any]) -> None:
         training.save(args.run, notes)
         if args.travel:
             write_slim(args.travel, training.average, training.judge, notes)

@@ -21,6 +21,7 @@ from PIL import Image, ImageFilter
 from ....codec.face.align import FaceTracker, smooth
 from ....codec.face.paste import paste
 from ....codec.model.modelfile import load_model
+from ..parts import parts_of
 from .aligner import points_of
 from .export import as_pictures
 
@@ -76,7 +77,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=60)
     args = parser.parse_args()
     rng = np.random.default_rng(4)
-    net = load_model(args.model).aligner
+    net = parts_of(load_model(args.model)).aligner
     faces = np.load(args.data / "faces.npy", mmap_mode="r")
     rows = json.loads((args.data / "faces.json").read_text())
     held = [i for i, r in enumerate(rows) if r["held_out"]]

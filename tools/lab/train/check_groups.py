@@ -19,9 +19,11 @@ import numpy as np
 import torch
 
 from ....codec.face.align import FaceTracker
+from ....codec.model.aligner import Aligner
 from ....codec.model.modelfile import Model, load_model
 from ....codec.model.pictures import from_numpy, to_numpy
 from ...measure.metrics import psnr
+from ..parts import parts_of
 from .check_aligner import CANVAS, error, picture_of
 from .evaluate import draw_stills, face_region
 
@@ -35,11 +37,12 @@ def alone(model: Model, faces: np.ndarray) -> np.ndarray:
     """What inverter and generator make of faces (N, 256, 256, 3), of the same shape."""
     x = from_numpy(faces)
     with torch.no_grad():
-        w = model.latents(*model.inverter(x))
+        own = parts_of(model)
+        w = own.latents(*own.inverter(x))
         return np.concatenate([to_numpy(model.generator(part)) for part in w.split(8)])
 
 
-def placed(net: torch.nn.Module, faces: np.ndarray, which: int, rng: np.random.Generator) -> float:
+def placed(net: Aligner, faces: np.ndarray, which: int, rng: np.random.Generator) -> float:
     """The aligner's error on one of the faces; infinite where it is not found."""
     reach = HALF * 1.3
     place = np.array([*rng.uniform(reach, CANVAS - reach, 2), HALF, rng.uniform(-0.3, 0.3)])
@@ -66,7 +69,8 @@ def main() -> None:
     region, rng = face_region(), np.random.default_rng(4)
     drawn = [alone(model, faces), draw_stills(from_numpy(faces), PIVOT)]
     quality = np.array([[psnr(d[k : k + 1], faces[k : k + 1], region) for k in range(len(chosen))] for d in drawn])
-    errors = np.array([placed(model.aligner, every, i, rng) for i in chosen])
+    aligner = parts_of(model).aligner
+    errors = np.array([placed(aligner, every, i, rng) for i in chosen])
     names = [rows[i]["name"] for i in chosen]
     print("| group | faces | model alone, dB | pivot of 2.5 KB, dB | aligner, median / 90 % | not found |")
     print("| --- | --- | --- | --- | --- | --- |")

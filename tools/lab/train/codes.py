@@ -62,10 +62,12 @@ class PriorCodes:
     def synthetic(self, count: int, truncation: float, rng: torch.Generator) -> Tensor:
         parts = [truncation * s * torch.randn(count, len(s), generator=rng) for s in (self.identity, self.motion)]
         device = self.latents.mean.device
-        return self.latents(parts[0].to(device), parts[1].to(device))
+        ws: Tensor = self.latents(parts[0].to(device), parts[1].to(device))
+        return ws
 
     def inverted(self, pictures: Tensor) -> Tensor:
-        return self.latents(*self.inverter(pictures))
+        ws: Tensor = self.latents(*self.inverter(pictures))
+        return ws
 
 
 class MappedCodes:
@@ -84,7 +86,7 @@ class MappedCodes:
     def synthetic(self, count: int, truncation: float, rng: torch.Generator) -> Tensor:
         g, mean = self.generator, self.generator.w_avg
         assert g.mapping is not None
-        w = g.mapping(torch.randn(count, g.config.z_dim, generator=rng).to(mean.device))
+        w: Tensor = g.mapping(torch.randn(count, g.config.z_dim, generator=rng).to(mean.device))
         return (mean + truncation * (w - mean))[:, None].repeat(1, g.config.num_ws, 1)
 
     def inverted(self, pictures: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def fit(near: np.ndarray, size: np.ndarray) -> np.ndarray:
         scale = 1 / np.sqrt(expected)
         weights = nnls(near * scale[:, None], size * scale)[0]
         expected = near @ weights + 0.05
-    return weights
+    return np.asarray(weights)
 
 
 def main() -> None:

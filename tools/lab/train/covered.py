@@ -38,7 +38,7 @@ def thing(rng: np.random.Generator, faces: np.ndarray, height: int, width: int) 
         if kind < 0.75:
             y, x, side = (60, 100, 50) if rng.random() < 0.5 else (140, 70, 36)
         else:
-            y, x, side = rng.integers(0, 200), rng.integers(0, 200), 50
+            y, x, side = int(rng.integers(0, 200)), int(rng.integers(0, 200)), 50
         piece = torch.from_numpy(face[y : y + side, x : x + side].copy()).permute(2, 0, 1)[None].float()
         out = F.interpolate(piece, size=(height, width), mode="bilinear")[0].permute(1, 2, 0).numpy()
     if rng.random() < 0.4:
@@ -55,19 +55,23 @@ def laid_over(rng: np.random.Generator, face: np.ndarray, faces: np.ndarray, mou
         left, right = rng.integers(30, 100), rng.integers(156, 226)
         top, bottom = rng.integers(130, 172), rng.integers(202, 250)
     else:
-        left, top = [
+        places = [
             (rng.integers(0, 30), rng.integers(60, 200)),
             (rng.integers(180, 210), rng.integers(60, 200)),
             (rng.integers(20, 150), rng.integers(228, 240)),
             (rng.integers(40, 120), rng.integers(0, 40)),
-        ][rng.integers(4)]
-        right, bottom = min(256, left + rng.integers(30, 120)), min(256, top + rng.integers(16, 60))
-        right, bottom = (min(right, 72) if left < 30 else right), (min(bottom, 80) if top < 40 else bottom)
+        ]
+        left, top = places[rng.integers(4)]
+        right, bottom = np.minimum(256, (left + rng.integers(30, 120), top + rng.integers(16, 60)))
+        right, bottom = (
+            (np.minimum(right, 72) if left < 30 else right),
+            (np.minimum(bottom, 80) if top < 40 else bottom),
+        )
     height, width = bottom - top, right - left
     power = rng.choice([2, 4, 12])
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     inside = (np.abs(x) ** power + np.abs(y) ** power < (1.4 if power == 2 else 1.0))[..., None]
-    out = face.copy()
+    out: np.ndarray = face.copy()
     out[top:bottom, left:right] = np.where(inside, thing(rng, faces, height, width), out[top:bottom, left:right])
     return out
 
@@ -117,11 +121,12 @@ def main() -> None:
     with torch.no_grad():
         x, y = batch(rng, unseen, np.arange(len(unseen)))
         out = net(x).numpy()
-    y = y.numpy() > 0
+    hidden = y.numpy() > 0
     print(
-        f"{len(faces)} pictures; held out, covered, 1, 5, 50 %: {np.percentile(out[y], [1, 5, 50]).round(1)}; ", end=""
+        f"{len(faces)} pictures; held out, covered, 1, 5, 50 %: {np.percentile(out[hidden], [1, 5, 50]).round(1)}; ",
+        end="",
     )
-    print(f"others, 50, 95, 99 %: {np.percentile(out[~y], [50, 95, 99]).round(1)}")
+    print(f"others, 50, 95, 99 %: {np.percentile(out[~hidden], [50, 95, 99]).round(1)}")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -41,7 +42,7 @@ def clip_is_held_out(row: Mapping[str, str]) -> bool:
 
 def prepare_faces(shared: Path, out: Path) -> None:
     """Unpack the aligned faces; keep their order in the archive, which is sorted by set and name."""
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     with zipfile.ZipFile(shared / "faces" / "faces256.zip") as archive:
         names = sorted(n for n in archive.namelist() if n.endswith(".webp"))
         array = open_memmap(out / "faces.npy", "w+", np.uint8, (len(names), SIZE, SIZE, 3))
@@ -75,7 +76,7 @@ def prepare_clips(shared: Path, out: Path, aligner: Path, step: int) -> None:
         tracker, placements, found = FaceTracker(net), [], []
         panel = path.name.startswith("eis_")
 
-        def frames(path: Path = path, panel: bool = panel):
+        def frames(path: Path = path, panel: bool = panel) -> Iterator[np.ndarray]:
             with open_video(path) as video:
                 for frame in video:
                     yield frame.rgb[:, : frame.rgb.shape[0]] if panel else frame.rgb

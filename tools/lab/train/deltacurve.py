@@ -52,6 +52,7 @@ from ....format.errors import FevError
 from ....format.identity import encode_identity
 from ....format.reader import Reader
 from ...measure.metrics import psnr
+from ..parts import parts_of
 from .evaluate import face_region
 
 BUDGETS = (0, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000)
@@ -69,10 +70,10 @@ class Clip:
 
     def __init__(self, model: Model, path: Path, count: int, every: int):
         self.model, self.path, self.every = model, path, every
-        assert model.aligner is not None and model.inverter is not None  # the built-in model has both
+        own = parts_of(model)
         rows = []
         with open_video(path, None, None) as video:
-            for at, seen in enumerate(Survey(video, model.aligner, model.size)):
+            for at, seen in enumerate(Survey(video, own.aligner, model.size)):
                 if seen.crop is None:
                     raise FevError(f"{path}: no face in frame {at}")
                 rows.append(seen.crop)

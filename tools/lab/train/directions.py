@@ -114,10 +114,10 @@ def prepared(options: argparse.Namespace) -> Training:
     pictures = Pictures(options.data) if options.data else None
     state = Training.stored(options.out)
     if state is None:
-        names = chosen(shape.parameters, options.roll)
+        names = chosen(shape.parameter_names, options.roll)
         rng = torch.Generator().manual_seed(options.seed)
         found = measured(shape, codes, options.range_pictures, size, rng)
-        scaling = Scaling.of(shape.parameters, names, found, options.range_pictures)
+        scaling = Scaling.of(shape.parameter_names, names, found, options.range_pictures)
         return Training(codes, shape, similarity, scaling, settings, pictures)
     training = Training(codes, shape, similarity, state.scaling, settings, pictures)
     training.resume(state)

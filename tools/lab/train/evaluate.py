@@ -36,6 +36,7 @@ from ....codec.fit.tune import ClipFit, TuneSettings
 from ....codec.model.modelfile import Model, load_model
 from ....codec.model.pictures import to_numpy
 from ...measure.metrics import psnr, ssim
+from ..parts import parts_of
 from .export import as_pictures
 
 BUDGETS = (4_000, 8_000, 16_000, 32_000)
@@ -98,7 +99,7 @@ def draw_modes(model: Model, crops: Tensor, budget: int) -> np.ndarray:
     moved = None if model.shared is None else first_moves(model, pivot, crops, guess, code)
     pivot = replace(pivot, reference=())
     under = pivot_picture(pivot, model.size)
-    mix = np.zeros((len(model.latents.directions), 1), np.int32)
+    mix = np.zeros((parts_of(model).latents.params, 1), np.int32)
     settings = ModeSettings(steps=MODE_STEPS)
     left = budget - len(pivot.pack())
     fit = ModeFit(under, crops, torch.zeros(len(crops), 0), mix, settings, left, step_size(code), moved)
@@ -155,8 +156,9 @@ def measure(
     """
     x = as_pictures(crops)
     with torch.no_grad():
-        identity, motion = model.inverter(x)
-        w = model.latents(identity.mean(0, keepdim=True).expand(len(x), -1) if shared else identity, motion)
+        own = parts_of(model)
+        identity, motion = own.inverter(x)
+        w = own.latents(identity.mean(0, keepdim=True).expand(len(x), -1) if shared else identity, motion)
         plain = np.concatenate([to_numpy(model.generator(w[i : i + 8])) for i in range(0, len(w), 8)])
     pictures = {"encoder": plain, "latent_100": latent_steps(model, x, identity, motion, 100, shared)}
     modes: dict[str, np.ndarray] = {}
@@ -179,7 +181,9 @@ def measure(
         for name, drawn in {"source": many, **modes}.items():
             np.save(keep / f"{name}.npy", drawn)
     region = face_region()
-    rows = [(k, v, crops) for k, v in pictures.items()] + [(k, v, many) for k, v in modes.items()]
+    rows = [(k, v, crops) for k, v in pictures.items()]
+    if many is not None:
+        rows += [(k, v, many) for k, v in modes.items()]
     table = {k: [psnr(v, true), psnr(v, true, region), ssim(v, true)] for k, v, true in rows}
     return table, [crops, *pictures.values()]
 

@@ -22,6 +22,7 @@ from ....codec.face.light import evened
 from ....codec.model.inverter import Inverter
 from ....codec.model.modelfile import load_model
 from ....codec.model.pictures import from_numpy
+from ..parts import parts_of
 
 SIZE = 48  # of a vector
 PER_CLIP = 9  # frames of a clip that are looked at
@@ -61,7 +62,8 @@ def features(inverter: Inverter, pictures: np.ndarray, generator: torch.Generato
 
 
 def scatter(x: np.ndarray) -> np.ndarray:
-    return x.T @ x / len(x)
+    out: np.ndarray = x.T @ x / len(x)
+    return out
 
 
 def discriminant(clips: list[np.ndarray], faces: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,16 +96,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     model, generator = load_model(), torch.Generator().manual_seed(0)
-    assert model.inverter is not None
+    inverter = parts_of(model).inverter
     rows = json.loads((args.data / "faces.json").read_text())
     kept = [i for i, r in enumerate(rows) if not r["held_out"]]
     pictures = np.load(args.data / "faces.npy", mmap_mode="r")[kept[::2]]
-    faces, moved = (features(model.inverter, pictures, g) for g in (None, generator))
+    faces, moved = (features(inverter, pictures, g) for g in (None, generator))
     clips: dict[bool, dict[str, np.ndarray]] = {False: {}, True: {}}
     frames = np.load(args.data / "frames.npy", mmap_mode="r")
     for row in json.loads((args.data / "frames.json").read_text()):
         at = row["first"] + np.unique(np.linspace(0, row["count"] - 1, PER_CLIP).round().astype(int))
-        looks = [features(model.inverter, frames[at], g) for g in ((None,) if row["held_out"] else (None, generator))]
+        looks = [features(inverter, frames[at], g) for g in ((None,) if row["held_out"] else (None, generator))]
         clips[row["held_out"]][row["name"]] = np.concatenate(looks)
     mean, matrix = discriminant(list(clips[False].values()), faces, moved)
     np.savez_compressed(args.out, mean=mean.astype(np.float32), map=matrix.astype(np.float16))

@@ -56,7 +56,7 @@ def one_level(values: Ints) -> Ints:
 
 def flagged(residuals: Ints, kind: type[Contexts]) -> Ints:
     """Bits (m, P) when frames that stand still are flagged; the flags' bits are shared by all parameters."""
-    moving = residuals.any(1)
+    moving: Ints = np.asarray(residuals.any(1))
     moving[:1] = True
     bits, flags = np.zeros(residuals.shape), Stills()
     bits[moving] = adaptive(residuals[moving], kind)
@@ -82,6 +82,7 @@ def measured(file: Path) -> dict[str, np.ndarray]:
     frames = 0
     with open(file, "rb") as stream:
         for segment in Reader(stream).segments():
+            assert segment.held is not None
             coded = ~segment.held
             coded[0] = True
             values = segment.motion[coded].astype(np.int64)

@@ -43,7 +43,7 @@ def counts(file: Path) -> tuple[np.ndarray, int]:
 
 def even(rows: np.ndarray) -> np.ndarray:
     """The same for v and -v."""
-    out = rows.copy()
+    out: np.ndarray = rows.copy()
     out[..., :ESCAPE] = (rows[..., :ESCAPE] + rows[..., :ESCAPE][..., ::-1]) / 2
     return out
 
@@ -58,7 +58,8 @@ def trained(seen: np.ndarray) -> np.ndarray:
         wide[..., :-away, :] += weight * seen[..., away:, :]
 
     def mixed(rows: np.ndarray, prior: np.ndarray) -> np.ndarray:
-        return (rows + WEIGHT * prior) / (rows.sum(-1, keepdims=True) + WEIGHT)
+        out: np.ndarray = (rows + WEIGHT * prior) / (rows.sum(-1, keepdims=True) + WEIGHT)
+        return out
 
     law = mixed(even(wide.sum((0, 1))), load().frequencies[0] / TOTAL)
     chances = mixed(wide, mixed(wide.sum(0), law)).reshape(-1, ROWS, SYMBOLS)
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--test", action="store_true", help="write nothing: what each would gain by the others' rows")
     args = parser.parse_args()
     seen = {file: counts(file) for file in args.files}
-    whole = sum(rows for rows, _ in seen.values())
+    whole = np.sum([rows for rows, _ in seen.values()], 0)
     if args.test:
         law = np.log2(load().frequencies[0])
         for file, (rows, frames) in seen.items():

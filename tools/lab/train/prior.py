@@ -17,6 +17,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,8 @@ from ....codec.fit.loss import pyramid_loss
 from ....codec.model.inverter import Inverter, LatentSpace
 from ....codec.model.modelfile import load_model
 from ....codec.model.pictures import from_numpy, to_levels
-from ....codec.model.stylegan2 import Generator, GeneratorConfig
+from ....codec.model.stylegan2 import Generator, GeneratorConfig, StyleLayer
+from ..parts import parts_of
 
 CHANNELS = (256, 256, 256, 128, 64, 32, 16)
 W_DIM = 256
@@ -47,6 +49,7 @@ class Prior(nn.Module):
         self.inverter = Inverter(RANK)
         self.latents = LatentSpace(config.num_ws, W_DIM, RANK, MOTION_WS)
         for layer in self.generator.layers:
+            assert isinstance(layer, StyleLayer)
             if layer.spec.kind == "rgb" and layer.spec.size > 64:
                 nn.init.zeros_(layer.weight)  # a new resolution starts as the upsampled old one
 
@@ -103,7 +106,7 @@ class Pairs:
         return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
 
 
-def learning_rates(prior: Prior, rate: float) -> list[dict]:
+def learning_rates(prior: Prior, rate: float) -> list[dict[str, Any]]:
     """Plain layers learn ten times slower than equalised ones, or training stalls."""
     return [
         {"params": list(prior.generator.parameters()), "scale": rate},
@@ -148,7 +151,7 @@ def main() -> None:
         model = load_model(args.start)
         for own in (prior, average):
             own.generator.load_state_dict(model.generator.state_dict())
-            own.inverter.load_state_dict(model.inverter.state_dict())
+            own.inverter.load_state_dict(parts_of(model).inverter.state_dict())
             own.latents.load_state_dict(model.latents.state_dict())
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -160,7 +163,8 @@ def main() -> None:
             group["scale"] = fresh["scale"]
     pairs = Pairs(args.data, args.seed + step)
     held = Pairs(args.data, 7)
-    fixed = tuple(v.to(device) for v in held.draw(6, 6))
+    first_held, second_held = (v.to(device) for v in held.draw(6, 6))
+    fixed = (first_held, second_held)
     weight = importance(args.size).to(device)
 
     def loss_of(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,10 +189,10 @@ def main() -> None:
         total = 0.98 * total + 0.02 * error.item() if step > first + 1 else error.item()
         decay = 0.997  # a run is a few thousand steps; a longer memory would lag behind it
         with torch.no_grad():
-            for a, b in zip(average.parameters(), prior.parameters(), strict=True):
-                a.lerp_(b, 1 - decay)
-            for a, b in zip(average.buffers(), prior.buffers(), strict=True):
-                a.copy_(b)
+            for mean, value in zip(average.parameters(), prior.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+            for kept, constant in zip(average.buffers(), prior.buffers(), strict=True):
+                kept.copy_(constant)
         if step % 50 == 0:
             speed = (step - first) * args.batch / (time.time() - start)
             print(f"size {args.size} step {step} loss {total:.4f} {speed:.1f} images/s {done * 100:.0f} %", flush=True)

@@ -61,8 +61,8 @@ def losses(
     """
     out = {
         "shape": F.l1_loss(points.mesh, wanted.mesh),
-        "mouth": F.l1_loss(*(pair_distances(p.landmarks, MOUTH) for p in (points, wanted))),
-        "eye": F.l1_loss(*(pair_distances(p.landmarks, EYES) for p in (points, wanted))),
+        "mouth": F.l1_loss(pair_distances(points.landmarks, MOUTH), pair_distances(wanted.landmarks, MOUTH)),
+        "eye": F.l1_loss(pair_distances(points.landmarks, EYES), pair_distances(wanted.landmarks, EYES)),
     }
     who, whom = similarity.person(drawn), similarity.person(like)
     if who is not None and whom is not None:

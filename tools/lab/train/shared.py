@@ -31,6 +31,7 @@ from ....codec.model.modelfile import Model, load_bytes, quantise, read_config
 from ....codec.model.pictures import LEVELS_PER_UNIT, from_levels, from_numpy, to_bytes
 from ....codec.model.planes import mixed, synthesise
 from ....codec.model.shared import SharedModes
+from ..parts import parts_of
 
 SIZE = 128  # of the pictures that are compared
 TEXTURE, GRID = 64, 32
@@ -44,6 +45,8 @@ SPARSE, SMALL = 1e-3, 1e-3  # prices of the planes' coefficients, and of the fra
 
 class Training(nn.Module):
     """Planes as wavelet coefficients, so that what moves together is learnt together."""
+
+    seen: Tensor
 
     def __init__(self, params: int, features: Tensor):
         super().__init__()
@@ -71,7 +74,8 @@ class Training(nn.Module):
 
     def parameters_of(self, rows: np.ndarray) -> Tensor:
         seen = self.seen[rows]
-        return self.guess(seen + NOISE * torch.randn_like(seen)) + self.own[rows]
+        guessed: Tensor = self.guess(seen + NOISE * torch.randn_like(seen))
+        return guessed + self.own[rows]
 
     def loss(self, first: Tensor, second: Tensor, rows: tuple[np.ndarray, np.ndarray]) -> Tensor:
         change = self.parameters_of(rows[1]) - self.parameters_of(rows[0])
@@ -101,10 +105,10 @@ def train(pictures: Tensor, features: Tensor, clips: list[np.ndarray], steps: in
         for group, rate in zip(optimiser.param_groups, RATES.values(), strict=True):
             group["lr"] = rate * pace
         chosen = [clips[k] for k in rng.choice(len(clips), BATCH)]
-        rows = tuple(np.array([rng.choice(clip) for clip in chosen]) for _ in range(2))
+        before, after = (np.array([rng.choice(clip) for clip in chosen]) for _ in range(2))
         light = torch.exp(0.12 * torch.randn(BATCH, 1, 1, 1))
-        first, second = ((pictures[r].float() / LEVELS_PER_UNIT) * light - 1 for r in rows)
-        loss = training.loss(first, second, rows)
+        first, second = ((pictures[r].float() / LEVELS_PER_UNIT) * light - 1 for r in (before, after))
+        loss = training.loss(first, second, (before, after))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -145,10 +149,10 @@ def put_into(data: bytes, modes: SharedModes) -> bytes:
 @torch.no_grad()
 def look(model: Model, frames: np.ndarray) -> tuple[Tensor, Tensor]:
     """Small pictures (N, 3, SIZE, SIZE), uint8, and the inverter's features (N, F) of frames (N, 256, 256, 3)."""
-    small, features = [], []
+    inverter, small, features = parts_of(model).inverter, [], []
     for i in range(0, len(frames), 32):
         x = from_numpy(np.array(frames[i : i + 32]))
-        features.append(model.inverter.features(x))
+        features.append(inverter.features(x))
         small.append(to_bytes(F.interpolate(x, size=SIZE, mode="area")))
     return torch.cat(small), torch.cat(features)
 
@@ -168,7 +172,7 @@ def main() -> None:
     ends = np.cumsum([c["count"] for c in kept])
     clips = [np.arange(end - c["count"], end) for c, end in zip(kept, ends, strict=True)]
     pictures, features = look(model, np.load(args.data / "frames.npy", mmap_mode="r")[rows])
-    training = train(pictures, features, clips, args.steps, model.latents.params)
+    training = train(pictures, features, clips, args.steps, parts_of(model).latents.params)
     data = put_into(data, normalised(training, pictures))
     load_bytes(data)
     args.out.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 
 from ....codec.model.modelfile import load_model
 from ....codec.model.pictures import from_numpy, to_numpy
+from ..parts import parts_of
 
 SIDE = 96  # of a picture on the sheet
 COLUMNS = 5  # pairs in a row
@@ -34,19 +35,20 @@ def main() -> None:
     parser.add_argument("--directions", action="store_true", help="the generator's directions, not the shared modes")
     args = parser.parse_args()
     model = load_model(args.model)
-    params = len(model.latents.directions)
+    own = parts_of(model)
+    params = own.latents.params
     identity, motion = torch.zeros(1, len(model.identity_scale)), torch.zeros(1, params)
     if args.data:
         held = [i for i, r in enumerate(json.loads((args.data / "faces.json").read_text())) if r["held_out"]]
         face = np.array(np.load(args.data / "faces.npy", mmap_mode="r")[held[args.face]])
         with torch.no_grad():
-            identity, motion = model.inverter(from_numpy(face[None]))
+            identity, motion = own.inverter(from_numpy(face[None]))
     change = args.units * torch.stack([-torch.eye(params), torch.eye(params)], 1).flatten(0, 1)
     with torch.no_grad():
         if model.shared is None or args.directions:
-            drawn = [model.generator(model.latents(identity.expand(len(m), -1), motion + m)) for m in change.split(8)]
+            drawn = [model.generator(own.latents(identity.expand(len(m), -1), motion + m)) for m in change.split(8)]
         else:
-            picture = from_numpy(face[None]) if args.data else model.generator(model.latents(identity, motion))
+            picture = from_numpy(face[None]) if args.data else model.generator(own.latents(identity, motion))
             drawn = [model.shared.move(picture, m) for m in change.split(8)]
     pictures = to_numpy(torch.nn.functional.interpolate(torch.cat(drawn), size=SIDE, mode="area"))
     rows = -(-params // COLUMNS)
