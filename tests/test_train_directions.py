@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from conftest import tiny_modules
 from fev.codec.model.inverter import LatentSpace
 from fev.codec.model.modelfile import library, load_model, pack
+from fev.codec.model.pictures import from_numpy
 from fev.codec.model.stylegan2 import Generator, GeneratorConfig
 from fev.codec.paper.arcface import ArcFace
 from fev.codec.paper.imports.official import read_official
@@ -22,7 +23,6 @@ from fev.format.errors import FevError, ModelMismatchError, UsageError
 from fev.tools import models
 from fev.tools.lab.train import direction_sheet, directions
 from fev.tools.lab.train.codes import Batch, MappedCodes, Pictures, PriorCodes, codes_of
-from fev.tools.lab.train.export import as_pictures
 from fev.tools.lab.train.matrixtraining import REACH, Scaling, Settings, Training, beside, chosen, wanted_change
 from fev.tools.lab.train.reenactment import EYES, MOUTH, Weights, left_out, losses, pair_distances, total
 from fev.tools.measure.shape import Points, Shape
@@ -207,7 +207,7 @@ def test_pairs_are_pulled_to_the_target(codes, pictures):
 def test_real_sources_take_every_other_place(codes, pictures):
     training = training_of(codes, Settings("real_synthetic", 6, 1e-3, 1, SIZE), pictures)
     batch = training.batch(torch.Generator().manual_seed(3))
-    faces = as_pictures(np.array(Pictures(pictures).faces))
+    faces = from_numpy(np.array(Pictures(pictures).faces))
     apart = (F.adaptive_avg_pool2d(faces, SIZE)[None] - batch.sources[:, None]).abs().amax((2, 3, 4))
     which = [int(row.argmin()) if row.min() < 1e-4 else None for row in apart]
     assert [w is not None for w in which] == [True, False] * 3

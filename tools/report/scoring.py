@@ -200,8 +200,8 @@ class Scorer:
         def landmarks(a: Tensor, b: Tensor) -> Tensor:
             one, other = (model.points(model.measure(2 * v - 1)).landmarks for v in (a, b))
             eyes = (one[:, EYES[0]] - one[:, EYES[1]]).norm(dim=1)
-            missed: Tensor = (one - other).norm(dim=2).mean(1)
-            return missed / eyes.clamp(min=1e-6)
+            error: Tensor = (one - other).norm(dim=2).mean(1) / eyes.clamp(min=1e-6)
+            return error
 
         self._add("pose", model.name, pose)
         self._add("landmarks", model.name, landmarks)

@@ -21,9 +21,9 @@ from PIL import Image, ImageFilter
 from ....codec.face.align import FaceTracker, smooth
 from ....codec.face.paste import paste
 from ....codec.model.modelfile import load_model
+from ....codec.model.pictures import from_numpy
 from ..parts import parts_of
 from .aligner import points_of
-from .export import as_pictures
 
 CANVAS = 720
 HALVES = (60, 80, 120, 200)  # half sides of the pasted square; a face is about as wide as half the square
@@ -35,7 +35,7 @@ def picture_of(faces: np.ndarray, which: int, place: np.ndarray) -> np.ndarray:
     """(CANVAS, CANVAS, 3) uint8: the face's square at (cx, cy, half, angle) over another face, blurred away."""
     other = Image.fromarray(faces[(which + 7) % len(faces)]).resize((CANVAS, CANVAS))
     plate = np.array(other.filter(ImageFilter.GaussianBlur(60)))
-    return paste(plate, as_pictures(np.array(faces[which])[None])[0], place)
+    return paste(plate, from_numpy(np.array(faces[which])[None])[0], place)
 
 
 def compressed(picture: np.ndarray) -> np.ndarray:

@@ -19,11 +19,11 @@ from torch import Tensor
 from ....codec.model import library
 from ....codec.model.inverter import LatentSpace
 from ....codec.model.modelfile import Model, load_model
+from ....codec.model.pictures import from_numpy
 from ....codec.model.stylegan2 import Generator
 from ....codec.paper.inversion import by_e4e
 from ....codec.paper.networks import Networks
 from ....format.errors import FevError, UsageError
-from .export import as_pictures
 
 PHASES = ("synthetic", "real_synthetic", "paired")
 CHUNK = 8  # pictures at a time where no gradient is wanted
@@ -116,7 +116,7 @@ class Pictures:
 
     def single(self, count: int, rng: torch.Generator) -> Tensor:
         rows = self.kept[torch.randint(len(self.kept), (count,), generator=rng).numpy()]
-        return as_pictures(self.faces[rows])
+        return from_numpy(self.faces[rows])
 
     def pairs(self, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Two frames each of one clip; every clip equally often."""
@@ -124,7 +124,7 @@ class Pictures:
         for clip in torch.randint(len(self.clips), (count,), generator=rng).tolist():
             first, length = self.clips[clip]
             rows.append((first + torch.randperm(length, generator=rng)[:2]).tolist())
-        first, second = (as_pictures(self.frames[[r[i] for r in rows]]) for i in (0, 1))
+        first, second = (from_numpy(self.frames[[r[i] for r in rows]]) for i in (0, 1))
         return first, second
 
 

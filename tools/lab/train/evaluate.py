@@ -34,10 +34,9 @@ from ....codec.fit.motion import MotionSettings, fit_motion, quantise_motion
 from ....codec.fit.pivotcoding import code_pivot
 from ....codec.fit.tune import ClipFit, TuneSettings
 from ....codec.model.modelfile import Model, load_model
-from ....codec.model.pictures import to_numpy
+from ....codec.model.pictures import from_numpy, to_numpy
 from ...measure.metrics import psnr, ssim
 from ..parts import parts_of
-from .export import as_pictures
 
 BUDGETS = (4_000, 8_000, 16_000, 32_000)
 
@@ -154,7 +153,7 @@ def measure(
     many: more frames of the clip, for the modes: a handful of frames they would learn by heart.
     keep: a folder for what is drawn of them.
     """
-    x = as_pictures(crops)
+    x = from_numpy(crops)
     with torch.no_grad():
         own = parts_of(model)
         identity, motion = own.inverter(x)
@@ -163,10 +162,10 @@ def measure(
     pictures = {"encoder": plain, "latent_100": latent_steps(model, x, identity, motion, 100, shared)}
     modes: dict[str, np.ndarray] = {}
     if many is not None:
-        modes["pivot_shared"] = draw_shared(model, as_pictures(many))
+        modes["pivot_shared"] = draw_shared(model, from_numpy(many))
     for budget in BUDGETS:
         if many is not None:
-            modes[f"pivot_modes_{budget // 1000}k"] = draw_modes(model, as_pictures(many), budget)
+            modes[f"pivot_modes_{budget // 1000}k"] = draw_modes(model, from_numpy(many), budget)
         else:
             pictures[f"pivot_{budget // 1000}k"] = draw_stills(x, budget)
     for budget in BUDGETS:

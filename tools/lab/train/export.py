@@ -24,6 +24,7 @@ from ....codec.model.aligner import Aligner
 from ....codec.model.library import BUILT_IN
 from ....codec.model.modelfile import load_bytes, pack
 from ....codec.model.pictures import from_numpy
+from ....codec.model.stylegan2 import StyleLayer
 from .prior import RANK, Prior
 
 UNIT = 1e-3  # root mean square change of a picture (-1 to 1) that one unit of a tunable makes
@@ -45,7 +46,7 @@ def normalise_identity(prior: Prior, identity: Tensor) -> Tensor:
     latent = (identity - mean) @ basis
     _, s, v = torch.linalg.svd(latent, full_matrices=False)
     axes = v[:RANK]  # (rank, D), orthonormal
-    prior.latents.mean += (mean @ basis).reshape(prior.latents.mean.shape)
+    prior.latents.mean.add_((mean @ basis).reshape(prior.latents.mean.shape))
     turn = basis @ axes.t()  # old coefficients -> new coefficients
     head = prior.inverter.identity
     head.bias.copy_((head.bias - mean) @ turn)
@@ -62,7 +63,7 @@ def normalise_motion(prior: Prior, identity: Tensor, motion: Tensor) -> Tensor:
     mean = motion.mean(0)
     shift = torch.einsum("p,pkw->kw", mean, latents.directions)
     latents.mean[: shift.shape[0]] += shift
-    head.bias -= mean
+    head.bias.sub_(mean)
     index = torch.linspace(0, len(identity) - 1, 12).long()
     base, here = identity[index], motion[index] - mean
     plain = prior.generator(latents(base, here), size=128)
@@ -73,9 +74,9 @@ def normalise_motion(prior: Prior, identity: Tensor, motion: Tensor) -> Tensor:
         moved[:, k] += spread[k]
         change = prior.generator(latents(base, moved), size=128) - plain
         gamma[k] = change.square().mean().sqrt() / spread[k] / MOTION_UNIT
-    latents.directions /= gamma[:, None, None]
-    head.bias *= gamma
-    head.weight *= gamma[:, None]
+    latents.directions.div_(gamma[:, None, None])
+    head.bias.mul_(gamma)
+    head.weight.mul_(gamma[:, None])
     return gamma
 
 
@@ -83,6 +84,7 @@ def normalise_motion(prior: Prior, identity: Tensor, motion: Tensor) -> Tensor:
 def fold_noise(prior: Prior) -> None:
     """Constant noise times its strength becomes the noise picture itself, so that a delta adds to it."""
     for layer in prior.generator.layers:
+        assert isinstance(layer, StyleLayer)
         if layer.has_noise:
             layer.noise *= layer.noise_strength
             layer.noise_strength.fill_(1.0)
