@@ -413,8 +413,8 @@ def read_component(
                 for (top, left, y, x), kind, symbol in zip(here, kinds, symbols):
                     now[top + y][left + x] = symbol - 15 if symbol < 31 else decoder.escaped()
                     count(counts[kind], symbol)
-                for kind in rows:
-                    halve(counts[kind])
+                for own in counts:  # also those that this turn did not use: one that grew by much is halved twice
+                    halve(own)
             for top, left, y, x in places:
                 history[top, left, y, x] = (3 * history[top, left, y, x] >> 2) + 4 * size(now, top + y, left + x)
             need(any(now[top + y][left + x] for top, left, y, x in places), "empty band")

@@ -29,6 +29,18 @@ def test_round_trip(seed):
     assert modes_bits(modes)[0] / 8 == pytest.approx(len(data), rel=0.25)
 
 
+def test_the_second_reader_agrees_on_large_planes():
+    """Planes of a real clip's size: counts of a kind grow by so much in one turn that they are halved in two."""
+    from test_vectors import stranger
+
+    modes = some_modes(np.random.default_rng(4), 4, 35, 128, 16)
+    modes.luma[np.random.default_rng(5).random(modes.luma.shape) < 0.97] = 0
+    read = stranger.read_modes(encode_modes(modes), stranger.Tables(stranger.TABLES))
+    luma, blue, red, across, down = (np.array(part) for part in read["components"])
+    assert np.array_equal(luma, modes.luma) and np.array_equal(np.stack([blue, red], 1), modes.chroma)
+    assert np.array_equal(np.stack([across, down], 1), modes.flow)
+
+
 def test_large_values():
     modes = some_modes(np.random.default_rng(1))
     modes.luma[0, 3, 3], modes.flow[2, 1, 7, 7], modes.mix[0, 0] = 1 << 30, -(1 << 30), 70_000
