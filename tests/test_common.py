@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import fev
 import numpy as np
 import pytest
 from fev.format.errors import FevError, MediaError, UsageError
@@ -71,8 +72,14 @@ def test_bugs_keep_their_traceback():
         common.run(lambda: 1 // 0)
 
 
+def test_every_command_says_its_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        common.parser("fev-test", "Tests.").parse_args(["--version"])
+    assert caught.value.code == 0 and capsys.readouterr().out == f"fev-test {fev.__version__}\n"
+
+
 def test_usage_errors_exit_with_2(capsys):
-    options = common.parser("fev-test", "Tests.", version="1.2")
+    options = common.parser("fev-test", "Tests.")
     options.add_argument("src")
     options.add_argument("--start", type=common.seconds)
     options.add_argument("--quality", type=common.percent)

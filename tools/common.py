@@ -20,6 +20,7 @@ from ..codec.media.files import open_path
 from ..codec.media.notices import Notices
 from ..format.errors import FevError, UsageError, about
 from ..tools import leave
+from ..version import __version__
 from .memory import keep_freed_memory
 
 STDIO = "-"
@@ -33,11 +34,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
 
-def parser(prog: str, description: str, *, version: str | None = None) -> Parser:
-    """A parser for the command `prog`; `version` adds --version."""
+def parser(prog: str, description: str) -> Parser:
+    """A parser for the command `prog`, with --version."""
     out = Parser(prog=prog, description=description)
-    if version:
-        out.add_argument("--version", action="version", version=f"{prog} {version}")
+    out.add_argument("--version", action="version", version=f"{prog} {__version__}")
     return out
 
 

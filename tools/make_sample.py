@@ -23,6 +23,7 @@ from .common import add_output, count, output_file, parser, run
 WIDTH, HEIGHT, FPS, SECONDS = 320, 320, 25, 4
 SQUARE = 205  # half side of the face's square: it reaches beyond the picture, so that no edge shows
 SYLLABLES = 3.3  # a second
+SAMPLE_RATE = 48_000  # of the sound, Hz
 
 
 def face(model: Model, seed: int) -> torch.Tensor:
@@ -81,11 +82,11 @@ def mouth_direction(model: Model, identity: torch.Tensor) -> np.ndarray:
     return found
 
 
-def voice(rate: int = 48_000) -> np.ndarray:
+def voice() -> np.ndarray:
     """A buzz at 120 Hz through two moving formants, loud where the mouth is open; int16 (samples,)."""
-    time = np.arange(int(SECONDS * rate)) / rate
+    time = np.arange(SECONDS * SAMPLE_RATE) / SAMPLE_RATE
     loud = np.interp(time, np.arange(SECONDS * FPS) / FPS, opening(np.arange(SECONDS * FPS) / FPS))
-    pitch = 2 * np.pi * np.cumsum(118 + 14 * np.sin(2 * np.pi * 0.9 * time)) / rate
+    pitch = 2 * np.pi * np.cumsum(118 + 14 * np.sin(2 * np.pi * 0.9 * time)) / SAMPLE_RATE
     first, second = 480 + 260 * loud, 1300 + 500 * np.sin(2 * np.pi * 0.8 * time)
     sound = np.zeros_like(time)
     for harmonic in range(1, 28):
@@ -96,7 +97,7 @@ def voice(rate: int = 48_000) -> np.ndarray:
     return samples.astype(np.int16)
 
 
-def wav(samples: np.ndarray, rate: int = 48_000) -> Any:
+def wav(samples: np.ndarray) -> Any:
     import io
     import wave
 
@@ -104,7 +105,7 @@ def wav(samples: np.ndarray, rate: int = 48_000) -> Any:
     with wave.open(file, "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
-        out.setframerate(rate)
+        out.setframerate(SAMPLE_RATE)
         out.writeframes(samples.tobytes())
     file.seek(0)
     return file

@@ -29,6 +29,7 @@ from ...codec.paper.posebasis import pose_directions
 from ...format.errors import FevError
 from ..common import progress, run
 
+FACES = 1500  # training faces from which the directions of pose are found
 SPREAD = 64  # faces from which the standard deviation of a channel is taken
 POSE_ROWS = 4  # W+ vectors that turn the head, as StyleFlow's do
 REACH = 3.0  # standard deviations that the sheet moves a channel by
@@ -90,8 +91,8 @@ def measure(model: Model, count: int, size: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def pose_of(model: Model, data: Path, count: int = 1500, rows: int = POSE_ROWS) -> Tensor:
-    """Directions of yaw and pitch from the training faces and clips in a folder: (2, rows, w_dim)."""
+def pose_of(model: Model, data: Path) -> Tensor:
+    """Directions of yaw and pitch from the training faces and clips in a folder: (2, POSE_ROWS, w_dim)."""
     inverter = model.inverter
     if inverter is None:
         raise FevError("directions of pose are found by a model's own inverter, and this one has none")
@@ -111,9 +112,9 @@ def pose_of(model: Model, data: Path, count: int = 1500, rows: int = POSE_ROWS) 
     known = [i for i, r in enumerate(json.loads((data / "faces.json").read_text())) if not r["held_out"]]
     frames = np.load(data / "frames.npy", mmap_mode="r")
     clips = [r for r in json.loads((data / "frames.json").read_text()) if not r["held_out"]]
-    chosen = np.array(known)[np.unique(np.linspace(0, len(known) - 1, count).astype(int))]
+    chosen = np.array(known)[np.unique(np.linspace(0, len(known) - 1, FACES).astype(int))]
     moving = [codes(frames[r["first"] + np.unique(np.linspace(0, r["count"] - 1, 40).astype(int))]) for r in clips]
-    return pose_directions(*codes(faces[chosen]), moving, rows)
+    return pose_directions(*codes(faces[chosen]), moving, POSE_ROWS)
 
 
 def choose(found: dict[str, Any]) -> dict[str, list[int]]:

@@ -18,8 +18,6 @@ from ...codec.model.aligner import Aligner
 from ...codec.model.pictures import to_numpy
 from ...format.errors import MediaError
 
-WAYS = ("both", "source", "none")
-
 
 @dataclass(frozen=True)
 class Pair:

@@ -102,8 +102,8 @@ def cuts(pts: np.ndarray, base: Fraction) -> list[int]:
 class Film:
     """One file.  Not for several threads at once.  Raises FevError where it cannot be read or drawn."""
 
-    def __init__(self, path: Path, threads: int = 0):
-        self.path, self.threads = path, threads
+    def __init__(self, path: Path):
+        self.path = path
         self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
         try:
             self.reader = Reader(self._file, salvage=True, identities=Search(None, path.parent))
@@ -137,7 +137,7 @@ class Film:
         begins = [start * self.base, packets[0].pts * SOUND_CLOCK if packets else Fraction(0)]
         writer = VideoWriter(
             out, width, height, self.base, self.fps, audio=audio, container="fmp4", crf=CRF, preset=PRESET,
-            threads=self.threads, metadata={"comment": SYNTHETIC_MARK} if self.reader.header.synthetic else {},
+            metadata={"comment": SYNTHETIC_MARK} if self.reader.header.synthetic else {},
         )  # fmt: skip
         with writer:
             for pts, rgb in self.decoder.segment(segment, first, end):

@@ -28,8 +28,6 @@ from ...format.errors import FevError
 from .coded import Coded
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would print its settings
-GOPS = ("single", "1s")
-EFFORTS = ("slow", "fast")
 ENDLESS = 1 << 20  # frames: longer than any clip
 DELIMITER = b"\x12\x00"  # an AV1 temporal delimiter, which MP4 does not store
 SEI = 6  # type of the NAL unit in which x264 writes its version and settings

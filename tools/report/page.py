@@ -59,8 +59,8 @@ def _view(k: int) -> str:
     return f"<h2>{k + 1}. {escape(VIEWS[k][0])}</h2>" + _paragraph(VIEWS[k][1])
 
 
-def _paragraph(text: str, kind: str = "note") -> str:
-    return f'<p class="{kind}">{escape(text)}</p>'
+def _paragraph(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
 
 
 def _list(rows: list[str]) -> str:

@@ -29,6 +29,7 @@ CANVAS = 720
 HALVES = (60, 80, 120, 200)  # half sides of the pasted square; a face is about as wide as half the square
 NOISE = 3.0  # grey levels, standard deviation
 JPEG = 80
+FRAMES = 40  # of a still face, for the jitter
 
 
 def picture_of(faces: np.ndarray, which: int, place: np.ndarray) -> np.ndarray:
@@ -54,10 +55,10 @@ def error(found: np.ndarray, true: np.ndarray) -> float:
     return float(np.linalg.norm(points(found) - points(true), axis=1).mean() / true[2] * 128)
 
 
-def jitter(tracker: FaceTracker, picture: np.ndarray, rng: np.random.Generator, frames: int = 40) -> float:
+def jitter(tracker: FaceTracker, picture: np.ndarray, rng: np.random.Generator) -> float:
     """Root mean square of the followed square's corners about their mean, pixels at 256; nan where it was not found."""
     rows = []
-    for _ in range(frames):
+    for _ in range(FRAMES):
         noisy = np.clip(picture + rng.normal(0, NOISE, picture.shape), 0, 255).astype(np.uint8)
         place, good = tracker.step(compressed(noisy))
         if place is None or not good:

@@ -134,12 +134,11 @@ class Training:
         scaling: Scaling,
         settings: Settings,
         pictures: Pictures | None = None,
-        weights: Weights = Weights(),  # noqa: B008 - it cannot be changed
     ):
         if settings.batch % 2 or settings.batch < 2:
             raise UsageError(f"a batch of {settings.batch} has no halves: an even number is needed")
         self.codes, self.shape, self.similarity, self.scaling = codes, shape, similarity, scaling
-        self.settings, self.pictures, self.weights = settings, pictures, weights
+        self.settings, self.pictures, self.weights = settings, pictures, Weights()
         config = codes.generator.config
         self.matrix = DirectionMatrix(len(scaling.names), min(ROWS, config.num_ws), config.w_dim)
         first = torch.Generator().manual_seed(settings.seed)
