@@ -1,8 +1,10 @@
-"""The encoder: a video in, a `.fev` stream out (design section 3).
+"""The encoder: a video in, a `.fev` stream out.
 
-Stages: survey (align, invert) -> identity, pivot, weight delta, modes (`appearance`) -> motion against what was
-quantised (`motion`) -> segments.  Preset `fast` is one pass and streams (`streaming`); `medium` and `slow` look at the
-whole clip first (`wholeclip`).
+    survey (follow the face, align it) -> carrier (identity, pivot, weights, modes, within their bytes)
+    -> motion against what was quantised -> segments
+
+`encode/streaming.py` goes through the clip once and `encode/wholeclip.py` looks at all of it first; the preset's effort
+says which.  `encode/carriers.py` knows what finds the appearance under which model.
 """
 
 from __future__ import annotations
@@ -10,26 +12,57 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import BinaryIO
 
-from .encode.encoding import EncodeReport, Progress
-from .encode.options import FAST, EncodeOptions
+from ..format.errors import UsageError
+from .encode.carriers import carrier_of
+from .encode.encoding import EncodeReport
+from .encode.options import EncodeOptions
 from .encode.streaming import Streaming
 from .encode.wholeclip import WholeClip
+from .fit.carrier import CarrierSettings
+from .fit.effort import Effort
+from .fit.stages import Progress, Stages
 from .media.identities import ReusedIdentity, read_identity
 from .media.source import MediaSource
+from .model.devices import pick_device
 from .model.modelfile import DEFAULT, Model, load_for, load_model
 
 __all__ = ["EncodeReport", "encode"]
 
 
 def encode(
-    src: MediaSource, dst: BinaryIO, options: EncodeOptions, progress: Progress = lambda s, d, t: None
+    src: MediaSource,
+    dst: BinaryIO,
+    options: EncodeOptions,
+    progress: Progress = lambda stage, done, total: None,
+    effort: Effort | None = None,
 ) -> EncodeReport:
-    """Encode `src` into the open stream `dst`.  Raises FevError."""
+    """Encode a clip.
+
+    Args:
+        src: path or binary file of the video.
+        dst: open stream that takes the file.
+        options: what the caller chose.
+        progress: told how far each stage is.
+        effort: how much work is done; None = what the preset stands for.
+
+    Raises:
+        UsageError: something is asked for that cannot be; before anything of the clip is read, unless only the clip
+            itself can tell.
+        FevError: the clip or a file cannot be read.
+    """
+    effort = options.effort if effort is None else effort
+    who = None if options.identity is None else read_identity(options.identity)
+    model = load_model(options.model) if who is None else _model_of(who, options)
+    stages = Stages(progress)
+    settings = CarrierSettings(effort, options.pivot, pick_device(options.device))
+    carrier = carrier_of(model, settings, stages, who)
+    if options.bitrate is not None and not carrier.can_aim:
+        raise UsageError(
+            f"nothing aims at a bitrate with model {model.name}; --quality and --identity-budget set the size"
+        )
     with ExitStack() as stack:
-        kind = Streaming if options.preset == FAST else WholeClip
-        who = None if options.identity is None else read_identity(options.identity)
-        model = load_model(options.model) if who is None else _model_of(who, options)
-        return kind(model, options, who, progress, stack).run(src, dst)
+        kind = WholeClip if effort.whole else Streaming
+        return kind(model, options, effort, carrier, stages, stack).run(src, dst)
 
 
 def _model_of(who: ReusedIdentity, options: EncodeOptions) -> Model:

@@ -34,7 +34,7 @@ from .draw.modes import ClipModes
 from .draw.render import Renderer
 from .draw.units import dequantise_placement, quantise_placement, step_size
 from .face.absence import nobody
-from .fit.appearance import Guess
+from .fit.reading import InverterReading
 from .fit.regression import regression
 from .media.identities import Search, folder_of
 from .media.source import MediaSource, name_of, rereadable
@@ -176,7 +176,7 @@ class _Carry:
         out: list[Tensor] = []
         for segment in clip.segments():
             for i in range(0, segment.frames, BATCH):
-                guess = Guess.of(self.model, clip.renderer.draw(segment.motion[i : i + BATCH]).clamp(-1, 1))
+                guess = InverterReading.of(self.model, clip.renderer.draw(segment.motion[i : i + BATCH]).clamp(-1, 1))
                 pair = (guess.motion, guess.moves) if self.who.look.pivot is None else (guess.moves, guess.motion)
                 out.append(torch.cat(pair, 1))
             progress(f"look at {clip.name}", sum(map(len, out)), clip.frames)

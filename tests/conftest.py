@@ -87,17 +87,3 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def short(monkeypatch):
-    """Fits of a few steps: what they reach is not looked at here."""
-    from fev.codec.encode import streaming, wholeclip
-    from fev.codec.fit import appearance
-    from fev.codec.fit.motion import MotionSettings
-
-    monkeypatch.setattr(appearance, "MODE_STEPS", ((32, 24),))
-    monkeypatch.setattr(appearance, "TUNE_STEPS", ((32, 16),))
-    monkeypatch.setattr(appearance, "FIRST_MOVES", MotionSettings(32, 4, 0.4, 0.0))
-    monkeypatch.setattr(wholeclip, "FITTED", ((32, 30, 0.5), (64, 6, 0.3)))
-    monkeypatch.setattr(streaming, "AT_ONCE", ((32, 30, 0.5),))

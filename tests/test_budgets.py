@@ -8,12 +8,16 @@ import fev
 import numpy as np
 import pytest
 import torch
+from efforts import quick
 from fev.codec.draw.units import IDENTITY_CODE
-from fev.codec.encode.options import LEAST_BUDGET, EncodeOptions
+from fev.codec.encode.options import EncodeOptions
 from fev.codec.face.portrait import Conditions
 from fev.codec.fit.appearance import Fitter
+from fev.codec.fit.budget import LEAST_BUDGET
+from fev.codec.fit.carrier import CarrierSettings, Spending
 from fev.codec.fit.cropstore import CropStore
 from fev.codec.fit.keyframes import within
+from fev.codec.fit.stages import Stages
 from fev.format import Reader
 from fev.format.container import Writer
 from fev.format.errors import UsageError
@@ -27,10 +31,9 @@ CLIP = dict(crop=True, audio=False)
 
 @pytest.mark.parametrize("preset", ["fast", "medium", "slow"])
 @pytest.mark.parametrize("budget", [LEAST_BUDGET, 40, 300, 2000, 8192])
-def test_budgets_are_kept_to_the_byte(preset, budget, short, tiny_model):
+def test_budgets_are_kept_to_the_byte(preset, budget, tiny_model):
     """`slow` without a pivot, so that weights are tuned as well.  What a stream then holds is weighed."""
-    options = EncodeOptions(preset=preset, pivot=preset != "slow", identity_budget=budget)
-    fitter = Fitter(tiny_model, options, torch.device("cpu"), lambda s, d, t: None, lambda name, work: work())
+    fitter = Fitter(tiny_model, CarrierSettings(quick(preset), pivot=preset != "slow"), Stages())
     store, size = CropStore(64), torch.linspace(-1, 1, 64)
     for k in range(12):
         wave = torch.sin(9 * size + k / 3)[:, None] * torch.cos(7 * size - k / 5)[None]
@@ -38,11 +41,13 @@ def test_budgets_are_kept_to_the_byte(preset, budget, short, tiny_model):
     frames = store.read(range(12))
     guess = fitter.guess(frames)
     good = Conditions.good(12)
-    look = fitter.at_once(frames, guess, good) if preset == "fast" else fitter.fit(store, guess, good)
+    spending = Spending(budget=budget)
+    fit = fitter.at_once if preset == "fast" else fitter.fit
+    look = fit(frames if preset == "fast" else store, guess, good, spending)
     header = Header(64, 64, (1, 30), (30, 1), bytes(32), 35, look.motion_code, IDENTITY_CODE, crop=True)
     kept = within(look.identity, budget)
     np.testing.assert_array_equal(kept, look.identity)
-    writer = Writer(io.BytesIO(), header, identity=kept, delta=look.delta, modes=look.modes, pivot=look.pivot)
+    writer = Writer(io.BytesIO(), header, **look.chunks())
     spent = sum(len(payload) for _, payload in writer.identity_chunks)
     assert LEAST_BUDGET <= spent <= budget
     if preset == "medium" and budget == 2000:

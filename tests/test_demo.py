@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
+from efforts import quick
+from fev.codec import encoder
 from fev.codec.media.video import open_video
 from fev.tools import demo
 from PIL import Image
@@ -61,7 +64,8 @@ def test_the_sheet_has_a_row_a_codec():
 
 
 @pytest.mark.slow
-def test_the_whole_demo(tmp_path, short, capsys):
+def test_the_whole_demo(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(encoder, "encode", partial(encoder.encode, effort=quick()))
     assert demo.work(["--seconds", "0.6", "--bitrate", "24", "--out", str(tmp_path / "demo"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [row["title"] for row in report["codecs"]] == ["fev", "AV1", "H.264"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from fractions import Fraction
 
-import fev
 import numpy as np
 import pytest
 import torch
+from efforts import encode_quickly
 from fev.codec.decoder import DecodeOptions, FrameDecoder
 from fev.codec.face.paste import paste
 from fev.codec.face.person import LEAST, Person
@@ -175,12 +175,12 @@ def written(path, pictures):
 
 
 @pytest.mark.parametrize("preset", ["fast", "medium"])
-def test_a_title_is_no_traceback_and_no_face(preset, tmp_path, short):
+def test_a_title_is_no_traceback_and_no_face(preset, tmp_path):
     title = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     title[80:110, 60:260] = 255
     talk = [seen(room(1), (A, *MIDDLE), at=i) for i in range(12)]
     out = io.BytesIO()
-    report = fev.encode(written(tmp_path / "t.mp4", [title] * 28 + talk), out, preset=preset, audio=False)
+    report = encode_quickly(written(tmp_path / "t.mp4", [title] * 28 + talk), out, preset=preset, audio=False)
     assert report.frames == 40 and report.notices["absent"] >= 27
     out.seek(0)
     decoder = FrameDecoder(Reader(out), DecodeOptions())
@@ -190,9 +190,9 @@ def test_a_title_is_no_traceback_and_no_face(preset, tmp_path, short):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_clip_of_a_few_frames(count, tmp_path, short):
+def test_a_clip_of_a_few_frames(count, tmp_path):
     pictures = [seen(room(1), (A, *MIDDLE), at=3 * i) for i in range(count)]
-    report = fev.encode(written(tmp_path / "one.mp4", pictures), io.BytesIO(), audio=False)
+    report = encode_quickly(written(tmp_path / "one.mp4", pictures), io.BytesIO(), audio=False)
     assert report.frames == count and report.held == 0
 
 

@@ -14,6 +14,7 @@ import fev
 import numpy as np
 import pytest
 import torch
+from efforts import encode_quickly
 from fev.codec import decoder, encoder, puppet
 from fev.codec.decoder import DecodeOptions, FrameDecoder
 from fev.codec.draw.render import Renderer
@@ -370,10 +371,10 @@ def test_driven_parameters_are_solved_through_the_mix(tiny_sha, tiny_model_bytes
 
 
 @pytest.mark.slow
-def test_a_second_clip_moves_under_the_first_one_s_modes(tmp_path, short):
+def test_a_second_clip_moves_under_the_first_one_s_modes(tmp_path):
     """All presets: frames of the second clip, drawn with the first one's modes, are nearer to them than its rest is."""
     first = tmp_path / "first.fev"
-    fev.encode(SAMPLE, first, preset="medium", duration=0.8, identity_budget=4000, **CLIP)
+    encode_quickly(SAMPLE, first, preset="medium", duration=0.8, identity_budget=4000, **CLIP)
     with fev.open(first) as reader:
         assert reader.modes is not None and reader.pivot is not None
     from fev.codec.media.video import open_video
@@ -382,7 +383,7 @@ def test_a_second_clip_moves_under_the_first_one_s_modes(tmp_path, short):
         source = [frame.rgb.astype(float) for frame in video]
     for preset in ("fast", "medium"):
         out = tmp_path / f"{preset}.fev"
-        fev.encode(SAMPLE, out, preset=preset, start=0.8, duration=0.4, identity=first, audio=False)
+        encode_quickly(SAMPLE, out, preset=preset, start=0.8, duration=0.4, identity=first, audio=False)
         with fev.open(out) as reader:
             assert reader.header.identity_elsewhere
             drawing = FrameDecoder(reader, DecodeOptions())

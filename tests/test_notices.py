@@ -11,6 +11,7 @@ import fev
 import numpy as np
 import pytest
 from clips import write_clip
+from efforts import encode_quickly
 from fev.codec.media.mux import VideoWriter
 from fev.codec.media.notices import WORDS, Notices
 from fev.codec.media.video import open_video
@@ -65,8 +66,8 @@ def test_frames_lost_to_damage_are_said_when_decoding(gap, tmp_path):
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_notices_are_kept_in_the_file_only_on_request(gap, tmp_path, kept, short):
-    fev.encode(gap, tmp_path / "out.fev", identity_budget=1500, keep_notices=kept)
+def test_notices_are_kept_in_the_file_only_on_request(gap, tmp_path, kept):
+    encode_quickly(gap, tmp_path / "out.fev", identity_budget=1500, keep_notices=kept)
     with fev.open(tmp_path / "out.fev") as reader:
         assert (reader.meta or {}).get("x-held") == (8 if kept else None)
 

@@ -11,9 +11,12 @@ import fev
 import numpy as np
 import pytest
 import torch
+from efforts import encode_quickly
 from fev.codec.draw.modes import ClipModes
 from fev.codec.draw.units import step_size
-from fev.codec.encode.options import EncodeOptions
+from fev.codec.fit.carrier import CarrierSettings
+from fev.codec.fit.effort import MEDIUM
+from fev.codec.fit.stages import Stages
 from fev.codec.media.mux import VideoWriter
 from fev.codec.media.video import open_video
 from fev.codec.model.modelfile import library, load_model
@@ -44,10 +47,9 @@ def tiny(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("preset", ["fast", "medium", "slow"])
-def test_a_clip_goes_there_and_back(tiny, tmp_path, preset, monkeypatch):
-    monkeypatch.setattr(fitter, "TUNE_STEPS", {"slow": ((64, 20),), "medium": ((64, 6),)})
+def test_a_clip_goes_there_and_back(tiny, tmp_path, preset):
     out, back = tmp_path / "out.fev", tmp_path / "back.mp4"
-    report = fev.encode(SAMPLE, out, model=tiny, preset=preset, crop=True, audio=False, duration=0.5)
+    report = encode_quickly(SAMPLE, out, model=tiny, preset=preset, crop=True, audio=False, duration=0.5)
     assert report.model == "tiny" and report.width == report.height == 64 and report.held == 0
     assert fev.verify(out).ok
     with open(out, "rb") as file:
@@ -81,32 +83,31 @@ def test_the_file_needs_the_model_it_was_made_with(tiny, tmp_path, monkeypatch):
 
 def test_units_make_one_step_of_any_parameter_move_the_picture_alike(tiny):
     model = load_model(tiny)
-    steps: dict[str, int] = {}
-    made = PaperFitter(model, EncodeOptions(model=tiny), lambda s, d, t: None, lambda name, work: work())
-    made.channels = fitter.pipeline.channels_of(made.face, model.latents.mean, 64)
-    modes = made._mix()
+    made = PaperFitter(model, CarrierSettings(MEDIUM), Stages())
+    channels = fitter.pipeline.channels_of(made.face, model.latents.mean, 64)
+    modes, units = fitter.units_of(channels)
     assert modes.mix.shape == (8, 9) and not modes.mix[:, 0].any()
-    assert (np.count_nonzero(modes.mix, axis=0)[1:] == 1).all() and steps == {}
-    felt = made.units[:5] * made.channels.gamma
-    free = made.units[:5] < 0.99 * made.channels.deviation  # the others are held at one deviation
+    assert (np.count_nonzero(modes.mix, axis=0)[1:] == 1).all()
+    felt = units[:5] * channels.gamma
+    free = units[:5] < 0.99 * channels.deviation  # the others are held at one deviation
     assert torch.allclose(felt[free], torch.full_like(felt[free], fitter.UNIT), rtol=0.07), (
         "to a sixteenth, by rounding"
     )
-    assert torch.equal(made.units[5:], made.units[5:6].expand(3)) and abs(float(made.units[5]) - 1) < 0.07
+    assert torch.equal(units[5:], units[5:6].expand(3)) and abs(float(units[5]) - 1) < 0.07
 
 
 def test_networks_that_were_imported_are_used_and_others_left_out(tiny, tmp_path):
     path = tmp_path / "bisenet.pth"
     path.write_bytes(saved(network_state("bisenet")))
     models.work(["import", str(path), "--name", "tiny"])
-    made = PaperFitter(load_model(tiny), EncodeOptions(model=tiny), lambda s, d, t: None, lambda name, work: work())
+    made = PaperFitter(load_model(tiny), CarrierSettings(MEDIUM), Stages())
     assert made.face.similarity.terms == {"L2": True, "LPIPS": False, "identity": False, "face parsing": True}
     assert Networks(tiny).names == ["bisenet", "generator"]
 
 
 def test_a_generator_alone_inverts_by_search(tiny):
     model = load_model(tiny)
-    made = PaperFitter(model, EncodeOptions(model=tiny), lambda s, d, t: None, lambda name, work: work())
+    made = PaperFitter(model, CarrierSettings(MEDIUM), Stages())
     ws = model.latents.mean + 0.5 * torch.randn(2, 10, 64, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
         truth = model.generator(ws).clamp(-1, 1)
@@ -123,12 +124,12 @@ def test_a_model_from_elsewhere_does_not_encode_with_the_networks_of_its_namesak
     basis.write_text(json.dumps({"channels": CHANNELS[:1], "attributes": ATTRIBUTES[:1]}))
     models.work(["import", str(ROSINALITY), "--name", "tiny", "--force", "--basis", str(basis)])
     with pytest.raises(FevError, match="not imported here"):
-        PaperFitter(load_model(elsewhere), EncodeOptions(model="x"), lambda s, d, t: None, lambda name, work: work())
+        PaperFitter(load_model(elsewhere), CarrierSettings(MEDIUM), Stages())
 
 
 def test_the_code_of_e4e_is_refined_where_the_plan_says_so(tiny):
     model = load_model(tiny)
-    made = PaperFitter(model, EncodeOptions(model=tiny), lambda s, d, t: None, lambda name, work: work())
+    made = PaperFitter(model, CarrierSettings(MEDIUM), Stages())
 
     class Encoder(torch.nn.Module):
         latent_avg = model.latents.mean
@@ -161,9 +162,8 @@ def test_weights_are_tuned_to_the_motion_that_the_decoder_will_see(tiny, tmp_pat
             super().__init__(model, crops, identity, motion, *rest, **options)
 
     monkeypatch.setattr(fitter, "ClipFit", Watched)
-    monkeypatch.setattr(fitter, "TUNE_STEPS", {"medium": ((64, 2),)})
     out = tmp_path / "out.fev"
-    fev.encode(SAMPLE, out, model=tiny, preset="medium", crop=True, audio=False, duration=0.2)
+    encode_quickly(SAMPLE, out, model=tiny, preset="medium", crop=True, audio=False, duration=0.2)
     with fev.open(out) as reader:
         modes = ClipModes(reader.modes, reader.header.params, torch.device("cpu"))
         motion = np.concatenate([s.motion for s in reader.segments()])
@@ -174,9 +174,8 @@ def test_weights_are_tuned_to_the_motion_that_the_decoder_will_see(tiny, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_whole_way(tiny, tmp_path, monkeypatch, capsys):
+def test_the_whole_way(tiny, tmp_path, capsys):
     """Import, encode, decode, puppet, evaluate: a clip before a still camera, generator and face parsing imported."""
-    monkeypatch.setattr(fitter, "TUNE_STEPS", {"slow": ((64, 4),), "medium": ((64, 4),)})
     parsing = tmp_path / "bisenet.pth"
     parsing.write_bytes(saved(network_state("bisenet")))
     models.work(["import", str(parsing), "--name", "tiny"])
@@ -187,7 +186,7 @@ def test_the_whole_way(tiny, tmp_path, monkeypatch, capsys):
             for i, rgb in enumerate(frames):
                 writer.write(rgb, i)
     coded, back, played = tmp_path / "clip.fev", tmp_path / "back.mp4", tmp_path / "played.fev"
-    fev.encode(clip, coded, model=tiny, preset="medium")
+    encode_quickly(clip, coded, model=tiny, preset="medium")
     fev.decode(coded, back)
     report = fev.puppet(coded, coded, played)
     assert not report.learnt, "parameters of imported networks mean the same in every file"

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from dataclasses import replace
 
 import fev
 import numpy as np
 import pytest
 import torch
 from conftest import tiny_modules
+from efforts import encode_quickly
 from fev.codec.decoder import DecodeOptions, FrameDecoder
 from fev.codec.draw.units import motion_code
 from fev.codec.encode import aim
 from fev.codec.encode.options import EncodeOptions
 from fev.codec.fit import appearance
-from fev.codec.fit.ratecontrol import CLOSE, PRICES, Share, Target, least_bytes, motion_bytes, price_for, share_out
+from fev.codec.fit.carrier import Spending
+from fev.codec.fit.ratecontrol import CLOSE, PRICES, RateTarget, least_bytes, motion_bytes, price_for, share_out
 from fev.codec.model.modelfile import load_model, pack
-from fev.codec.paper.fitter import PaperFitter
 from fev.format.errors import UsageError
 from fev.tools.demo import SAMPLE
 from fev.tools.measure.metrics import psnr
@@ -28,20 +28,20 @@ from fev.tools.measure.metrics import psnr
 def test_shares_add_up_and_grow_with_what_there_is():
     shares = [share_out(left, 300) for left in (700, 1500, 3000, 6000, 12_000, 40_000)]
     for left, share in zip((700, 1500, 3000, 6000, 12_000, 40_000), shares, strict=True):
-        assert share.identity + motion_bytes(share.quality, 300) == left
-    assert all(a.identity < b.identity and a.quality <= b.quality for a, b in zip(shares, shares[1:], strict=False))
+        assert share.budget + motion_bytes(share.quality, 300) == left
+    assert all(a.budget < b.budget and a.quality <= b.quality for a, b in zip(shares, shares[1:], strict=False))
     assert shares[0].quality < 40 < 60 <= shares[-1].quality
 
 
 def test_a_long_clip_spends_on_motion():
     """Ten minutes at 1.2 kbit/s: what an identity saves in quality, motion has to pay for 18,000 times."""
     share = share_out(90_000, 18_000)
-    assert motion_bytes(share.quality, 18_000) > 0.6 * 90_000 and share.identity > 4_000
+    assert motion_bytes(share.quality, 18_000) > 0.6 * 90_000 and share.budget > 4_000
 
 
 def test_too_little_is_said_with_what_is_needed():
     assert share_out(100, 300) is None and share_out(least_bytes(300), 300) is not None
-    target = Target(4.0, 10.0)
+    target = RateTarget(4.0, 10.0)
     assert target.bytes == 5000
     with pytest.raises(UsageError, match=r"of 4 kbit/s cannot .*about 4\.01 kbit/s are the least .*alone"):
         raise target.refusal(5001, "alone")
@@ -103,7 +103,7 @@ def small(tmp_path_factory) -> str:
 
 def encoded(path, bitrate, **options) -> float:
     """kbit/s of the file."""
-    report = fev.encode(SAMPLE, path, bitrate=bitrate, **CLIP, **options)
+    report = encode_quickly(SAMPLE, path, bitrate=bitrate, **CLIP, **options)
     assert report.bytes == path.stat().st_size
     return 8 * report.bytes / report.duration_s / 1000
 
@@ -116,33 +116,27 @@ def refused(path, bitrate, **options) -> float:
     return float(caught.value.message.split("kept: about ")[1].split(" kbit/s")[0])
 
 
-def test_a_rate_is_never_exceeded(tmp_path, short, small):
+def test_a_rate_is_never_exceeded(tmp_path, small):
     """What cannot be kept is refused with the least that can, and that is kept then."""
     least = refused(tmp_path / "out.fev", 2.0, model=small)
     assert 2 < least and encoded(tmp_path / "out.fev", 1.2 * least, model=small) <= 1.2 * least
 
 
-def test_a_price_that_is_not_enough_is_refused(tmp_path, short, small, monkeypatch):
+def test_a_price_that_is_not_enough_is_refused(tmp_path, small, monkeypatch):
     """As with a clip so lively that neither the steps nor the price bring it down: motion has a byte to itself here."""
     monkeypatch.setattr(aim, "MOST_STEPS", 0)
-    monkeypatch.setattr(aim, "share_out", lambda left, frames: Share(left - 1, 100.0))
+    monkeypatch.setattr(aim, "share_out", lambda left, frames: Spending(100.0, left - 1))
     assert refused(tmp_path / "out.fev", 24.0, model=small) > 24
 
 
-def test_a_rate_is_kept_with_the_identity_of_another_file_too(tmp_path, short, small):
+def test_a_rate_is_kept_with_the_identity_of_another_file_too(tmp_path, small):
     first, second = tmp_path / "first.fev", tmp_path / "second.fev"
-    fev.encode(SAMPLE, first, identity_budget=3000, model=small, **CLIP)
+    encode_quickly(SAMPLE, first, identity_budget=3000, model=small, **CLIP)
     least = refused(second, 1.0, identity=first, model=small)
     assert encoded(second, 2 * least, identity=first, model=small) <= 2 * least
 
 
-def test_imported_networks_refuse_a_rate_before_anything_is_read(tiny_model, tiny_space):
-    model = replace(tiny_model, latents=tiny_space)
-    with pytest.raises(UsageError, match="bitrate"):
-        PaperFitter(model, EncodeOptions(bitrate=8.0), None, None)
-
-
-def test_the_step_stays_where_parameters_drive_the_model(tmp_path, short, small, monkeypatch):
+def test_the_step_stays_where_parameters_drive_the_model(tmp_path, small, monkeypatch):
     """They were quantised at the step of their share, and the file has that step."""
     shares, original = [], aim.share_out
     monkeypatch.setattr(aim, "share_out", lambda *a: shares.append(original(*a)) or shares[-1])

@@ -9,10 +9,10 @@ import pytest
 import torch
 from fev.codec.draw.pivot import pivot_picture
 from fev.codec.draw.render import Renderer
-from fev.codec.fit.appearance import Guess
 from fev.codec.fit.modefit import MIX_CODE, PARAMETER_UNIT
 from fev.codec.fit.motion import MotionSettings, fit_motion
 from fev.codec.fit.pivotcoding import code_pivot
+from fev.codec.fit.reading import InverterReading
 from fev.codec.model.inverter import FEATURES
 from fev.codec.model.modelfile import load_bytes, load_model, read_config
 from fev.codec.model.shared import SharedModes
@@ -123,11 +123,11 @@ def test_a_configuration_that_does_not_fit_is_refused(data, shared):
 
 def test_a_guess_serves_generator_and_shared_modes(model, tiny_model):
     pictures = torch.stack([picture(256), picture(256).flip(-1)])
-    with_modes, without = Guess.of(model, pictures), Guess.of(tiny_model, pictures)
+    with_modes, without = InverterReading.of(model, pictures), InverterReading.of(tiny_model, pictures)
     torch.testing.assert_close(with_modes.motion, without.motion)
     assert without.moves is without.motion
     assert with_modes.moves.shape == (2, PARAMS) and not torch.allclose(with_modes.moves, with_modes.motion)
-    joined = Guess.joined([with_modes, with_modes])
+    joined = InverterReading.joined([with_modes, with_modes])
     assert joined.identity.shape[0] == joined.moves.shape[0] == 4
 
 

@@ -1,124 +1,156 @@
 """The second pass to a bitrate: the file is written again and again to nowhere, at other prices of motion, until it has
 its size.
 
-`ratecontrol` says what to try, `wholeclip` fits and writes.
+`ratecontrol` says what to try; `wholeclip` comes here with a clip that it has surveyed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
-import torch
 
 from ..draw.units import motion_code
-from ..fit.appearance import Appearance, Fitter
-from ..fit.ratecontrol import MOST_PLATE, MOST_STEPS, RETRIES, Share, Target, least_bytes, price_for, share_out
+from ..fit.budget import LEAST_BUDGET
+from ..fit.carrier import Appearance, Spending
+from ..fit.cropstore import CropStore
+from ..fit.quantiser import Quantiser, Rounding
+from ..fit.ratecontrol import MOST_PLATE, MOST_STEPS, RETRIES, RateTarget, least_bytes, price_for, share_out
 from ..media.audio import Sound
-from ..paper.fitter import Found
-from .options import LEAST_BUDGET
+from .clip import SegmentMotion, SurveyedClip, fitted, send
+from .encoding import Encoding
 from .outgoing import Nowhere
+from .started import OpenedClip, StartedFile
 
-if TYPE_CHECKING:
-    from ..face.survey import Survey
-    from .wholeclip import Block, Clip, WholeClip
 
-Look = Appearance | Found
+@dataclass(frozen=True)
+class PricedClip:
+    """A clip that has its size, or as near as it comes.
+
+    Args:
+        appearance: with the step of its motion.
+        quantise: at that step.
+        price: of a bit of motion, as a factor.
+        bytes: of the file.
+        over: bytes that the file takes too many at the usual price.
+    """
+
+    appearance: Appearance
+    quantise: Quantiser
+    price: float
+    bytes: int
+    over: int
 
 
 class Aim:
-    """One clip on its way to a rate.  fit: -> its look, by what the fitter was told to choose.
+    """One clip on its way to a rate.
 
-    fitted: look -> its segments' parameters.
+    Args:
+        encoding: starts files of it.
+        clip: that was read.
+        seen: what the survey left behind.
+        store: its squares.
+        rate: kbit/s of the whole file.
     """
 
-    def __init__(self, work: WholeClip, survey: Survey, clip: Clip):
-        self.work, self.survey, self.clip = work, survey, clip
-        assert work.options.bitrate is not None
-        self.packets = work.sound.until(None)
-        seconds = clip.pts[-1] * work.info.time_base + 1 / work.info.fps - work.info.start_time
-        self.target = Target(work.options.bitrate, float(seconds))
-        self.background = work._background(survey, round(MOST_PLATE * self.target.bytes))
+    def __init__(self, encoding: Encoding, clip: OpenedClip, seen: SurveyedClip, store: CropStore, rate: float):
+        self.encoding, self.clip, self.seen, self.store = encoding, clip, seen, store
+        self.packets = clip.sound.until(None)
+        info = clip.info
+        seconds = seen.pts[-1] * info.time_base + 1 / info.fps - info.start_time
+        self.target = RateTarget(rate, float(seconds))
+        self.backdrop = encoding.backdrop(clip, round(MOST_PLATE * self.target.bytes))
 
-    def write(self, fit: Any, fitted: Any, dst: Any) -> None:
-        """Write the file.  Raises UsageError, with the least rate for this clip, where the rate cannot be kept."""
-        reserved = 0
+    def write(self, fit: Callable[[Spending], Appearance], dst: Any) -> StartedFile:
+        """Write the file.
+
+        Args:
+            fit: what the clip may cost -> its appearance.
+            dst: where the file goes.
+
+        Raises:
+            UsageError: the rate cannot be kept; with the least that can.
+        """
+        stages, reserved = self.encoding.stages, 0
         for _ in range(RETRIES):
-            self._choose(reserved)
-            look = fit()
-            least = self._still(look)
-            self._fits(least)
-            blocks = self.work._stage("motion", lambda look=look: list(fitted(look)))
-            over, least = self.work._stage("price", lambda look=look, blocks=blocks: self._search(look, blocks))
-            if least <= self.target.bytes or not isinstance(self.work.fitter, Fitter):
+            appearance = fit(self._spending(reserved))
+            still = self._still(appearance)
+            self._check(still.writer.bytes_written)
+            motion = stages.run("motion", partial(self._fitted, still))
+            priced = stages.run("price", partial(self._priced, appearance, motion))
+            if priced.bytes <= self.target.bytes or not self.encoding.carrier.sends_identity:
                 break
-            reserved += over  # motion costs more than it does in most clips: less is left for who it is
-        self._fits(least)
-        self._written(look, blocks, dst)
+            reserved += priced.over  # motion costs more than it does in most clips: less is left for who it is
+        self._check(priced.bytes)
+        file = self._start(priced.appearance, dst)
+        send(self.seen, file, motion, priced.quantise, priced.price, stages.progress)
+        return file
 
-    def _fits(self, size: int) -> None:
+    def _fitted(self, file: StartedFile) -> list[SegmentMotion]:
+        return list(fitted(self.seen, self.store, file))
+
+    def _check(self, size: int) -> None:
         if size > self.target.bytes:
-            raise self.target.refusal(size, self._spent())
+            raise self.target.refusal(size, self._sound())
 
-    def _spent(self) -> str:
+    def _sound(self) -> str:
         sound = sum(len(packet.data) for packet in self.packets)
         return f"{8 * sound / self.target.seconds / 1000:.1f} of them for the sound" if sound else "without sound"
 
-    def _choose(self, reserved: int) -> None:
-        """Share out the bytes between identity and motion, where that is open.  reserved: bytes to leave alone."""
-        fitter = self.work.fitter
-        if not isinstance(fitter, Fitter):
-            return
-        nobody = Appearance(np.zeros(1, np.int32), torch.zeros(0), motion_code(self.work.options.fineness))
-        others = self._still(nobody) - LEAST_BUDGET + reserved
-        share: Share | None = share_out(self.target.bytes - others, len(self.clip.pts))
+    def _spending(self, reserved: int) -> Spending:
+        """What looks best: bytes of the identity and quality of the motion.  reserved: bytes to leave alone."""
+        fineness = self.encoding.options.fineness
+        if not self.encoding.carrier.sends_identity:
+            return Spending(fineness, 0)
+        nobody = Appearance(np.zeros(1, np.int32), motion_code(fineness))
+        others = self._still(nobody).writer.bytes_written - LEAST_BUDGET + reserved
+        share = share_out(self.target.bytes - others, len(self.seen.pts))
         if share is None:
-            raise self.target.refusal(others + least_bytes(len(self.clip.pts)), self._spent())
-        fitter.choose(share.quality, share.identity)
+            raise self.target.refusal(others + least_bytes(len(self.seen.pts)), self._sound())
+        return share
 
-    def _written(self, look: Look, blocks: Iterable[Block], sink: Any) -> int:
-        work = self.work
-        work.sound = Sound(work.sound.config, self.packets)
-        work._start(self.survey, sink, look, self.background)
-        work._send(self.clip, blocks)
-        return work.writer.bytes_written
+    def _start(self, appearance: Appearance, dst: Any = None) -> StartedFile:
+        clip = replace(self.clip, sound=Sound(self.clip.sound.config, self.packets))
+        return self.encoding.start(clip, Nowhere() if dst is None else dst, appearance, self.backdrop)
 
-    def _still(self, look: Look) -> int:
-        """Bytes of the file if nothing moved."""
-        params = self.work.model.latents.params
-        self.work.metric = np.zeros((params, params))  # what would move need not be known
-        size = self._written(look, self.work._still(self.clip), Nowhere())
-        self.work.metric = None
-        return size
+    def _size(self, appearance: Appearance, motion: Iterable[SegmentMotion], quantise: Quantiser, price: float) -> int:
+        """Bytes of the file at a price of motion's bits."""
+        file = self._start(appearance)
+        send(self.seen, file, motion, quantise, price)
+        return file.writer.bytes_written
 
-    def _search(self, look: Look, blocks: list[Block]) -> tuple[int, int]:
-        """Set step and price of motion.  Returns how many bytes the usual price is over, and the bytes of the file."""
+    def _still(self, appearance: Appearance) -> StartedFile:
+        """The file if nothing moved."""
+        file = self._start(appearance)
+        params = self.encoding.model.latents.params
+        send(self.seen, file, self.seen.still(params), Rounding(file.renderer.motion_step))
+        return file
 
-        def size(price: float) -> int:
-            self.work.price = price
-            return self._written(look, blocks, Nowhere())
+    def _priced(self, appearance: Appearance, motion: list[SegmentMotion]) -> PricedClip:
+        """Step and price of motion with which the file has its size."""
+        appearance, quantise, usual = self._near(appearance, motion)
+        price, least = price_for(partial(self._size, appearance, motion, quantise), self.target.bytes)
+        return PricedClip(appearance, quantise, price, least, max(0, usual - self.target.bytes))
 
-        usual = self._near(look, size)
-        price, least = price_for(size, self.target.bytes)
-        self.work.price = price
-        return max(0, usual - self.target.bytes), least
+    def _near(self, appearance: Appearance, motion: list[SegmentMotion]) -> tuple[Appearance, Quantiser, int]:
+        """The step of motion with which the usual price comes near, where it is free.
 
-    def _near(self, look: Look, size: Any) -> int:
-        """Steps of motion with which the usual price comes near; modes are drawn alike whatever the step.
+        What drives the model, and a pivot's own parameters, were quantised at the step that there is.
 
-        Not so what drives the model, or a pivot's own parameters: those were quantised at the step that there is.
-        Returns the bytes at the usual price.
+        Returns:
+            The appearance with that step, its quantiser, and the bytes at the usual price.
         """
-        modes = look.modes if isinstance(self.work.fitter, Fitter) else None
-        free = modes is not None and modes.mix.shape[1] == 1
-        way, now = 0, size(1.0)
-        for _ in range(MOST_STEPS if free else 0):
+        way, quantise = 0, self._start(appearance).quantise
+        now = self._size(appearance, motion, quantise, 1.0)
+        for _ in range(MOST_STEPS if appearance.step_is_free else 0):
             turn = now > self.target.bytes
             if way and turn != (way > 0):
                 break
             way = 1 if turn else -1
-            look.motion_code += way
-            self.work.metric = None
-            now = size(1.0)
-        return now
+            appearance = replace(appearance, motion_code=appearance.motion_code + way)
+            quantise = self._start(appearance).quantise
+            now = self._size(appearance, motion, quantise, 1.0)
+        return appearance, quantise, now

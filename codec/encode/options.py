@@ -7,19 +7,11 @@ from dataclasses import dataclass
 
 from ...format.errors import UsageError
 from ..draw.units import DEFAULT_QUALITY
+from ..fit.budget import LEAST_BUDGET
+from ..fit.effort import DEFAULT_PRESET, EFFORTS, Effort
 from ..media.arguments import check_fields
 from ..media.video import check_part
 from ..model.modelfile import DEFAULT
-
-FAST, MEDIUM, SLOW = "fast", "medium", "slow"
-PRESETS = (FAST, MEDIUM, SLOW)
-DEFAULT_BUDGET = 27_000  # most bytes of the payloads of IDEN, PIVT, DELT and MODE together (`budget`)
-LEAST_BUDGET = 6  # bytes of the least identity, one coefficient that is zero
-# Seconds.  Damage or joining late costs up to so much of the clip; seeking costs nothing, since only symbols are
-# decoded from a segment's start on.  With framing a frame takes 43.1 bits at 2 s, 40.9 at 3, 39.5 at 5, 38.4 at 10
-# (three clips, 30 frames a second).
-SEGMENT = 5.0
-SEGMENT_FAST = 1.0  # a segment can only be sent when it is complete
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,7 @@ class EncodeOptions:
     """
 
     model: str | os.PathLike[str] = DEFAULT
-    preset: str = MEDIUM
+    preset: str = DEFAULT_PRESET
     quality: float | None = None
     bitrate: float | None = None
     identity_budget: int | None = None
@@ -57,8 +49,8 @@ class EncodeOptions:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.preset not in PRESETS:
-            raise UsageError(f"preset {self.preset!r} is not one of {', '.join(PRESETS)}")
+        if self.preset not in EFFORTS:
+            raise UsageError(f"preset {self.preset!r} is not one of {', '.join(EFFORTS)}")
         if self.quality is not None and not 0 <= self.quality <= 100:
             raise UsageError(f"quality {self.quality} is not within 0 to 100")
         if self.identity_budget is not None and not LEAST_BUDGET <= self.identity_budget <= 1 << 22:
@@ -68,7 +60,7 @@ class EncodeOptions:
             )
         if self.bitrate is not None:
             self._check_bitrate(self.bitrate)
-        if self.keep_notices and self.preset == FAST:
+        if self.keep_notices and not self.effort.whole:
             raise UsageError("notices are kept where they are known before the file begins: preset medium or slow")
         if (self.stream or 0) < 0 or (self.audio_stream or 0) < 0:
             raise UsageError("stream numbers start at 0")
@@ -91,7 +83,7 @@ class EncodeOptions:
     def _check_bitrate(self, bitrate: float) -> None:
         if not 0 < bitrate <= 10_000:
             raise UsageError(f"a bitrate of {bitrate:g} kbit/s is not within 0 to 10000")
-        if self.preset == FAST:
+        if not self.effort.whole:
             raise UsageError("a bitrate takes two passes: preset medium or slow")
         if self.quality is not None or self.identity_budget is not None:
             raise UsageError("give a bitrate, or quality and identity budget")
@@ -102,16 +94,6 @@ class EncodeOptions:
         return DEFAULT_QUALITY if self.quality is None else self.quality
 
     @property
-    def budget(self) -> int:
-        """Most bytes that the payloads of IDEN, PIVT, DELT and MODE may take together."""
-        return DEFAULT_BUDGET if self.identity_budget is None else self.identity_budget
-
-    @property
-    def repeat_segments(self) -> int:
-        """Segments after which the set-up comes again, 0 for never."""
-        return 0 if self.repeat is None else max(1, round(self.repeat / self.segment_seconds))
-
-    @property
-    def segment_seconds(self) -> float:
-        preset = SEGMENT_FAST if self.preset == FAST else SEGMENT
-        return preset if self.segment is None else self.segment
+    def effort(self) -> Effort:
+        """How much work the preset stands for."""
+        return EFFORTS[self.preset]

@@ -1,4 +1,4 @@
-"""Preset `fast`: one pass, feed-forward; identity from the first seconds, then a segment as soon as it is complete.
+"""One pass: identity from the first seconds, then a segment as soon as it is complete (`fast`).
 
 Reading, following the face and fitting the motion run side by side (`ahead`).
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain
 from typing import BinaryIO
 
@@ -16,110 +18,112 @@ from torch import Tensor
 
 from ..face.light import DARKEST, contrast, gain, lit, reference, relit
 from ..face.portrait import Conditions
-from ..face.survey import Survey, SurveyedFrame
-from ..fit.motion import fit_motion
-from ..fit.reuse import AT_ONCE
+from ..face.survey import SurveyedFrame
 from ..model.pictures import from_numpy
-from ..paper.fitter import PaperFitter
 from ..threads.ahead import Ahead, threads_for_tensors
-from .encoding import FAST_MOTION, Encoding
+from .encoding import Encoding
+from .started import OpenedClip, StartedFile
 
 LEAD = 2.0  # seconds from the first face on in which the pivot is looked for
 MOST_LEAD = 8.0  # ... where they show no face that is whole and lit
 SETTLED = 1.03  # how much a picture may gain in contrast within a quarter of the lead when a fade is over
 
 
+@dataclass(frozen=True)
+class SegmentEnd:
+    """What the next segment is to know of the one before.
+
+    Args:
+        motion: (P,) unquantised parameters of its last frame with a face, None where there was none.
+        integers: (P,) of its last frame.
+    """
+
+    motion: Tensor | None = None
+    integers: np.ndarray | None = None
+
+
 class Streaming(Encoding):
     """Holds no more than the lead's frames, or a segment's."""
 
-    def work(self, survey: Survey, dst: BinaryIO) -> int:
-        with threads_for_tensors(1), closing(iter(survey)) as frames:
-            lead = self._lead(frames)
-            self._begin(survey, lead, dst)
-            with Ahead(frames, self._segment_frames()) as rest:
-                return self._send(chain(lead, rest))
+    def work(self, clip: OpenedClip, dst: BinaryIO) -> StartedFile:
+        with threads_for_tensors(1), closing(iter(clip.survey)) as frames:
+            lead = first_frames(frames, clip.info.fps)
+            tone = reference(np.stack([s.tone for s in lead if s.crop is not None]))
+            file = self._begin(clip, lead, tone, dst)
+            with Ahead(frames, self.segment_frames(clip)) as rest:
+                self._send(clip, file, chain(lead, rest), tone)
+        return file
 
-    def _lead(self, frames: Iterator[SurveyedFrame]) -> list[SurveyedFrame]:
-        """The first frames, as many as tell what the person and the place look like."""
-        lead: list[SurveyedFrame] = []
-        for seen in frames:
-            lead.append(seen)
-            if self._enough(lead):
-                break
-        return lead
+    def _begin(self, clip: OpenedClip, lead: list[SurveyedFrame], tone: np.ndarray, dst: BinaryIO) -> StartedFile:
+        """Start the file with what the first frames show.  tone: of the well-lit ones."""
+        faces = [s for s in lead if s.crop is not None]
+        light = np.array([gain(s.tone, tone) for s in faces])
+        faces = [s for s, (g, _) in zip(faces, light, strict=True) if g > DARKEST] or faces
+        light = np.array([gain(s.tone, tone) for s in faces])
+        pictures = from_numpy(
+            [relit(s.crop, g, o) for s, (g, o) in zip(faces, light, strict=True) if s.crop is not None]
+        )
+        conditions = Conditions(np.array([s.inside for s in faces]), light[:, 0], np.array([s.damaged for s in faces]))
+        seconds = None if clip.info.duration is None else float(clip.info.duration)
+        spending = self.spending(seconds, [s.placement for s in faces])
+        appearance = self.carrier.at_once(pictures, self.carrier.guess(pictures), conditions, spending)
+        return self.start(clip, dst, appearance, self.backdrop(clip))
 
-    def _send(self, frames: Iterable[SurveyedFrame]) -> int:
-        """Write the segments, each as soon as it is complete.  Returns the number of frames."""
+    def _send(self, clip: OpenedClip, file: StartedFile, frames: Iterable[SurveyedFrame], tone: np.ndarray) -> None:
+        """Write the segments, each as soon as it is complete, and end the file."""
         waiting: list[SurveyedFrame] = []
-        before: np.ndarray | None = None
-        need, done = self._segment_frames(), 0
+        end = SegmentEnd()
+        need, done = self.segment_frames(clip), 0
         for seen in frames:
-            self.out.flush()
+            file.out.flush()
             waiting.append(seen)
             if len(waiting) == need:
-                before = self._segment(waiting, before)
+                end = self._segment(file, waiting, end, tone)
                 done += need
                 waiting = []
-                self.progress("encode", done, self.info.frames_hint or 0)
+                self.stages.progress("encode", done, clip.info.frames_hint or 0)
         if waiting:
-            self._segment(waiting, before)
-        self.out.close()
-        return done + len(waiting)
+            self._segment(file, waiting, end, tone)
+        file.out.close()
 
-    def _enough(self, lead: list[SurveyedFrame]) -> bool:
-        """Whether the first frames show what the person and the place look like."""
-        rate = float(self.info.fps)
-        faces = [s for s in lead if s.crop is not None]
-        if len(faces) < LEAD * rate:
-            return False
-        if len(lead) - next(i for i, s in enumerate(lead) if s.crop is not None) >= MOST_LEAD * rate:
-            return True
-        tones = np.stack([s.tone for s in faces])
-        bright, back = contrast(tones), max(1, round(LEAD / 4 * rate))
-        whole = np.array([s.inside >= 0.98 and not s.damaged for s in faces]) & lit(tones)
-        return bool(whole.any() and bright[-1] <= SETTLED * bright[-1 - back])
-
-    def _begin(self, survey: Survey, lead: list[SurveyedFrame], dst: BinaryIO) -> None:
-        faces = [s for s in lead if s.crop is not None]
-        tones = np.stack([s.tone for s in faces])
-        self.lit_tone = reference(tones)
-        light = np.array([gain(t, self.lit_tone) for t in tones])
-        faces = [s for s, (g, _) in zip(faces, light, strict=True) if g > DARKEST] or faces
-        light = np.array([gain(s.tone, self.lit_tone) for s in faces])
-        pictures = from_numpy([relit(s.crop, g, o) for s, (g, o) in zip(faces, light, strict=True)])  # type: ignore
-        conditions = Conditions(np.array([s.inside for s in faces]), light[:, 0], np.array([s.damaged for s in faces]))
-        if self.info.duration is not None:
-            self._need(float(self.info.duration), [s.placement for s in faces])
-        look = self.look = self.fitter.at_once(pictures, self.fitter.guess(pictures), conditions)
-        self._start(survey, dst, look, self._background(survey))
-        self.pivoted = look.pivot is not None and self.model.shared is not None
-
-    def _segment(self, block: list[SurveyedFrame], before: np.ndarray | None) -> np.ndarray:
-        light = self._light([s.tone for s in block])
-        rows = [i for i, s in enumerate(block) if s.crop is not None and light[i][0] > DARKEST]
-        motion = torch.zeros(len(block), self.header.params)
+    def _segment(
+        self, file: StartedFile, block: list[SurveyedFrame], before: SegmentEnd, tone: np.ndarray
+    ) -> SegmentEnd:
+        light = self.light([s.tone for s in block], tone)
+        crops = {i: s.crop for i, s in enumerate(block) if s.crop is not None and light[i][0] > DARKEST}
+        rows = list(crops)
+        motion, last = torch.zeros(len(block), file.header.params), before.motion
         if rows:
-            crops = [relit(block[i].crop, *light[i]) for i in rows]  # type: ignore[arg-type]
-            motion[rows] = self._motion(from_numpy(crops))
+            pictures = from_numpy([relit(crop, *light[i]) for i, crop in crops.items()])
+            start = file.appearance.begin(self.carrier.guess(pictures))
+            motion[rows] = file.refined(pictures, start, before.motion)
+            last = motion[rows[-1]]
         held = np.ones(len(block), bool)
         held[rows] = False
-        q = self._quantise(motion, held, before)
-        places = self._places([s.placement for s in block], [s.absent for s in block])
-        self.out.write([s.pts for s in block], q, places, held)
-        return q[-1]
+        integers = file.quantise(motion, held, before.integers)
+        places = file.places([s.placement for s in block], [s.absent for s in block])
+        file.out.write([s.pts for s in block], integers, places, held)
+        return SegmentEnd(last, integers[-1])
 
-    def _motion(self, pictures: Tensor) -> Tensor:
-        """Parameters (N, 35) of the frames of a block, by the inverter; where shared modes move a pivot, fitted."""
-        guess = self.fitter.guess(pictures)
-        if isinstance(self.fitter, PaperFitter):
-            return self.fitter.moves(self.look, guess)
-        if self.look.start is not None:
-            driven = self.look.start.drive(guess.motion)
-            motion = self._refined(pictures, self.look.start, driven, self.last, AT_ONCE)
-            self.last = motion[-1]
-            return motion
-        if not self.pivoted:
-            return guess.motion
-        motion = fit_motion(self.renderer, pictures, guess.moves, FAST_MOTION, self.last)
-        self.last = motion[-1]
-        return motion
+
+def first_frames(frames: Iterator[SurveyedFrame], fps: Fraction) -> list[SurveyedFrame]:
+    """As many of the first frames as tell what the person and the place look like."""
+    lead: list[SurveyedFrame] = []
+    for seen in frames:
+        lead.append(seen)
+        if _enough(lead, float(fps)):
+            break
+    return lead
+
+
+def _enough(lead: list[SurveyedFrame], rate: float) -> bool:
+    """Whether the first frames show what the person and the place look like.  rate: frames a second."""
+    faces = [s for s in lead if s.crop is not None]
+    if len(faces) < LEAD * rate:
+        return False
+    if len(lead) - next(i for i, s in enumerate(lead) if s.crop is not None) >= MOST_LEAD * rate:
+        return True
+    tones = np.stack([s.tone for s in faces])
+    bright, back = contrast(tones), max(1, round(LEAD / 4 * rate))
+    whole = np.array([s.inside >= 0.98 and not s.damaged for s in faces]) & lit(tones)
+    return bool(whole.any() and bright[-1] <= SETTLED * bright[-1 - back])

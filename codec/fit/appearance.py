@@ -1,14 +1,13 @@
-"""A clip's appearance: identity, and what the clip adds to the model, within one budget of bytes.
+"""The carrier of models with an inverter: identity, and what the clip adds to the model, within one budget of bytes.
 
-By default a pivot and the modes on top of it; without a pivot, for `slow`, a weight delta, then modes.  The parts are
-found by `pivot`, `tune` and `modefit`; here they share the budget.
+By default a pivot and the modes on top of it; without a pivot, where the effort has steps for it, a weight delta, then
+modes.  The parts are found by `pivotcoding`, `tune` and `modefit`; here they share the budget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,223 +15,207 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...format.delta import DeltaTensor
+from ...format.errors import FevError
 from ...format.identity import encode_identity
 from ...format.modes import Modes
 from ...format.still import Pivot
 from ..draw.render import Renderer
 from ..draw.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code, step_size
-from ..encode.options import FAST, SLOW, EncodeOptions
 from ..face.portrait import Conditions, best_frame
 from ..model.modelfile import Model
+from .budget import DEFAULT_BUDGET, by_need
+from .carrier import Appearance, CarrierSettings, Spending
 from .cropstore import CropStore
 from .keyframes import best_identity, spread_out, successors, with_successors, within
 from .modefit import MIX_CODE, ModeFit, ModeSettings, ModeStart, principal_drive
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from .pivotcoding import code_pivot
+from .quantiser import RateDistortion
+from .reading import InverterReading
+from .refine import RefineAll, RefineModes
+from .stages import Stages
 from .tune import ClipFit, TuneSettings, coded_size
 
 PIVOT_SHARE = 0.3  # of the budget: what the pivot may take
 FAST_PIVOT = 2_500  # bytes of a pivot that is not fitted to
-TUNE_STEPS = ((64, 100), (128, 200), (256, 90))  # picture size and optimiser steps, coarse to fine
 TUNE_SHARE = 0.25  # of the budget: what the weight delta may take
-TUNE_KEYS = 160
-MODE_STEPS = ((128, 1200), (256, 600))
-MODE_KEYS = 320  # frames that the modes are fitted on
 DRIVEN = 8  # combinations of the model's parameters that a file with modes but no pivot keeps
 LEAST_MODES = 600  # bytes; with less the modes are left out
-BATCH = 16
-FIRST_MOVES = MotionSettings(64, 60, 0.4, 0.0)  # of the shared modes, where the clip's own begin
-
-
-@dataclass
-class Guess:
-    """What the inverter sees in N frames.
-
-    identity: (N, rank).  motion: (N, 35), for the generator.  moves: (N, 35), for the shared modes; the same as
-    `motion` where the model has none.
-    """
-
-    identity: Tensor
-    motion: Tensor
-    moves: Tensor
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, model: Model, pictures: Tensor) -> Guess:
-        """pictures: (N, 3, S, S), -1 to 1."""
-        features = model.inverter.features(pictures)
-        motion = model.inverter.motion(features)
-        moves = motion if model.shared is None else model.shared.guess(features)
-        return cls(model.inverter.identity(features), motion, moves)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Guess]) -> Guess:
-        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
-
-
-@dataclass
-class Appearance:
-    """identity: (up to rank,) quantised.  motion: (N, 35) the model's parameters of all frames, not quantised.
-
-    start: how the parameters of any frame begin where there are modes.  motion_code: of the motion's step.
-    """
-
-    identity: np.ndarray
-    motion: Tensor
-    motion_code: int
-    delta: list[DeltaTensor] = field(default_factory=list)
-    pivot: Pivot | None = None
-    modes: Modes | None = None
-    start: ModeStart | None = None
+BATCH = 16  # frames drawn at once
 
 
 def first_moves(
-    model: Model, pivot: Pivot, frames: Tensor, motion: Tensor, code: int, device: torch.device | None = None
+    model: Model,
+    pivot: Pivot,
+    frames: Tensor,
+    motion: Tensor,
+    code: int,
+    settings: MotionSettings,
+    device: torch.device | None = None,
 ) -> Tensor:
-    """How a pivot moves to become frames (N, 3, S, S), as the model's shared modes see it.
+    """How a pivot moves to become frames, as the model's shared modes see it.
 
-    motion: (N, 35), a guess of their parameters.  code: of the motion's step.
-    Returns (N, 2, G, G), half picture sides.
+    Args:
+        frames: (N, 3, S, S), -1 to 1.
+        motion: (N, P), a guess of their parameters.
+        code: of the motion's step.
+        settings: of the fit of their parameters.
+
+    Returns:
+        (N, 2, G, G), half picture sides.
     """
-    nobody = np.zeros(1, np.int32)
-    renderer = Renderer(
-        model,
-        nobody,
-        [],
-        None,
-        pivot,
-        identity_code=IDENTITY_CODE,
-        motion_code=code,
-        device=device,
-        dtype=torch.float32,
-    )
-    return renderer.movement(fit_motion(renderer, frames, motion, FIRST_MOVES))
+    nobody = Appearance(np.zeros(1, np.int32), code, pivot=pivot)
+    renderer = nobody.renderer(model, device)
+    return renderer.movement(fit_motion(renderer, frames, motion, settings))
 
 
 class Fitter:
-    """progress: called with stage, done, total.  stage: runs a piece of work under a name and keeps its time."""
+    """Fits pivot, modes and weight delta to the frames of a clip.
 
-    def __init__(
-        self,
-        model: Model,
-        options: EncodeOptions,
-        device: torch.device,
-        progress: Callable[[str, int, int], None],
-        stage: Callable[[str, Callable[[], Any]], Any],
-    ):
-        self.model, self.options, self.device, self.progress, self.stage = model, options, device, progress, stage
-        self.choose(options.fineness, options.budget)
+    Args:
+        model: one with an inverter.
+        settings: the caller's wishes.
+        stages: told what is done.
 
-    def choose(self, quality: float, budget: int) -> None:
-        """What the options left open, once it is known.  budget: most bytes of identity, pivot, delta and modes."""
-        self.quality, self.budget = quality, budget
-        self.motion_code = motion_code(quality)
+    Raises:
+        FevError: the model has no inverter.
+    """
 
-    def guess(self, pictures: Tensor) -> Guess:
-        """What is known of frames (N, 3, S, S) when they are first seen."""
-        return Guess.of(self.model, pictures)
+    can_aim = True
+    sends_identity = True
 
-    def at_once(self, frames: Tensor, guess: Guess, conditions: Conditions) -> Appearance:
+    def __init__(self, model: Model, settings: CarrierSettings, stages: Stages):
+        if model.inverter is None:
+            raise FevError(f"model {model.name} has no inverter to begin a fit with")
+        self.model, self.settings, self.effort, self.stages = model, settings, settings.effort, stages
+        # Without a pivot the generator draws anew in every step, whose tensors are large enough for torch's threads.
+        self.tensor_threads = 1 if settings.pivot else 0
+
+    def usual_budget(self, seconds: float | None, side: float) -> int:
+        """By how long the face is seen and how large it is."""
+        return DEFAULT_BUDGET if seconds is None else by_need(seconds, side)
+
+    def registration(self) -> None:
+        """Squares stay where the face was found."""
+
+    def guess(self, pictures: Tensor) -> InverterReading:
+        """What the inverter sees in frames (N, 3, S, S)."""
+        return InverterReading.of(self.model, pictures)
+
+    def joined(self, parts: Sequence[InverterReading]) -> InverterReading:
+        return InverterReading.joined(parts)
+
+    def quantiser(self, renderer: Renderer) -> RateDistortion:
+        return RateDistortion(renderer)
+
+    def at_once(
+        self, frames: Tensor, reading: InverterReading, conditions: Conditions, spending: Spending
+    ) -> Appearance:
         """From the first frames of a clip, nothing fitted."""
-        quantised = within(self._quantised(guess.identity.mean(0) / self.model.identity_scale), self.budget)
-        room = min(FAST_PIVOT, self.budget - len(encode_identity(quantised)))
-        pivot = self._pivot(frames, guess.moves, room, conditions)
-        return Appearance(quantised, guess.moves if pivot else guess.motion, self.motion_code, pivot=pivot)
+        budget, code = spending.budget, motion_code(spending.quality)
+        quantised = within(self._quantised(reading.identity.mean(0) / self.model.identity_scale), budget)
+        room = min(FAST_PIVOT, budget - len(encode_identity(quantised)))
+        pivot = self._pivot(frames, reading.moves, room, conditions, code)
+        stretched = pivot is not None and self.model.shared is not None
+        refine = RefineAll(self.effort.pivot_motion if stretched else self.effort.motion)
 
-    def fit(self, store: CropStore, guess: Guess, conditions: Conditions) -> Appearance:
+        def begin(later: InverterReading) -> Tensor:
+            return later.motion if pivot is None else later.moves
+
+        return Appearance(quantised, code, pivot=pivot, budget=budget, begin=begin, refine=refine)
+
+    def fit(self, store: CropStore, reading: InverterReading, conditions: Conditions, spending: Spending) -> Appearance:
         """From all frames of a clip."""
-        budget, motion = self.budget, guess.motion
+        code, motion = motion_code(spending.quality), reading.motion
         usable = conditions.usable
-        chosen, delta = best_identity(guess.identity[usable], motion[usable]) / self.model.identity_scale, []
-        if self.options.preset == SLOW and not self.options.pivot:
-            chosen, delta, motion = self._tune(store, chosen, motion, round(budget * TUNE_SHARE))
-        left = budget - coded_size(delta)
-        look = Appearance(within(self._quantised(chosen), left), motion, self.motion_code, delta)
-        left -= len(encode_identity(look.identity))
-        keys = [usable[i] for i in with_successors(motion[usable], MODE_KEYS)]
+        chosen = best_identity(reading.identity[usable], motion[usable]) / self.model.identity_scale
+        delta: list[DeltaTensor] = []
+        if self.effort.tune and not self.settings.pivot:
+            chosen, delta, motion = self._tune(store, chosen, motion, spending)
+        left = spending.budget - coded_size(delta)
+        identity = within(self._quantised(chosen), left)
+        left -= len(encode_identity(identity))
+        keys = [usable[i] for i in with_successors(motion[usable], self.effort.mode_keys)]
         frames = store.read(keys)
         room = round(left * PIVOT_SHARE)
         if left - room < LEAST_MODES:
             room = left  # there will be no modes
-        look.pivot = self._pivot(frames, guess.moves[keys], room, conditions[keys])
-        if look.pivot is not None:
-            look.motion = guess.moves
-            left -= len(look.pivot.pack())
-        if left >= LEAST_MODES:
-            self._fit_modes(look, frames, keys, left)
-        return look
+        pivot = self._pivot(frames, reading.moves[keys], room, conditions[keys], code)
+        if pivot is not None:
+            motion = reading.moves
+            left -= len(pivot.pack())
+        plain = Appearance(
+            identity, code, delta=delta, pivot=pivot, budget=spending.budget, start=motion,
+            refine=RefineAll(self.effort.motion),
+        )  # fmt: skip
+        return self._with_modes(plain, frames, keys, left, spending.quality) if left >= LEAST_MODES else plain
 
-    def _pivot(self, frames: Tensor, motion: Tensor, budget: int, conditions: Conditions) -> Pivot | None:
-        if not self.options.pivot:
+    def _pivot(self, frames: Tensor, motion: Tensor, room: int, conditions: Conditions, code: int) -> Pivot | None:
+        if not self.settings.pivot:
             return None
         which = best_frame(frames, conditions, motion)
-        reference = quantise_motion(motion[which], self.motion_code)
-        return code_pivot(frames[which], reference, budget, thorough=self.options.preset != FAST)
+        reference = quantise_motion(motion[which], code)
+        return code_pivot(frames[which], reference, room, thorough=self.effort.thorough_still)
 
-    def _share(self, frames: int) -> float:
-        """The work grows with the clip up to a ceiling, so that a short clip is not kept waiting."""
-        return float(np.clip(frames / 300, 0.25, 1.0)) * (3 if self.options.preset == SLOW else 1)
-
-    def _price(self) -> float:
-        return 2e-7 * 2 ** ((DEFAULT_QUALITY - self.quality) / 10)
+    @staticmethod
+    def _price(quality: float) -> float:
+        """Of a bit of the appearance: the finer the motion, the less."""
+        return 2e-7 * 2 ** ((DEFAULT_QUALITY - quality) / 10)
 
     @staticmethod
     def _quantised(identity: Tensor) -> np.ndarray:
         return (identity / step_size(IDENTITY_CODE)).round().numpy().astype(np.int32)
 
     def _tune(
-        self, store: CropStore, identity: Tensor, motion: Tensor, budget: int
+        self, store: CropStore, identity: Tensor, motion: Tensor, spending: Spending
     ) -> tuple[Tensor, list[DeltaTensor], Tensor]:
         """Identity, weight delta and the model's parameters of all frames, fitted to a few of them."""
-        share = self._share(len(motion))
-        settings = TuneSettings(
-            steps=tuple((size, max(8, round(count * share))) for size, count in TUNE_STEPS), price=self._price()
-        )
-        keys = spread_out(motion, min(len(motion), TUNE_KEYS))
+        steps = self.effort.steps_for(self.effort.tune, len(motion))
+        settings = TuneSettings(steps=steps, price=self._price(spending.quality))
+        keys = spread_out(motion, min(len(motion), self.effort.tune_keys))
         fit = ClipFit(
-            self.model, store.read(keys), identity * self.model.identity_scale, motion[keys], settings, budget,
-            step_size(IDENTITY_CODE), step_size(self.motion_code),
+            self.model, store.read(keys), identity * self.model.identity_scale, motion[keys], settings,
+            round(spending.budget * TUNE_SHARE), step_size(IDENTITY_CODE), step_size(motion_code(spending.quality)),
         )  # fmt: skip
-        total = sum(n for _, n in settings.steps)
-        ticks = iter(range(1, total + 1))
-        self.stage("tune", lambda: fit.run(lambda n: self.progress("tune", next(ticks), total)))
+        self.stages.run("tune", lambda: fit.run(self.stages.counter("tune", sum(n for _, n in steps))))
         quantised, delta = fit.finish()
         correction = linear_correction(motion[keys], fit.motion.detach())
         tuned = torch.from_numpy(quantised).float() * step_size(IDENTITY_CODE)
         return tuned, delta, corrected(motion, correction)
 
-    def _fit_modes(self, look: Appearance, frames: Tensor, keys: list[int], budget: int) -> None:
-        """Texture and flow modes within a budget, into `look`.  frames: (K, 3, S, S), those of `keys`.
+    def _with_modes(
+        self, plain: Appearance, frames: Tensor, keys: list[int], budget: int, quality: float
+    ) -> Appearance:
+        """Texture and flow modes within a budget, on top of an appearance.  frames: (K, 3, S, S), those of `keys`.
 
         With a pivot nothing drives the model: what its pictures add to the pivot's made every clip measured so far
         worse at equal bytes (docs/measurements/pivot.md).
         """
-        count = 0 if look.pivot else DRIVEN
-        mix, driven = principal_drive(look.motion, count, step_size(self.motion_code))
-        pivot = replace(look.pivot, reference=()) if look.pivot else None
-        renderer = Renderer(
-            self.model, look.identity, look.delta, Modes.empty(mix, MIX_CODE), pivot,
-            identity_code=IDENTITY_CODE, motion_code=self.motion_code, device=self.device, dtype=torch.float32,
-        )  # fmt: skip
-        share = self._share(len(look.motion))
-        settings = ModeSettings(
-            steps=tuple((size, max(8, round(count * share))) for size, count in MODE_STEPS), price=self._price() / 10
+        code, motion = plain.motion_code, plain.start
+        mix, driven = principal_drive(motion, 0 if plain.pivot else DRIVEN, step_size(code))
+        pivot = replace(plain.pivot, reference=()) if plain.pivot else None
+        renderer = replace(plain, pivot=pivot, modes=Modes.empty(mix, MIX_CODE)).renderer(
+            self.model, self.settings.device
         )
-        here = F.pad(driven[keys], (0, look.motion.shape[1] - driven.shape[1]))
-        shown = here[:1] if pivot else here  # one picture for all frames
+        steps = self.effort.steps_for(self.effort.modes, len(motion))
+        settings = ModeSettings(steps=steps, price=self._price(quality) / 10)
+        start = F.pad(driven, (0, motion.shape[1] - driven.shape[1]))
+        shown = start[keys][:1] if pivot else start[keys]  # one picture for all frames
         with torch.no_grad():
             drawn = torch.cat([renderer.draw_model(part).cpu() for part in shown.split(BATCH)])
         moved = None
-        if look.pivot is not None and self.model.shared is not None:
-            started = look.pivot, frames, look.motion[keys], self.motion_code, self.device
-            moved = self.stage("movement", lambda: first_moves(self.model, *started))
+        if plain.pivot is not None and self.model.shared is not None:
+            known = plain.pivot, frames, motion[keys], code, self.effort.first_moves, self.settings.device
+            moved = self.stages.run("movement", lambda: first_moves(self.model, *known))
         fit = ModeFit(
-            drawn, frames, driven[keys], mix, settings, budget, step_size(self.motion_code), moved, successors(keys)
+            drawn, frames, driven[keys], mix, settings, budget, step_size(code), moved, successors(keys)
         )  # fmt: skip
-        total = sum(n for _, n in settings.steps)
-        ticks = iter(range(1, total + 1))
-        self.stage("modes", lambda: fit.run(lambda n: self.progress("modes", next(ticks), total)))
-        look.modes = fit.finish()
-        if look.modes is not None:
-            look.motion_code = fit.motion_code(self.quality)
-            look.start, look.pivot = ModeStart(fit, driven), pivot
+        self.stages.run("modes", lambda: fit.run(self.stages.counter("modes", sum(n for _, n in steps))))
+        modes = fit.finish()
+        if modes is None:
+            return plain
+        return replace(
+            plain, modes=modes, pivot=pivot, motion_code=fit.motion_code(quality), start=start,
+            refine=RefineModes(ModeStart(fit, driven), driven.shape[1], self.effort.mode_motion),
+            step_is_free=driven.shape[1] == 0,
+        )  # fmt: skip

@@ -7,8 +7,8 @@ below nine tenths of a file, short clips apart.
 
 from __future__ import annotations
 
-from ..encode.options import DEFAULT_BUDGET
-
+DEFAULT_BUDGET = 27_000  # most bytes of the payloads of IDEN, PIVT, DELT and MODE together
+LEAST_BUDGET = 6  # bytes of the least identity, one coefficient that is zero
 A_SECOND = 1_000  # bytes
 LEAST = 4_000  # bytes; with fewer a face is soft, however short the clip
 FULL_SIDE = 256  # pixels of the square in the source; what is smaller shows less

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...format.errors import UsageError
-from ..encode.options import LEAST_BUDGET
+from .budget import LEAST_BUDGET
+from .carrier import Spending
 
 QUALITIES = (0.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 100.0)
 MOTION_BITS = (8.0, 14.0, 19.0, 25.0, 32.0, 39.0, 48.0, 60.0, 87.0)  # a frame, median of eight clips
@@ -33,7 +34,7 @@ ROUNDS = 14
 
 
 @dataclass(frozen=True)
-class Target:
+class RateTarget:
     """A rate for the whole file, in kbit/s over so many seconds: `bytes`, and never more."""
 
     rate: float
@@ -50,15 +51,7 @@ class Target:
         return UsageError(f"a bitrate of {self.rate:g} kbit/s cannot be kept: {least_rate}")
 
 
-@dataclass(frozen=True)
-class Share:
-    """identity: bytes of budget.  quality: of the motion."""
-
-    identity: int
-    quality: float
-
-
-def share_out(left: int, frames: int) -> Share | None:
+def share_out(left: int, frames: int) -> Spending | None:
     """Bytes for identity and motion together, and the frames there are -> what looks best for it.
 
     None where not even the coarsest motion and the least identity fit, `least_bytes`.
@@ -74,7 +67,7 @@ def share_out(left: int, frames: int) -> Share | None:
         return float(gain - np.exp(np.interp(quality, QUALITIES, np.log(MOTION_LOSS))))  # a square of the step
 
     best = max(np.arange(0.0, 101.0, 5.0).tolist(), key=worth)
-    return Share(left - motion_bytes(best, frames), best)
+    return Spending(best, left - motion_bytes(best, frames))
 
 
 def least_bytes(frames: int) -> int:

@@ -1,15 +1,19 @@
-"""A clip of somebody whose identity is there already, in another file: only its motion is found.
+"""The carrier of a clip whose identity another file holds: only its motion is found.
 
-The stand-in for `appearance.Fitter`.  Where a file has no modes of its own its parameters mean the same as in any other
-of its kind, and the inverter's guess begins the fit.  What the parameters of modes mean was fitted to the first clip,
-and how they began (`modefit.ModeStart`) is not in the file.  There the first file's own frames are drawn again, and
-what the inverter sees in them is regressed to their parameters, as in `puppet`; the rest is the fit's.
+Where that file has no modes of its own its parameters mean the same as in any other of its kind, and the inverter's
+guess begins the fit.  What the parameters of modes mean was fitted to the first clip, and how they began
+(`modefit.ModeStart`) is not in the file.  There the first file's own frames are drawn again, and what the inverter sees
+in them is regressed to their parameters, as in `puppet`; the rest is the fit's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...format.errors import FevError
@@ -18,25 +22,29 @@ from ..draw.render import Renderer
 from ..face.portrait import Conditions
 from ..media.identities import ReusedIdentity
 from ..model.modelfile import Model
-from .appearance import Appearance, Guess
+from .carrier import Appearance, CarrierSettings, Spending
 from .cropstore import CropStore
 from .modefit import PARAMETER_UNIT
+from .quantiser import RateDistortion
 from .rdoq import metric_of
+from .reading import InverterReading
+from .refine import RefineAll, RefineModes
 from .regression import regression
 
-BATCH = 16
-# From a start that is only read off the pictures; with modes, coarse to fine, and for `fast`.
-Passes = tuple[tuple[int, int, float], ...]  # picture size, steps and rate of each
-FITTED: Passes = ((64, 40, 0.5), (128, 24, 0.35), (256, 10, 0.12))
-AT_ONCE: Passes = ((64, 40, 0.5), (128, 8, 0.25))
+BATCH = 16  # frames drawn at once
 STAY = 0.016  # price of leaving the start: saves a seventh of the bits for 0.05 dB, and unseen poses melt less
 
 
 class ReadStart:
     """How the parameters of any frame begin under known modes: by what the inverter sees in it.
 
-    driven: (N, d) of all frames of a clip, for who knows them all; the first d parameters drive the model.
-    scale: as in `ModeStart`.
+    Args:
+        model: one with an inverter.
+        known: an identity with modes, and parameters of frames that it was seen in.
+        renderer: draws it.
+
+    Attributes:
+        scale: what one unit of a parameter is to the pictures, as in `ModeStart`.
     """
 
     def __init__(self, model: Model, known: ReusedIdentity, renderer: Renderer):
@@ -44,7 +52,6 @@ class ReadStart:
         self.model, self.step = model, renderer.motion_step
         self.modes = ClipModes(known.identity.modes, model.latents.params, torch.device("cpu"))
         self.free = known.identity.modes.planes - 1
-        self.driven = torch.zeros(0, 0)
         moved = metric_of(renderer, torch.zeros(1, model.latents.params)).diagonal()[: self.free] / self.step**2
         self.scale = PARAMETER_UNIT / max(float(np.sqrt(moved.mean())), 0.1 * PARAMETER_UNIT) if self.free else 1.0
         self.mean, self.rest, self.map = torch.zeros(1), torch.zeros(self.free), None
@@ -55,8 +62,8 @@ class ReadStart:
             self.mean, self.rest, self.map = seen.mean(0), own.mean(0), regression(seen, own)
 
     def _seen(self, pictures: Tensor) -> Tensor:
-        guess = Guess.of(self.model, pictures)
-        return torch.cat([guess.moves, guess.motion], 1)
+        reading = InverterReading.of(self.model, pictures)
+        return torch.cat([reading.moves, reading.motion], 1)
 
     def drive(self, motion: Tensor) -> Tensor:
         """The model's parameters (N, P) -> the file's first ones (N, d), quantised: least squares through the mix."""
@@ -73,36 +80,70 @@ class ReadStart:
 
 
 class ReuseFitter:
-    """Finds nothing but how the parameters begin.  Raises FevError where the identity does not fit the model."""
+    """Finds nothing but how the parameters begin.
 
-    def __init__(self, model: Model, known: ReusedIdentity, device: torch.device):
+    Args:
+        model: the one that the identity was made with.
+        known: the identity, as another file holds it.
+        settings: the caller's wishes.
+
+    Raises:
+        FevError: the identity does not fit the model.
+    """
+
+    can_aim = True
+    sends_identity = False
+    tensor_threads = 1
+
+    def __init__(self, model: Model, known: ReusedIdentity, settings: CarrierSettings):
         who, params = known.identity, model.latents.params
         if who.header.params != params:
             raise FevError(f"the identity has {who.header.params} motion parameters, the model {params}")
         if model.inverter is None:
             raise FevError(f"model {model.name} is of imported networks; with those every clip has its own identity")
-        self.model, self.who, self.device = model, who, device
-        self.start: ReadStart | None = None
+        self.model, effort = model, settings.effort
+        plain = Appearance(
+            who.values, who.header.motion_qp, who.header.identity_qp, who.delta, who.pivot, who.modes, known.found,
+            begin=self._begin,
+        )  # fmt: skip
+        self._start: ReadStart | None = None
         if who.modes is not None:
-            renderer = Renderer(
-                model, who.values, who.delta, who.modes, who.pivot, identity_code=who.header.identity_qp,
-                motion_code=who.header.motion_qp, device=device, dtype=torch.float32,
-            )  # fmt: skip
-            self.start = ReadStart(model, known, renderer)
+            self._start = ReadStart(model, known, plain.renderer(model, settings.device))
+            driven = who.modes.mix.shape[1] - 1
+            self.appearance = replace(plain, refine=RefineModes(self._start, driven, effort.known_motion, STAY))
+        else:
+            stretched = who.pivot is not None and model.shared is not None
+            self.appearance = replace(plain, refine=RefineAll(effort.pivot_motion if stretched else effort.motion))
 
-    def guess(self, pictures: Tensor) -> Guess:
-        """What is known of frames (N, 3, S, S) when they are first seen."""
-        return Guess.of(self.model, pictures)
+    def usual_budget(self, seconds: float | None, side: float) -> int:
+        """Nothing of the identity is sent."""
+        return 0
 
-    def at_once(self, frames: Tensor, guess: Guess, conditions: Conditions) -> Appearance:
-        return self._look(guess)
+    def registration(self) -> None:
+        """Squares stay where the face was found."""
 
-    def fit(self, store: CropStore, guess: Guess, conditions: Conditions) -> Appearance:
-        return self._look(guess)
+    def guess(self, pictures: Tensor) -> InverterReading:
+        """What the inverter sees in frames (N, 3, S, S)."""
+        return InverterReading.of(self.model, pictures)
 
-    def _look(self, guess: Guess) -> Appearance:
-        who = self.who
-        if self.start is not None:
-            self.start.driven = self.start.drive(guess.motion)
-        motion = guess.motion if who.pivot is None else guess.moves
-        return Appearance(who.values, motion, who.header.motion_qp, who.delta, who.pivot, who.modes, self.start)
+    def joined(self, parts: Sequence[InverterReading]) -> InverterReading:
+        return InverterReading.joined(parts)
+
+    def quantiser(self, renderer: Renderer) -> RateDistortion:
+        return RateDistortion(renderer)
+
+    def at_once(
+        self, frames: Tensor, reading: InverterReading, conditions: Conditions, spending: Spending
+    ) -> Appearance:
+        """What the file holds."""
+        return self.appearance
+
+    def fit(self, store: CropStore, reading: InverterReading, conditions: Conditions, spending: Spending) -> Appearance:
+        """What the file holds, and where the parameters of all frames begin."""
+        return replace(self.appearance, start=self._begin(reading))
+
+    def _begin(self, reading: InverterReading) -> Tensor:
+        if self._start is not None:
+            driven = self._start.drive(reading.motion)
+            return F.pad(driven, (0, self.model.latents.params - driven.shape[1]))
+        return reading.motion if self.appearance.pivot is None else reading.moves

@@ -1,4 +1,4 @@
-"""The encoder's stages for a model of imported networks: what `fev.codec.fit.appearance` is for our own.
+"""The carrier of imported networks: what `fev.codec.fit.appearance` is for models with an inverter.
 
 The paper's pipeline (`pipeline`) finds identity and parameters; the weight delta is tuned to held pivots within what is
 left of the byte budget; and the parameters get units in which one step of any of them moves the picture equally
@@ -8,8 +8,7 @@ left of the byte budget; and the parameters get units in which one step of any o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,88 +18,118 @@ from ...format.delta import DeltaTensor, encode_delta
 from ...format.errors import FevError, UsageError
 from ...format.identity import encode_identity
 from ...format.modes import Modes, encode_modes
+from ..draw.render import Renderer
 from ..draw.units import IDENTITY_CODE, motion_code, step_code, step_size
-from ..encode.options import FAST, SLOW, EncodeOptions
 from ..face.portrait import Conditions
 from ..face.registration import Registration
+from ..fit.budget import DEFAULT_BUDGET
+from ..fit.carrier import Appearance, CarrierSettings, Spending
 from ..fit.cropstore import CropStore
 from ..fit.keyframes import spread_out, within
 from ..fit.motion import quantise_motion
+from ..fit.quantiser import Rounding
+from ..fit.stages import Stages
 from ..fit.tune import ClipFit, TuneSettings
 from ..model import library
 from ..model.modelfile import Model
 from ..model.stylespace import POSE, StyleSpace
 from . import inversion, pipeline, pose
+from .facial import Channels
 from .networks import Networks
-from .pipeline import BATCH, SEARCH_SETTINGS, Face, SearchState
+from .pipeline import BATCH, Face, SearchSettings, SearchState
 from .similarity import Similarity
 
 UNIT = 0.02  # one unit of a facial parameter changes its attribute's pixels by this on average, of -1 to 1
 DEGREES = 1.0  # one unit of yaw or pitch
 FINEST = 8  # steps of the mix in the smallest unit
-TUNE_STEPS = {SLOW: ((256, 350),), "medium": ((256, 60),)}  # PTI's own number of steps is 350
 TUNE_KEYS = 64  # frames that the weights are tuned to
 DEVIATIONS = 64  # faces from which the deviation of a channel is taken
 
 
-@dataclass
-class Codes:
-    """W+ of N frames, (N, num_ws, w_dim): what is known of frames after the survey."""
+@dataclass(frozen=True)
+class FrameCodes:
+    """What is known of N frames when they are first seen.
+
+    Args:
+        ws: (N, num_ws, w_dim), their W+.
+    """
 
     ws: Tensor
 
-    @classmethod
-    def joined(cls, parts: Sequence[Codes]) -> Codes:
-        return cls(torch.cat([p.ws for p in parts]))
 
+@dataclass(frozen=True)
+class ClipIdentity:
+    """The identity of a clip, and what its parameters mean.
 
-@dataclass
-class Found:
-    """All parameters are found by then and are not fitted again.
+    Args:
+        values: (rank,) integers.
+        base: (num_ws, w_dim), what the generator draws at rest.
+        channels: the facial channels' sensitivities on it.
+        modes: the file's units as a mix; textures and flow add nothing.
+        units: (P,) what one unit of each parameter is to the model.
+    """
 
-    identity: (rank,) integers.  motion: (N, params), in the file's units.  modes: their mix alone.  motion_code: of the
-    step."""
-
-    identity: np.ndarray
-    motion: Tensor
-    delta: list[DeltaTensor]
+    values: Tensor
+    base: Tensor
+    channels: Channels
     modes: Modes
-    motion_code: int
-    pivot: None = None
+    units: Tensor
+
+
+def units_of(channels: Channels) -> tuple[Modes, Tensor]:
+    """The units of a file's parameters.
+
+    Returns:
+        They as a diagonal mix, and what one unit of each parameter is to the model, (P,).
+    """
+    facial = UNIT / channels.gamma.clamp_min(1e-6)
+    facial = torch.minimum(facial, channels.deviation.clamp_min(1e-3))
+    units = torch.cat([facial, torch.full((len(POSE),), DEGREES)])
+    code = step_code(float(units.min()) / FINEST)
+    whole = (units / step_size(code)).round().clamp(1, 1 << 20)
+    mix = np.zeros((len(units), 1 + len(units)), np.int32)
+    mix[:, 1:] = np.diag(whole.numpy().astype(np.int32))
+    return Modes.empty(mix, code), whole * step_size(code)
 
 
 class PaperFitter:
-    """progress, stage: as in `appearance.Fitter`.  Raises FevError where a network is missing that nothing
-    can stand in for."""
+    """Runs the paper's stages.
 
-    def __init__(
-        self,
-        model: Model,
-        options: EncodeOptions,
-        progress: Callable[[str, int, int], None],
-        stage: Callable[[str, Callable[[], Any]], Any],
-        networks: Networks | None = None,
-    ):
+    Args:
+        model: of imported networks.
+        settings: the caller's wishes.
+        stages: told what is done.
+        networks: those that encode with it; None = those that were imported with the model.
+
+    Raises:
+        FevError: a network is missing that nothing can stand in for.
+        UsageError: something is asked for that imported networks do not have.
+    """
+
+    can_aim = False
+    sends_identity = True
+    tensor_threads = 0  # the generator draws anew in every step, whose tensors are large enough for torch's threads
+
+    def __init__(self, model: Model, settings: CarrierSettings, stages: Stages, networks: Networks | None = None):
         if not isinstance(model.latents, StyleSpace):
             raise FevError(f"model {model.name} is not one of imported networks")
-        if options.bitrate is not None:
-            raise UsageError("imported networks have no bitrate to aim at; --quality and --identity-budget set it")
-        self.model, self.options, self.progress, self.stage = model, options, progress, stage
+        if not settings.pivot:
+            raise UsageError("imported networks send no pivot in any case: leave --no-pivot out")
+        self.model, self.effort, self.stages = model, settings.effort, stages
         if networks is None:
             name = library.holding(model.sha256)  # a file from elsewhere may have the name of another model
             if name is None:
                 raise FevError(f"model {model.name} is not imported here, nor are the networks that encode with it")
             networks = Networks(name)
         self.networks = networks
-        self.plan = SEARCH_SETTINGS[options.preset]
+        search = settings.effort.search
+        self.plan = SearchSettings(search.size, search.pose_steps, search.facial_steps)
         self.face = self._face(model.latents)
-        self.reached = SearchState.at_rest(self.face)
-        self.motion_code, self.budget = motion_code(options.fineness), options.budget
 
     def _face(self, space: StyleSpace) -> Face:
         held = self.networks.names
         perceptual = None
-        if self.options.preset != FAST:
+        if self.effort.search.perceptual:
             try:
                 perceptual = self.networks.perceptual()
             except FevError:  # it is optional, and what is used is told by `Similarity.terms`
@@ -134,8 +163,14 @@ class PaperFitter:
         with torch.enable_grad():
             return inversion.refined(self.model.generator, start, pictures, self.face.similarity, steps, self.plan.size)
 
-    def registration(self) -> Registration:
-        """Stage 1, for a survey of the clip; without face parsing nothing tells how fast the head turns."""
+    def usual_budget(self, seconds: float | None, side: float) -> int:
+        """The whole of it: what the identity does not take goes to the weights."""
+        return DEFAULT_BUDGET
+
+    def registration(self) -> Registration | None:
+        """Stage 1, for a survey of the whole clip; without face parsing nothing tells how fast the head turns."""
+        if not self.effort.whole:
+            return None
 
         @torch.no_grad()
         def pose_of(square: Tensor) -> Tensor | None:
@@ -144,82 +179,70 @@ class PaperFitter:
 
         return Registration(pose_of=pose_of)
 
-    def guess(self, pictures: Tensor) -> Codes:
-        """What is known of frames (N, 3, S, S) when they are first seen."""
-        return Codes(torch.cat([self._invert(part) for part in pictures.split(BATCH)]))
+    def guess(self, pictures: Tensor) -> FrameCodes:
+        """The inversions of frames (N, 3, S, S)."""
+        return FrameCodes(torch.cat([self._invert(part) for part in pictures.split(BATCH)]))
 
-    def at_once(self, frames: Tensor, codes: Codes, conditions: Conditions) -> Found:
-        """From the first frames of a clip; only their identity and units, the motion comes segment by segment."""
-        return self._found(codes.ws, lambda rows: frames[rows], None)
+    def joined(self, parts: Sequence[FrameCodes]) -> FrameCodes:
+        return FrameCodes(torch.cat([p.ws for p in parts]))
 
-    def moves(self, found: Found, codes: Codes) -> Tensor:
-        """Parameters (N, params) of the clip's next frames, in the file's units."""
-        base = pipeline.base_of(self.face, torch.from_numpy(found.identity))
-        moved = pipeline.search(self.face, codes.ws, base, self.channels, self.plan, reached=self.reached)
-        return moved / self.units
+    def quantiser(self, renderer: Renderer) -> Rounding:
+        """The weights were tuned to the nearest integers."""
+        return Rounding(renderer.motion_step)
 
-    def fit(self, store: CropStore, codes: Codes, conditions: Conditions) -> Found:
-        """From all frames of a clip."""
-        return self._found(codes.ws, store.read, store)
+    def at_once(self, frames: Tensor, reading: FrameCodes, conditions: Conditions, spending: Spending) -> Appearance:
+        """Identity and units from the first frames of a clip; the motion is searched segment by segment."""
+        who, plain, _ = self._identified(reading.ws, lambda rows: frames[rows], spending)
+        reached = SearchState.at_rest(self.face)
 
-    def _found(self, codes: Tensor, read: Callable[[list[int]], Tensor], store: CropStore | None) -> Found:
-        face, size = self.face, min(self.plan.size, self.model.size)
-        chosen = self.stage("identity", lambda: pipeline.identity_of(face, codes, read, size))
-        identity = pipeline.quantised_identity(face, codes[chosen])
-        base = pipeline.base_of(face, identity)
-        self.channels = self.stage("sensitivity", lambda: pipeline.channels_of(face, base, size))
-        modes = self._mix()
-        left = self.budget - len(encode_modes(modes))
-        whole = len(encode_identity(within(identity.numpy(), 1 << 22)))
-        if whole > left:
-            raise UsageError(
-                f"identity budget of {self.budget} bytes: identity and mix of this clip take "
-                f"{self.budget - left + whole}"
-            )
-        found = Found(identity.numpy(), torch.zeros(len(codes), face.space.params), [], modes, self.motion_code)
-        if store is None:
-            return found
-        done = iter(range(len(codes) + 1))
+        def begin(later: FrameCodes) -> Tensor:
+            moved = pipeline.search(self.face, later.ws, who.base, who.channels, self.plan, reached=reached)
+            return moved / who.units
 
-        def tick(n: int) -> None:
-            for _ in range(n):
-                self.progress("search", next(done) + 1, len(codes))
+        return replace(plain, begin=begin)
+
+    def fit(self, store: CropStore, reading: FrameCodes, conditions: Conditions, spending: Spending) -> Appearance:
+        """From all frames of a clip: their parameters are found by then and are not fitted again."""
+        who, plain, left = self._identified(reading.ws, store.read, spending)
+        count = self.stages.counter("search", len(reading.ws))
 
         def searched() -> Tensor:
-            return pipeline.search(face, codes, base, self.channels, self.plan, progress=tick)
+            return pipeline.search(self.face, reading.ws, who.base, who.channels, self.plan, progress=count)
 
-        motion = self.stage("search", searched)
-        found.motion = motion / self.units
-        left -= whole
-        if self.options.preset in TUNE_STEPS and left > 0:
-            found.delta = self.stage("tune", lambda: self._tune(store, found, left))
-        return found
+        motion = self.stages.run("search", searched) / who.units
+        delta: list[DeltaTensor] = []
+        if self.effort.search.tune and left > 0:
+            delta = self.stages.run("tune", lambda: self._tune(store, who, motion, plain.motion_code, left))
+        return replace(plain, start=motion, delta=delta)
 
-    def _mix(self) -> Modes:
-        """The file's units: a diagonal mix.  Sets `units`, what one unit of each parameter is to the model."""
-        facial = UNIT / self.channels.gamma.clamp_min(1e-6)
-        facial = torch.minimum(facial, self.channels.deviation.clamp_min(1e-3))
-        units = torch.cat([facial, torch.full((len(POSE),), DEGREES)])
-        code = step_code(float(units.min()) / FINEST)
-        whole = (units / step_size(code)).round().clamp(1, 1 << 20)
-        self.units = whole * step_size(code)
-        mix = np.zeros((len(units), 1 + len(units)), np.int32)
-        mix[:, 1:] = np.diag(whole.numpy().astype(np.int32))
-        return Modes.empty(mix, code)
+    def _identified(
+        self, codes: Tensor, read: Callable[[list[int]], Tensor], spending: Spending
+    ) -> tuple[ClipIdentity, Appearance, int]:
+        """Identity and units of frames with inversions (N, num_ws, w_dim).  Returns the bytes that are left, too."""
+        face, size = self.face, min(self.plan.size, self.model.size)
+        chosen = self.stages.run("identity", lambda: pipeline.identity_of(face, codes, read, size))
+        values = pipeline.quantised_identity(face, codes[chosen])
+        base = pipeline.base_of(face, values)
+        channels = self.stages.run("sensitivity", lambda: pipeline.channels_of(face, base, size))
+        modes, units = units_of(channels)
+        sent = within(values.numpy(), 1 << 22)
+        taken = len(encode_identity(sent)) + len(encode_modes(modes))
+        if taken > spending.budget:
+            raise UsageError(f"identity budget of {spending.budget} bytes: identity and mix of this clip take {taken}")
+        plain = Appearance(sent, motion_code(spending.quality), modes=modes, budget=spending.budget)
+        return ClipIdentity(values, base, channels, modes, units), plain, spending.budget - taken
 
-    def _tune(self, store: CropStore, found: Found, budget: int) -> list[DeltaTensor]:
+    def _tune(self, store: CropStore, who: ClipIdentity, motion: Tensor, code: int, budget: int) -> list[DeltaTensor]:
         """Stage 6: the pivots are the encoded frames as they will be decoded, the targets the frames themselves."""
-        keys = spread_out(found.motion, min(len(found.motion), TUNE_KEYS))
-        settings = TuneSettings(steps=TUNE_STEPS[self.options.preset], batch=4, rank=4)
-        identity = torch.from_numpy(found.identity).float() * step_size(IDENTITY_CODE)
-        code = self.motion_code
-        pivots = torch.from_numpy(quantise_motion(found.motion[keys], code)).float() * step_size(code)
+        keys = spread_out(motion, min(len(motion), TUNE_KEYS))
+        steps = tuple((min(size, self.model.size), count) for size, count in self.effort.search.tune)
+        settings = TuneSettings(steps=steps, batch=4, rank=4)
+        identity = who.values.float() * step_size(IDENTITY_CODE)
+        pivots = torch.from_numpy(quantise_motion(motion[keys], code)).float() * step_size(code)
         fit = ClipFit(
-            self.model, store.read(keys), identity, pivots * self.units, settings, budget, step_size(IDENTITY_CODE),
+            self.model, store.read(keys), identity, pivots * who.units, settings, budget, step_size(IDENTITY_CODE),
             1e-6, hold=True,
         )  # fmt: skip
-        total = sum(n for _, n in settings.steps)
-        ticks = iter(range(1, total + 1))
-        fit.run(lambda n: self.progress("tune", next(ticks), total))
+        fit.run(self.stages.counter("tune", sum(n for _, n in steps)))
         delta = fit.finish()[1]
         return delta if not delta or len(encode_delta(delta)) <= budget else []

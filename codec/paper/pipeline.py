@@ -72,13 +72,6 @@ class SearchSettings:
     batch: int = BATCH
 
 
-SEARCH_SETTINGS = {
-    "slow": SearchSettings(),
-    "medium": SearchSettings(pose_steps=20, facial_steps=40),
-    "fast": SearchSettings(size=128, pose_steps=6, facial_steps=12),
-}
-
-
 @dataclass
 class Encoded:
     """What the stages found.

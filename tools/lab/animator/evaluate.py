@@ -84,11 +84,11 @@ def animate(animator: Animator, pivot: Tensor, clean: Tensor, frames: np.ndarray
 
 def stretch(coded: Pivot, clean: Tensor, frames: np.ndarray) -> np.ndarray:
     """The same by the shared modes of the built-in model, fitted as `fast` does."""
-    from ....codec.encode.encoding import FAST_MOTION
-    from ....codec.fit.appearance import Guess
+    from ....codec.fit.effort import FAST
+    from ....codec.fit.reading import InverterReading
 
     model, code = load_model(), motion_code(DEFAULT_QUALITY)
-    reference = quantise_motion(Guess.of(model, clean).moves[0], code)
+    reference = quantise_motion(InverterReading.of(model, clean).moves[0], code)
     renderer = Renderer(
         model, np.zeros(1, np.int32), [], None, replace(coded, reference=tuple(map(int, reference))),
         identity_code=IDENTITY_CODE, motion_code=code, dtype=torch.float32,
@@ -96,7 +96,7 @@ def stretch(coded: Pivot, clean: Tensor, frames: np.ndarray) -> np.ndarray:
     out, before = [], None
     for first in range(0, len(frames), BATCH):
         here = from_numpy(frames[first : first + BATCH])
-        motion = fit_motion(renderer, here, Guess.of(model, here).moves, FAST_MOTION, before)
+        motion = fit_motion(renderer, here, InverterReading.of(model, here).moves, FAST.pivot_motion, before)
         before = motion[-1]
         with torch.no_grad():
             out.append(to_numpy(renderer.draw_values(motion)))

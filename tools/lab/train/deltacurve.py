@@ -36,13 +36,15 @@ from ....codec.decoder import DecodeOptions, FrameDecoder
 from ....codec.draw.delta import DENSE, FACTOR_U, Tunable
 from ....codec.draw.pivot import pivot_picture
 from ....codec.draw.units import IDENTITY_CODE, motion_code, step_size
-from ....codec.encode.options import LEAST_BUDGET, EncodeOptions
+from ....codec.encode.options import EncodeOptions
 from ....codec.encoder import encode
 from ....codec.face.survey import Survey
-from ....codec.fit.appearance import TUNE_STEPS, Guess
+from ....codec.fit.budget import LEAST_BUDGET
+from ....codec.fit.effort import SLOW
 from ....codec.fit.keyframes import best_identity, spread_out
 from ....codec.fit.motion import corrected, linear_correction
 from ....codec.fit.pivotcoding import code_pivot
+from ....codec.fit.reading import InverterReading
 from ....codec.fit.tune import ClipFit, TuneSettings, coded_size
 from ....codec.media.video import open_video
 from ....codec.model.modelfile import Model, load_model
@@ -60,6 +62,7 @@ QUALITY = 60.0  # of the motion
 PER_STILL = 1500  # bytes, about; and so many stills at most:
 MOST_STILLS = 8
 SPARSE_RATE = 0.01  # where every weight has a value of its own
+TUNE_STEPS = SLOW.tune
 FOR_IDENTITY = 300  # bytes, about: what the weights cannot count on while they are fitted
 
 Row = dict[str, Any]
@@ -82,7 +85,7 @@ class Clip:
             self.seconds = float(len(rows) / Fraction(video.info.fps))
         self.true = np.stack(rows[::every])
         self.frames = from_numpy(self.true)
-        self.guess = Guess.of(model, self.frames)
+        self.guess = InverterReading.of(model, self.frames)
 
     def measured(self, pictures: np.ndarray) -> Row:
         if len(pictures) != len(self.true):

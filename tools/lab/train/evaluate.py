@@ -26,12 +26,13 @@ from ....codec.draw.modes import ClipModes
 from ....codec.draw.pivot import pivot_picture
 from ....codec.draw.render import Renderer
 from ....codec.draw.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code, step_size
-from ....codec.encode.encoding import FAST_MOTION
 from ....codec.face.portrait import best_frame
-from ....codec.fit.appearance import FAST_PIVOT, PIVOT_SHARE, Guess, first_moves
+from ....codec.fit.appearance import FAST_PIVOT, PIVOT_SHARE, first_moves
+from ....codec.fit.effort import FAST, MEDIUM
 from ....codec.fit.modefit import ModeFit, ModeSettings
 from ....codec.fit.motion import MotionSettings, fit_motion, quantise_motion
 from ....codec.fit.pivotcoding import code_pivot
+from ....codec.fit.reading import InverterReading
 from ....codec.fit.tune import ClipFit, TuneSettings
 from ....codec.model.modelfile import Model, load_model
 from ....codec.model.pictures import from_numpy, to_numpy
@@ -91,11 +92,11 @@ def draw_modes(model: Model, crops: Tensor, budget: int) -> np.ndarray:
     """A pivot and modes within `budget` bytes, as the encoder makes them; pictures of what was quantised."""
     code = motion_code(DEFAULT_QUALITY)
     middle = best_frame(crops)
-    guess = Guess.of(model, crops).moves
+    guess = InverterReading.of(model, crops).moves
     pivot = code_pivot(crops[middle], quantise_motion(guess[middle], code), round(budget * PIVOT_SHARE))
     if pivot is None:
         raise SystemExit(f"no pivot within {round(budget * PIVOT_SHARE)} bytes")
-    moved = None if model.shared is None else first_moves(model, pivot, crops, guess, code)
+    moved = None if model.shared is None else first_moves(model, pivot, crops, guess, code, MEDIUM.first_moves)
     pivot = replace(pivot, reference=())
     under = pivot_picture(pivot, model.size)
     mix = np.zeros((parts_of(model).latents.params, 1), np.int32)
@@ -114,7 +115,7 @@ def draw_modes(model: Model, crops: Tensor, budget: int) -> np.ndarray:
 def draw_shared(model: Model, crops: Tensor) -> np.ndarray:
     """A pivot moved by the shared modes, as the preset `fast` sends it; pictures of what was quantised."""
     code = motion_code(DEFAULT_QUALITY)
-    guess = Guess.of(model, crops)
+    guess = InverterReading.of(model, crops)
     middle = best_frame(crops)
     pivot = code_pivot(crops[middle], quantise_motion(guess.moves[middle], code), FAST_PIVOT, thorough=False)
     renderer = Renderer(
@@ -127,7 +128,7 @@ def draw_shared(model: Model, crops: Tensor) -> np.ndarray:
         motion_code=code,
         dtype=torch.float32,
     )
-    motion = quantise_motion(fit_motion(renderer, crops, guess.moves, FAST_MOTION), code)
+    motion = quantise_motion(fit_motion(renderer, crops, guess.moves, FAST.pivot_motion), code)
     return np.concatenate([to_numpy(renderer.draw(motion[i : i + 8])) for i in range(0, len(motion), 8)])
 
 
