@@ -6,7 +6,7 @@ its size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from .clip import SegmentMotion, SurveyedClip, fitted, send
 from .encoding import Encoding
 from .outgoing import Nowhere
 from .started import OpenedClip, StartedFile
+from .trials import Fit, best_share
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,14 @@ class Aim:
         info = clip.info
         seconds = seen.pts[-1] * info.time_base + 1 / info.fps - info.start_time
         self.target = RateTarget(rate, float(seconds))
+        self.share: float | None = None  # of the bytes for the identity, once trials have told it
         self.backdrop = encoding.backdrop(clip, round(MOST_PLATE * self.target.bytes))
 
-    def write(self, fit: Callable[[Spending], Appearance], dst: Any) -> StartedFile:
+    def write(self, fit: Fit, dst: Any) -> StartedFile:
         """Write the file.
 
         Args:
-            fit: what the clip may cost -> its appearance.
+            fit: fits an appearance to the clip.
             dst: where the file goes.
 
         Raises:
@@ -76,7 +78,7 @@ class Aim:
         """
         stages, reserved = self.encoding.stages, 0
         for _ in range(RETRIES):
-            appearance = fit(self._spending(reserved))
+            appearance = fit(self.encoding.carrier, self._spending(fit, reserved))
             still = self._still(appearance)
             self._check(still.writer.bytes_written)
             motion = stages.run("motion", partial(self._fitted, still))
@@ -100,17 +102,23 @@ class Aim:
         sound = sum(len(packet.data) for packet in self.packets)
         return f"{8 * sound / self.target.seconds / 1000:.1f} of them for the sound" if sound else "without sound"
 
-    def _spending(self, reserved: int) -> Spending:
+    def _spending(self, fit: Fit, reserved: int) -> Spending:
         """What looks best: bytes of the identity and quality of the motion.  reserved: bytes to leave alone."""
         fineness = self.encoding.options.fineness
         if not self.encoding.carrier.sends_identity:
             return Spending(fineness, 0)
         nobody = Appearance(np.zeros(1, np.int32), motion_code(fineness))
         others = self._still(nobody).writer.bytes_written - LEAST_BUDGET + reserved
-        share = share_out(self.target.bytes - others, len(self.seen.pts))
-        if share is None:
-            raise self.target.refusal(others + least_bytes(len(self.seen.pts)), self._sound())
-        return share
+        left, frames, curves = self.target.bytes - others, len(self.seen.pts), self.encoding.model.rates
+        least = LEAST_BUDGET if curves is None else least_bytes(frames, curves)
+        if left < least:
+            raise self.target.refusal(others + least, self._sound())
+        if curves is not None:
+            return share_out(left, frames, curves)
+        if self.share is None:
+            trials = partial(best_share, self.encoding, self.store, fit, left, frames)
+            self.share = self.encoding.stages.run("trials", trials)
+        return Spending(fineness, max(LEAST_BUDGET, round(self.share * left)))
 
     def _start(self, appearance: Appearance, dst: Any = None) -> StartedFile:
         clip = replace(self.clip, sound=Sound(self.clip.sound.config, self.packets))

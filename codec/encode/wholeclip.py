@@ -5,13 +5,13 @@ With a bitrate the file is written again and again to nowhere, until it has its 
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..face.light import DARKEST, reference
 from ..face.portrait import Conditions
-from ..fit.carrier import Appearance, Spending
+from ..fit.carrier import Appearance, Carrier, Spending
 from ..fit.cropstore import CropStore
 from ..threads.ahead import threads_for_tensors
 from .aim import Aim
@@ -37,13 +37,13 @@ class WholeClip(Encoding):
         parts = (range(i, min(i + BATCH, store.count)) for i in range(0, store.count, BATCH))
         reading = self.carrier.joined([self.carrier.guess(store.read(rows)) for rows in parts])
 
-        def fit(spending: Spending) -> Appearance:
-            return self.carrier.fit(store, reading, conditions, spending)
+        def fit(carrier: Carrier[Any], spending: Spending) -> Appearance:
+            return carrier.fit(store, reading, conditions, spending)
 
         if self.options.bitrate is not None:
             return Aim(self, clip, seen, store, self.options.bitrate).write(fit, dst)
         seconds = len(seen.faces) / float(clip.info.fps)
-        appearance = fit(self.spending(seconds, [seen.placement[i] for i in seen.faces]))
+        appearance = fit(self.carrier, self.spending(seconds, [seen.placement[i] for i in seen.faces]))
         file = self.start(clip, dst, appearance, self.backdrop(clip))
         motion = fitted(seen, store, file)
         self.stages.run("motion", lambda: send(seen, file, motion, file.quantise, progress=self.stages.progress))

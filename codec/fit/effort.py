@@ -13,6 +13,8 @@ from .motion import MotionSettings
 FULL_LENGTH = 300  # frames: a clip of so many gets all steps
 LEAST_LENGTH = 0.25  # share of the steps that the shortest clip gets
 LEAST_STEPS = 8  # of a pass
+TRIAL_SHARE = 8  # a trial takes so much fewer steps
+TRIAL_KEYS = 64  # frames that a trial is fitted to
 
 Steps = tuple[tuple[int, int], ...]  # picture size in pixels and number of optimiser steps, coarse to fine
 
@@ -84,6 +86,18 @@ class Effort:
     mode_motion: tuple[MotionPass, ...]
     known_motion: tuple[MotionPass, ...]
     search: SearchEffort
+
+    def trial(self) -> Effort:
+        """What is enough to tell which of two appearances is the better one, not to show it."""
+        return replace(
+            self,
+            step_factor=self.step_factor / TRIAL_SHARE,
+            tune=self.tune[:1],
+            modes=self.modes[:1],
+            mode_keys=min(self.mode_keys, TRIAL_KEYS),
+            tune_keys=min(self.tune_keys, TRIAL_KEYS),
+            mode_motion=self.mode_motion[:1],
+        )
 
     def steps_for(self, steps: Steps, frames: int) -> Steps:
         """The steps for a clip of so many frames: they grow with it up to a ceiling, so that a short one need not

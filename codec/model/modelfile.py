@@ -23,6 +23,7 @@ from . import library
 from .aligner import Aligner
 from .build import UNUSABLE, build, build_shared, build_stylespace
 from .inverter import Inverter, LatentSpace
+from .rates import RateCurves, rates_beside
 from .shared import SharedModes
 from .stylegan2 import Generator
 from .stylespace import FlowPose, StyleSpace
@@ -43,6 +44,7 @@ class Model:
     identity_scale: (rank,) standard deviation of the identity's coefficients over the training set.
     tuning_scale: name of a tunable tensor -> size of a change that moves the picture by one unit.
     shared: how the pivot of any clip moves; without it the generator moves the pivot.
+    rates: what bytes are worth, where that was measured with it (`rates`).
     """
 
     name: str
@@ -55,6 +57,7 @@ class Model:
     identity_scale: Tensor
     tuning_scale: dict[str, float] = field(default_factory=dict)
     shared: SharedModes | None = None
+    rates: RateCurves | None = None
 
     @property
     def size(self) -> int:
@@ -186,9 +189,11 @@ def load_model(name_or_path: str | os.PathLike[str] = DEFAULT) -> Model:
     if path.stat().st_size > MAX_FILE:
         raise ModelMismatchError(f"{path}: model file is larger than {MAX_FILE >> 20} MiB")
     try:
-        return load_bytes(path.read_bytes(), expected, path.name.removesuffix(library.ENDING))
+        model = load_bytes(path.read_bytes(), expected, path.name.removesuffix(library.ENDING))
     except ModelMismatchError as error:
         raise ModelMismatchError(f"{path}: {error.message}") from None
+    model.rates = rates_beside(path, model.sha256)
+    return model
 
 
 def load_for(sha256: str, name_or_path: str | os.PathLike[str] | None = None) -> Model:
