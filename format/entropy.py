@@ -1,4 +1,4 @@
-"""The range coder: the only module that knows constriction. Which row codes which value is `adaptive.py`'s business.
+"""The range coder: the only module that knows constriction. Under which row a value goes others say.
 
 constriction's coder works with probabilities in units of 2**-24. A row of frequencies f adding up to 2**16 stands for
 the probabilities 256 * f / 2**24 exactly: `perfect=False` gives every symbol one unit first and then shares out the

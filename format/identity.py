@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .coders import Coder, Reading, Writing
 from .entropy import RangeDecoder, RangeEncoder
 from .errors import DamagedError, UsageError, check
 from .limits import Limits
 from .tables import LAWS, LEVELS, MEAN_BITS
-from .values import MAX_MAGNITUDE, Meter, Sink, decode_values, encode_values, level_of, mean_of_level
+from .values import MAX_MAGNITUDE, Meter, level_of, mean_of_level
 from .wire import Pack, Take, crc16
 
 GROUP = 8
@@ -24,11 +25,12 @@ def _next_mean(mean: int, magnitudes: NDArray[np.int64]) -> int:
     return mean + (((int(magnitudes.sum()) << MEAN_BITS) // len(magnitudes) - mean) >> 2)
 
 
-def _emit(sink: Sink, values: NDArray[np.int64], level: int, shape: int) -> None:
+def _walk(coder: Coder, values: NDArray[np.int64], level: int, shape: int) -> None:
+    """All coefficients in their order: written, measured, or read into `values`."""
     mean = mean_of_level(level)
     for at in range(0, len(values), GROUP):
         group = values[at : at + GROUP]
-        encode_values(sink, group, np.full(len(group), level_of(np.array(mean))), shape)
+        group[:] = coder.values(group, np.full(len(group), level_of(np.array(mean))), shape)
         mean = _next_mean(mean, np.abs(group))
 
 
@@ -44,11 +46,11 @@ def encode_identity(values: NDArray[np.int32]) -> bytes:
     costs = []
     for shape in range(LAWS):
         meter = Meter()
-        _emit(meter, wide, level, shape)
+        _walk(Writing(meter), wide, level, shape)
         costs.append(meter.spent)
     shape = int(np.argmin(costs))
     encoder = RangeEncoder()
-    _emit(encoder, wide, level, shape)
+    _walk(Writing(encoder), wide, level, shape)
     pack = Pack().varint(len(wide)).fixed("BB", level, shape).raw(encoder.finish())
     return pack.fixed("H", crc16(wide.astype("<i4").tobytes())).bytes()
 
@@ -65,12 +67,7 @@ def decode_identity(data: bytes, limits: Limits | None = None) -> NDArray[np.int
     stated = take.fixed("H")[0]
     decoder = RangeDecoder(code)
     values = np.zeros(count, np.int64)
-    mean = mean_of_level(level)
-    for at in range(0, count, GROUP):
-        size = min(GROUP, count - at)
-        group = decode_values(decoder, np.full(size, level_of(np.array(mean))), shape)
-        values[at : at + size] = group
-        mean = _next_mean(mean, np.abs(group))
+    _walk(Reading(decoder), values, level, shape)
     decoder.finish()
     check(int(np.abs(values).max()) <= MAX_MAGNITUDE, f"an identity value is beyond {MAX_MAGNITUDE}")
     narrow = values.astype(np.int32)

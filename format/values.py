@@ -1,4 +1,4 @@
-"""One batch of signed integers at given levels, to the coder and back. Who chooses the levels: `adaptive.py`.
+"""One batch of signed integers at given levels, to the coder and back. Who chooses the levels: `motioncontexts.py`.
 
 A level says how large the values are expected to be, in quarter octaves of the mean magnitude. Levels up to 35 use the
 table row of the same number. Higher levels code the value without its lowest bits under rows 32 to 35, and the lowest

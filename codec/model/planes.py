@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...format.modes import SMALLEST
+from ...format.modecontexts import SMALLEST
 
 # Synthesis filters of Cohen, Daubechies and Feauveau's 9/7 wavelet, from the middle outwards.
 LOW = (0.788485616405664, 0.418092273222212, -0.0406894176095584, -0.0645388826289385)

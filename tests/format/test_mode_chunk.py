@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from fev.format import Limits, Modes
 from fev.format.errors import DamagedError, FevError, LimitError, UsageError
-from fev.format.modes import LONELY, bands, decode_modes, encode_modes, modes_bits
+from fev.format.modecontexts import bands
+from fev.format.modes import LONELY, decode_modes, encode_modes, modes_bits
 from streams import some_modes
 
 FIELDS = ("mix", "luma", "chroma", "flow", "texture_steps", "flow_steps")

@@ -88,7 +88,8 @@ def test_constants_of_the_pseudo_code():
 
 def test_contexts_of_the_modes():
     """The tables of the text, of the Reader and of the second reader are the same."""
-    from fev.format import modes, tables
+    from fev.format import modecontexts as modes
+    from fev.format import tables
     from fev.tools import fev_read
 
     flat = " ".join(TEXT.split())

@@ -1,4 +1,4 @@
-"""Refit the weights that choose a mode value's context (`fev.format.modes.WEIGHTS`) to the modes of .fev files.
+"""Refit the weights that choose a mode value's context (`fev.format.modecontexts.WEIGHTS`) to the modes of .fev files.
 
 For every kind of component and turn, the least squares combination of what is known nearby that predicts a value's
 magnitude, each value weighed by one over what is expected of it.  Prints the weights in 1/256.  They are frozen in the
@@ -14,7 +14,8 @@ import argparse
 import numpy as np
 from scipy.optimize import nnls
 
-from ....format.modes import CLAMP, COMPONENTS, Modes, components, present, turns
+from ....format.modecontexts import CLAMP, COMPONENTS, ModeContexts, present
+from ....format.modes import Modes, components
 from ....format.reader import Reader
 
 ROUNDS = 3  # of weighing anew
@@ -23,12 +24,11 @@ ROUNDS = 3  # of weighing anew
 def samples(modes: Modes) -> dict[tuple[str, int], tuple[list[np.ndarray], list[np.ndarray]]]:
     """By component and turn: rows (n, 7) of what is nearby, and the magnitudes (n,)."""
     out: dict[tuple[str, int], tuple[list[np.ndarray], list[np.ndarray]]] = {}
-    parts = components(modes)
-    for planes, (name, guide) in zip(parts, COMPONENTS, strict=True):
-        copies = [plane.copy() for plane in planes]
-        for turn in turns(copies, present(planes), None if guide is None else parts[guide]):
-            near, size = out.setdefault((name, turn.number), ([], []))
-            near.append(np.stack([part[turn.mask] for part in turn.parts], 1))
+    parts, contexts = components(modes), ModeContexts()
+    for number, (name, _) in enumerate(COMPONENTS):
+        for turn in contexts.turns(number, parts, present(parts[number])):
+            near, size = out.setdefault((name, turn.odd), ([], []))
+            near.append(np.stack([part[turn.mask] for part in turn.nearby], 1))
             size.append(np.minimum(np.abs(turn.now[turn.mask]), CLAMP))
     return out
 
