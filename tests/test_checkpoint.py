@@ -57,8 +57,9 @@ def test_a_snapshot_gives_its_state_dict_and_runs_nothing(protocol, flavour):
     assert list(tensors) == list(expected)
     for key, value in expected.items():
         np.testing.assert_array_equal(tensors[key].tensor().numpy(), value)
-    assert generator.submodule("synthesis").submodule("b8").submodule("conv0").state["conv_clamp"] == 256
-    assert generator.submodule("synthesis").submodule("b4").submodule("conv1").state["act_gain"] == 2**0.5
+    synthesis = generator.state["_modules"]["synthesis"].state["_modules"]
+    assert synthesis["b8"].state["_modules"]["conv0"].state["conv_clamp"] == 256
+    assert synthesis["b4"].state["_modules"]["conv1"].state["act_gain"] == 2**0.5
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

@@ -103,7 +103,7 @@ def test_layer_numbering(resolution):
     levels = resolution.bit_length() - 2
     config = GeneratorConfig(resolution, (4,) * levels, 4, 4, 0)
     table = Generator(config).table
-    assert len(table) == config.num_layers == 3 * levels - 1
+    assert len(table) == 3 * levels - 1
     assert [i for i, s in enumerate(table) if s.kind == "rgb"] == list(range(1, len(table), 3))
     assert table[-1].w_index == config.num_ws - 1
     if resolution == 1024:

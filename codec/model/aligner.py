@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 INPUT = 96  # side of the network's input in pixels
+WIDTHS = (3, 16, 32, 64, 128, 192)  # channels, halving the side from one to the next
 
 
 class Aligner(nn.Module):
@@ -28,16 +28,15 @@ class Aligner(nn.Module):
     the centre; confidence is a logit, positive for a face.
     """
 
-    def __init__(self, width: int = 16):
+    def __init__(self) -> None:
         super().__init__()
-        widths = [3, width, 2 * width, 4 * width, 8 * width, 12 * width]
         layers: list[nn.Module] = []
-        for i, (a, b) in enumerate(pairwise(widths)):
+        for i, (a, b) in enumerate(pairwise(WIDTHS)):
             layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.SiLU()]
             if i:
                 layers += [nn.Conv2d(b, b, 3, padding=1, groups=b), nn.BatchNorm2d(b), nn.SiLU()]
         self.body = nn.Sequential(*layers)
-        self.hidden = nn.Linear(widths[-1] * (INPUT // 32) ** 2, 256)
+        self.hidden = nn.Linear(WIDTHS[-1] * (INPUT // 32) ** 2, 256)
         self.head = nn.Linear(256, 5)
         nn.init.normal_(self.head.weight, std=0.01)
         self.head.bias.data = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0])
@@ -64,10 +63,3 @@ def invert_similarity(params: Tensor) -> Tensor:
     norm = a * a + b * b
     ia, ib = a / norm, -b / norm
     return torch.stack([ia, ib, -(ia * cx - ib * cy), -(ib * cx + ia * cy)], 1)
-
-
-def placement_to_params(placement: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(N, 4) placements in pixels -> (N, 2, 3) matrices from the unit square to pixel coordinates."""
-    cx, cy, half, angle = np.asarray(placement, np.float64).T
-    c, s = half * np.cos(angle), half * np.sin(angle)
-    return np.stack([np.stack([c, -s, cx], 1), np.stack([s, c, cy], 1)], 1)

@@ -38,7 +38,7 @@ class Inverter(nn.Module):
 
     WIDTHS = (16, 32, 64, 128, 192, 256)  # at 128, 64, 32, 16, 8, 4 pixels
 
-    def __init__(self, rank: int = 384, params: int = PARAMS):
+    def __init__(self, rank: int):
         super().__init__()
         layers: list[nn.Module] = []
         previous = 3
@@ -50,7 +50,7 @@ class Inverter(nn.Module):
         self.body = nn.Sequential(*layers)
         self.hidden = nn.Linear(previous * 16, FEATURES)
         self.identity = nn.Linear(FEATURES, rank)
-        self.motion = nn.Linear(FEATURES, params)
+        self.motion = nn.Linear(FEATURES, PARAMS)
         nn.init.normal_(self.identity.weight, std=0.02)
         nn.init.normal_(self.motion.weight, std=0.02)
 
@@ -73,11 +73,11 @@ class LatentSpace(nn.Module):
     over a clip and are folded into their weights once.
     """
 
-    def __init__(self, num_ws: int, w_dim: int, rank: int, motion_ws: int, params: int = PARAMS):
+    def __init__(self, num_ws: int, w_dim: int, rank: int, motion_ws: int):
         super().__init__()
         self.mean = nn.Parameter(torch.randn(num_ws, w_dim) * 0.3)
         self.basis = nn.Parameter(torch.randn(rank, num_ws, w_dim) * (0.5 / rank**0.5))
-        self.directions = nn.Parameter(torch.randn(params, motion_ws, w_dim) * (0.3 / params**0.5))
+        self.directions = nn.Parameter(torch.randn(PARAMS, motion_ws, w_dim) * (0.3 / PARAMS**0.5))
 
     @property
     def params(self) -> int:

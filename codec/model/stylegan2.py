@@ -60,11 +60,6 @@ class GeneratorConfig:
         return int(math.log2(self.resolution)) - 1
 
     @property
-    def num_layers(self) -> int:
-        """Number of style layers, toRGB included: 3 a resolution, 2 at 4x4."""
-        return 3 * self.levels - 1
-
-    @property
     def num_ws(self) -> int:
         """Number of W+ vectors: 2 a resolution."""
         return 2 * self.levels

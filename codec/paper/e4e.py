@@ -16,6 +16,7 @@ from ..model.stylegan2 import EqualLinear
 from .irse import stem, trunk
 
 SIDE = 256
+NUM_WS = 18  # W+ vectors, those of a generator of 1024 pixels
 TAPS = (6, 20, 23)  # units of the trunk whose outputs the pyramid joins
 COARSE, MIDDLE = 3, 7  # vectors before these read a sixteenth and an eighth of the side; the others a quarter
 
@@ -36,11 +37,11 @@ class StyleBlock(nn.Module):
 
 
 class E4E(nn.Module):
-    def __init__(self, num_ws: int = 18):
+    def __init__(self) -> None:
         super().__init__()
         self.input_layer = stem()
         self.body = trunk()
-        self.styles = nn.ModuleList(StyleBlock(16 if i < COARSE else 32 if i < MIDDLE else 64) for i in range(num_ws))
+        self.styles = nn.ModuleList(StyleBlock(16 if i < COARSE else 32 if i < MIDDLE else 64) for i in range(NUM_WS))
         self.latlayer1 = nn.Conv2d(256, 512, 1)
         self.latlayer2 = nn.Conv2d(128, 512, 1)
 

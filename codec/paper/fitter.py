@@ -132,7 +132,7 @@ class PaperFitter:
         if self.effort.search.perceptual:
             try:
                 perceptual = self.networks.perceptual()
-            except FevError:  # it is optional, and what is used is told by `Similarity.terms`
+            except FevError:  # it is optional
                 perceptual = None
         similarity = Similarity(
             perceptual,

@@ -22,7 +22,7 @@ from ..model.stylegan2 import Generator
 from .arcface import ArcFace
 from .bisenet import BiSeNet
 from .directions import DirectionMatrix, directions_extra
-from .e4e import E4E
+from .e4e import E4E, NUM_WS
 from .imports.backbone import load_perceptual
 from .imports.official import FORMAT, NETWORKS, missing
 from .perceptual import Perceptual
@@ -100,7 +100,7 @@ class Networks:
         """The encoder; its mean latent is `latent_avg`."""
         file = self._file("e4e")
         net = E4E()
-        net.register_buffer("latent_avg", torch.zeros(18, 512))
+        net.register_buffer("latent_avg", torch.zeros(NUM_WS, 512))
         return file.fill("e4e", net)
 
     @cached_property

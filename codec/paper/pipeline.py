@@ -76,12 +76,11 @@ class SearchSettings:
 class Encoded:
     """What the stages found.
 
-    codes: (N, num_ws, w_dim), the frames' inversions.  identity_frame: its index.  identity: (rank,) integers.
+    codes: (N, num_ws, w_dim), the frames' inversions.  identity: (rank,) integers.
     motion: (N, K + 3): alpha, yaw, pitch, roll.  channels: of the identity.
     """
 
     codes: Tensor
-    identity_frame: int
     identity: Tensor
     motion: Tensor
     channels: Channels
@@ -235,4 +234,4 @@ def encode(
     base = base_of(face, identity)
     channels = channels_of(face, base, size)
     motion = search(face, codes, base, channels, plan, progress=lambda n: progress("search", n))
-    return Encoded(codes, chosen, identity, motion, channels)
+    return Encoded(codes, identity, motion, channels)

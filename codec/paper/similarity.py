@@ -1,6 +1,6 @@
 """The distances of the paper's searches, on regions of the FFHQ square (research/paper.md section 2.5).
 
-Each network is optional: without one its term is left out, and `terms` says which are there.  All distances are one
+Each network is optional: without one its term is left out.  All distances are one
 number a frame, never a mean over a batch, so that a search gives a frame the same answer in any company.
 """
 
@@ -52,15 +52,6 @@ class Similarity:
     arcface: ArcFace | None = None
     parsing: BiSeNet | None = None
     weights: Weights = Weights()
-
-    @property
-    def terms(self) -> dict[str, bool]:
-        return {
-            "L2": True,
-            "LPIPS": self.perceptual is not None,
-            "identity": self.arcface is not None,
-            "face parsing": self.parsing is not None,
-        }
 
     def squared(self, a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
         """Root mean square of the difference inside a mask (1 or N, 1, S, S): (N,)."""

@@ -149,7 +149,7 @@ def work(arguments: list[str] | None = None) -> int:
     note("+ pose + attributes, one rate", "one_rate", draw(face, base, alike))
     motion = pipeline.search(face, codes, base, channels, plan)
     note("+ pose + attributes", "attributes", draw(face, base, motion))
-    found = Encoded(codes, chosen, identity, motion, channels)
+    found = Encoded(codes, identity, motion, channels)
     better, size = tuned(model, face, found, frames, args.budget)
     note(f"+ PTI, {size} bytes", "pti", draw(better, base, motion))
     if args.whole:

@@ -103,10 +103,6 @@ class Module:
     class_name: str
     state: dict[str, Any]
 
-    def submodule(self, name: str) -> Module | None:
-        found = self.state.get("_modules", {}).get(name)
-        return found if isinstance(found, Module) else None
-
     def tensors(self, prefix: str = "", depth: int = 0) -> dict[str, Stored]:
         """What its state dict would be: parameters, buffers that are kept, submodules in order."""
         if depth > MAX_DEPTH:
