@@ -4,9 +4,9 @@
     fev.encode("talk.mp4", "talk.fev")
     fev.decode("talk.fev", "back.mp4")
 
-The work is done in `fev.codec` (pictures) and `fev.format` (bytes).  Importing this package imports nothing at all:
-what reads bytes and what draws pictures load when they are first used, and a command's own first line is the first
-to run (`fev.tools`).
+The work is done in `fev.codec` (pictures) and `fev.format` (bytes).  Importing this package imports
+nothing at all: what reads bytes and what draws pictures load when they are first used, and a
+command's own first line is the first to run (`fev.tools`).
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def decode(src: Any, dst: Any, **options: Any) -> DecodeReport:
 
 
 def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport:
-    """Put the motion of one `.fev` stream on the identity of another; the result is marked as synthetic.
+    """Put the motion of one `.fev` stream on the identity of another; the result is marked as
+    synthetic.
 
     Args:
         identity, motion, dst: paths or binary file objects.
@@ -117,7 +118,8 @@ def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport
 
 
 def open(src: Any, **options: Any) -> Reader:
-    """Open a `.fev` stream to read: `header`, `segments()`, `seek()`; a context manager that closes the stream.
+    """Open a `.fev` stream to read: `header`, `segments()`, `seek()`; a context manager that closes
+    the stream.
 
     Pictures come from `fev.codec.decoder.FrameDecoder`.
 
@@ -154,7 +156,9 @@ def open(src: Any, **options: Any) -> Reader:
 
 
 def verify(src: Any) -> VerifyReport:
-    """Check every byte of a `.fev` stream: `ok`, and `damage` with chunk, offset, segment and seconds."""
+    """Check every byte of a `.fev` stream: `ok`, and `damage` with chunk, offset, segment and
+    seconds.
+    """
     from .codec.media.files import open_stream, system_errors
 
     with system_errors(src):
@@ -193,7 +197,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The typed values, the version and `fev.format`, loaded when asked for: the codec's bring torch with them."""
+    """The typed values, the version and `fev.format`, loaded when asked for: the codec's bring
+    torch with them.
+    """
     import importlib
 
     if name == "format":

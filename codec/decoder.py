@@ -1,4 +1,5 @@
-"""The decoder: a `.fev` stream in, pictures out; written to video by `fev.codec.media.mux` or taken as arrays.
+"""The decoder: a `.fev` stream in, pictures out; written to video by `fev.codec.media.mux` or taken
+as arrays.
 
 Reading and drawing run beside writing (`ahead`).
 """
@@ -42,8 +43,8 @@ DRAWN_AHEAD = 4  # pictures that may wait to be written
 PATIENCE = 2.0  # seconds that an end before its time waits for a reader of a pipe
 MAX_SIZE = 8192
 LEAST_DRAWN = 64  # side of a square
-# Lost frames that are filled, nine minutes at 30 a second: a file of a few bytes may claim to have lost years.  Beyond
-# it the last picture stands all the same, until the next time stamp.
+# Lost frames that are filled, nine minutes at 30 a second: a file of a few bytes may claim to have
+# lost years.  Beyond it the last picture stands all the same, until the next time stamp.
 MOST_HELD = 1 << 14
 SOUND_CLOCK = Fraction(1, 48_000)
 SYNTHETIC_MARK = "synthetic: the motion in this video was not performed by the person shown"
@@ -52,10 +53,11 @@ SYNTHETIC_MARK = "synthetic: the motion in this video was not performed by the p
 @dataclass(frozen=True)
 class DecodeOptions:
     """crop: deliver the aligned square even where the file has a background.  size: side of that
-    square, or the picture's larger side; None for the file's own.  coarse: draw and paste no finer than that size
-    needs, which is faster and a little softer than shrinking what was drawn.  start, duration: seconds.
-    identity: the .fev file that holds the identity, for a file that refers to one.  remember: keep the identity in the
-    cache.  container: None for the one that the output's name asks for.
+    square, or the picture's larger side; None for the file's own.  coarse: draw and paste no finer
+    than that size needs, which is faster and a little softer than shrinking what was drawn.  start,
+    duration: seconds.
+    identity: the .fev file that holds the identity, for a file that refers to one.  remember: keep
+    the identity in the cache.  container: None for the one that the output's name asks for.
     """
 
     crop: bool = False
@@ -81,8 +83,9 @@ class DecodeOptions:
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """What was written.  repeated: frames lost to damage, filled with the last good picture.  notices: what there is to
-    say, counts by the keys of `notices.WORDS`."""
+    """What was written.  repeated: frames lost to damage, filled with the last good picture.
+    notices: what there is to say, counts by the keys of `notices.WORDS`.
+    """
 
     frames: int
     repeated: int
@@ -227,7 +230,9 @@ def resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 def decode(
     src: BinaryIO, dst: Any, options: DecodeOptions, progress: Callable[[str, int, int], None] = lambda s, d, t: None
 ) -> DecodeReport:
-    """Decode the `.fev` stream `src` and write video to `dst` (path or binary file object).  Raises FevError."""
+    """Decode the `.fev` stream `src` and write video to `dst` (path or binary file object).  Raises
+    FevError.
+    """
     started = time.perf_counter()
     container = options.container or container_of(dst)
     silent = container in SILENT
@@ -320,7 +325,9 @@ class _Window:
         self.first: Fraction | None = None
 
     def see(self, segment: Segment) -> None:
-        """Set the clock by the first segment; a lost beginning leaves it where its first frame would have been."""
+        """Set the clock by the first segment; a lost beginning leaves it where its first frame
+        would have been.
+        """
         if self.first is None:
             self.first = int(segment.pts[0]) * self.time_base - segment.first_frame * self.frame
 
@@ -328,7 +335,8 @@ class _Window:
     def origin(self) -> Fraction:
         """Seconds to take off all times, so that a part begins at 0.
 
-        A whole file keeps its times, unless it begins before 0: an MP4 does not show what lies there.
+        A whole file keeps its times, unless it begins before 0: an MP4 does not show what lies
+        there.
         """
         first = self.first or Fraction(0)
         return first + self.start if self.start else min(first, Fraction(0))
@@ -357,6 +365,8 @@ class _Window:
         return self.stop is not None and self.seconds(int(segment.pts[0]), self.time_base) >= self.stop
 
     def wants(self, pts: int, time_base: Fraction) -> bool:
-        """Whether the part holds this time; a whole file also holds sound from before its first frame."""
+        """Whether the part holds this time; a whole file also holds sound from before its first
+        frame.
+        """
         at = self.seconds(pts, time_base)
         return (not self.start or at >= self.start) and (self.stop is None or at < self.stop)

@@ -1,13 +1,16 @@
-"""Puppeteering: the motion of one file on the identity of another (paper, Fig. 7; research/paper.md section 2.7).
+"""Puppeteering: the motion of one file on the identity of another.
 
-The paper carries the parameters over as they are.  That is right where they mean the same in both files, which is so
-where a file's mix is all that stands between its parameters and the model's.  The parameters of a file with modes of
-its own mean what was fitted to that clip: there both files are drawn, what the model's inverter sees in the pictures
-is the common tongue, and how the identity's parameters follow from it is learnt from the identity's own frames.  It
-sees faces at rest differently, so there each clip's mean stands for rest, and the whole motion is scaled down until
-it is as lively as the identity's own: beyond what that clip showed its modes know nothing.
+Oorloff and Yacoob (arXiv 2203.14512, supplement, Fig. 7) carry the parameters over as they are.
+That is right where they mean the same in both files, which is so where a file's mix is all that
+stands between its parameters and the model's.  The parameters of a file with modes of its own mean
+what was fitted to that clip: there both files are drawn, what the model's inverter sees in the
+pictures is the common tongue, and how the identity's parameters follow from it is learnt from the
+identity's own frames.  It sees faces at rest differently, so there each clip's mean stands for
+rest, and the whole motion is scaled down until it is as lively as the identity's own: beyond what
+that clip showed its modes know nothing.
 
-The result says that it is synthetic: in the header, and in its metadata with the digests of both files.
+The result says that it is synthetic: in the header, and in its metadata with the digests of both
+files.
 """
 
 from __future__ import annotations
@@ -72,9 +75,11 @@ def puppet(
     device: str = "auto",
     progress: Progress = lambda s, d, t: None,
 ) -> PuppetReport:
-    """Write to `dst` the person of the .fev stream `identity`, moved as that of `motion`, whose sound it keeps.
+    """Write to `dst` the person of the .fev stream `identity`, moved as that of `motion`, whose
+    sound it keeps.
 
-    audio: False leaves the sound out.  Raises FevError; ModelMismatchError where the files were made with two models.
+    audio: False leaves the sound out.  Raises FevError; ModelMismatchError where the files were
+    made with two models.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -172,7 +177,9 @@ class _Carry:
 
     @torch.no_grad()
     def _seen(self, clip: _Clip, progress: Progress) -> Tensor:
-        """What the inverter sees in a clip's pictures, (N, 2 P): first what drives a file like the identity's."""
+        """What the inverter sees in a clip's pictures, (N, 2 P): first what drives a file like the
+        identity's.
+        """
         out: list[Tensor] = []
         for segment in clip.segments():
             for i in range(0, segment.frames, BATCH):
@@ -183,7 +190,9 @@ class _Carry:
         return torch.cat(out)
 
     def _undriven(self, driven: Tensor) -> Tensor:
-        """The model's parameters (N, P) -> those of the identity's file, by least squares where its mix keeps few."""
+        """The model's parameters (N, P) -> those of the identity's file, by least squares where its
+        mix keeps few.
+        """
         modes = self.who.modes
         if modes is None:
             return driven
@@ -198,9 +207,9 @@ class _Carry:
 def within_reach(own: Tensor, change: Tensor) -> Tensor:
     """A motion's changes (M, P) from its mean, no livelier than a clip's own values (N, P).
 
-    Distance is Mahalanobis's, under the covariance of the clip's own values: what moves together stays together.  All
-    is scaled by one number until OUTER of the frames lie as near as OUTER of the clip's own; what is still farther
-    comes back to there alone.
+    Distance is Mahalanobis's, under the covariance of the clip's own values: what moves together
+    stays together.  All is scaled by one number until OUTER of the frames lie as near as OUTER of
+    the clip's own; what is still farther comes back to there alone.
     """
     centred = (own - own.mean(0)).double()
     covariance = centred.t() @ centred / len(centred)
@@ -225,11 +234,12 @@ def _driven(clip: _Clip, motion: Tensor) -> Tensor:
 
 
 def roaming(places: np.ndarray, own: np.ndarray, moving: np.ndarray | None) -> np.ndarray:
-    """Where the identity's square goes when it follows another one: rows (N, 4) of centre, half side, angle.
+    """Where the identity's square goes when it follows another one: rows (N, 4) of centre, half
+    side, angle.
 
-    places: (N, 4) of the motion.  own, moving: all placements of both clips.  Without `moving` it rests.
-    It stays where it was seen in its own clip, and a little around: its background is a still of that place.
-    Where nobody is there in the motion, nobody is shown.
+    places: (N, 4) of the motion.  own, moving: all placements of both clips.  Without `moving` it
+    rests.  It stays where it was seen in its own clip, and a little around: its background is a
+    still of that place.  Where nobody is there in the motion, nobody is shown.
     """
     own, gone = own[~nobody(own)], nobody(places)
     rest = np.median(own, 0)

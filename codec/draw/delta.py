@@ -1,10 +1,11 @@
-"""The small coded change of a generator's weights: which tensors may change, and how integers become one.
+"""The small coded change of a generator's weights: which tensors may change, and how integers
+become one.
 
 Every tensor that a clip may change is a `Tunable` with a fixed key, its place in `tunables(model)`.
 A kernel changes by a low-rank product, `delta W = scale * U V` with U (O, r) and V (r, I*k*k); all
-else changes densely.  `scale` is the model's measured size of a change that moves the picture by one
-unit, so one quantiser step fits all tensors.  `fev.format.delta` holds the bytes, `fev.codec.fit.tune`
-finds the values.
+else changes densely.  `scale` is the model's measured size of a change that moves the picture by
+one unit, so one quantiser step fits all tensors.  `fev.format.delta` holds the bytes,
+`fev.codec.fit.tune` finds the values.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
-"""Texture and flow modes: what a clip adds to the model's pictures, moved by the same 35 parameters.
+"""Texture and flow modes: what a clip adds to the model's pictures, moved by the same 35
+parameters.
 
 An active appearance model (Cootes, Edwards and Taylor 1998) on top of the generator:
 
     picture = warp(G(w + A (M c)) + T_0 + sum_k c_k T_k,  F_0 + sum_k c_k F_k)
 
-c: the 35 numbers of a frame.  M: the mix, what of them drives the model's own directions A.  T: textures, YCbCr
-wavelet planes.  F: flow, where a pixel is fetched from.  Pixels describe one face's appearance in far fewer bytes than
-weights do (figures: docs/measurements/modes.md), and what is linear in the parameters is fitted in seconds.
-`fev.format.modes` holds the bytes, `fev.codec.fit.modefit` finds the values.
+c: the 35 numbers of a frame.  M: the mix, what of them drives the model's own directions A.  T:
+textures, YCbCr wavelet planes.  F: flow, where a pixel is fetched from.  Pixels describe one face's
+appearance in far fewer bytes than weights do (figures: docs/measurements/modes.md), and what is
+linear in the parameters is fitted in seconds.  `fev.format.modes` holds the bytes,
+`fev.codec.fit.modefit` finds the values.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ FLOW_UNIT = 2 / 256  # flow 1.0 is a 256th of the picture's side
 class ClipModes:
     """A file's modes as tensors.
 
-    mix: (params, 1 + driven).  texture: (K, 3, T, T), picture values.  flow: (K, 2, G, G), half picture sides.
-    Raises DamagedError where they do not fit a model with `params` parameters.
+    mix: (params, 1 + driven).  texture: (K, 3, T, T), picture values.  flow: (K, 2, G, G), half
+    picture sides.  Raises DamagedError where they do not fit a model with `params` parameters.
     """
 
     def __init__(self, modes: Modes, params: int, device: torch.device):

@@ -1,8 +1,8 @@
 """The pivot: one frame of the clip, sent as a picture, that everything else is a change of.
 
-Pixels describe a face's appearance in far fewer bytes than weights or textures do: at 2 KB an AV1 still of the square
-is within 34 to 36 dB of its frame (figures: docs/measurements/pivot.md).  `fev.format.still` carries it,
-`fev.codec.draw.render` puts it under what the model draws.
+Pixels describe a face's appearance in far fewer bytes than weights or textures do: at 2 KB an AV1
+still of the square is within 34 to 36 dB of its frame (figures: docs/measurements/pivot.md).
+`fev.format.still` carries it, `fev.codec.draw.render` puts it under what the model draws.
 """
 
 from __future__ import annotations

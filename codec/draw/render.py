@@ -1,8 +1,10 @@
-"""From the integers of a file to aligned pictures: what the encoder fits against and the decoder shows.
+"""From the integers of a file to aligned pictures: what the encoder fits against and the decoder
+shows.
 
-Two steps: the model draws (`draw_model`), and the clip's modes, if it has any, are put on top (`finish`).  A clip with
-a pivot takes its appearance from that picture and from the model only how it moves.  That is the model's shared modes
-(`shared`), or where a model has none how what it draws changes:
+Two steps: the model draws (`draw_model`), and the clip's modes, if it has any, are put on top
+(`finish`).  A clip with a pivot takes its appearance from that picture and from the model only how
+it moves.  That is the model's shared modes (`shared`), or where a model has none how what it draws
+changes:
 
     picture(c) = G(w + A c) + pivot - G(w + A r)
 
@@ -86,7 +88,9 @@ class Renderer:
 
     @property
     def generates(self) -> bool:
-        """Whether every picture takes the generator, whose tensors are large enough for several threads."""
+        """Whether every picture takes the generator, whose tensors are large enough for several
+        threads.
+        """
         return self._pivot is None or (self._driven and self._planes is None)
 
     @torch.no_grad()
@@ -122,7 +126,9 @@ class Renderer:
 
     @torch.no_grad()
     def movement(self, motion: Tensor) -> Tensor:
-        """How far the shared modes move a pivot at unquantised parameters (N, 35): (N, 2, G, G), half picture sides."""
+        """How far the shared modes move a pivot at unquantised parameters (N, 35): (N, 2, G, G),
+        half picture sides.
+        """
         assert self._planes is not None
         return mixed(self._planes[1], self._drive(motion.to(self.device)) - self._drive(self._reference)).cpu()
 

@@ -1,4 +1,6 @@
-"""What the integers of a file are in the world: steps of motion and identity, pixels and radians of placement."""
+"""What the integers of a file are in the world: steps of motion and identity, pixels and radians of
+placement.
+"""
 
 from __future__ import annotations
 

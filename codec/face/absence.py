@@ -1,7 +1,9 @@
-"""What is sent where nobody is there, as a placement: the background alone, or a plain picture where it is not known.
+"""What is sent where nobody is there, as a placement: the background alone, or a plain picture
+where it is not known.
 
-A background made while somebody was always before it shows a body without a face.  A square so large that the picture
-sees one spot of it, a corner of the wall behind the head, makes a plain picture of its colour instead.
+A background made while somebody was always before it shows a body without a face.  A square so
+large that the picture sees one spot of it, a corner of the wall behind the head, makes a plain
+picture of its colour instead.
 """
 
 from __future__ import annotations

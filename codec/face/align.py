@@ -1,8 +1,8 @@
 """Find the face in every frame and lay the FFHQ square over it; cut that square out.
 
 A placement is a row (cx, cy, half, angle): centre and half side of the square in pixels of the
-frame, angle in radians, positive clockwise on the screen.  `fev.codec.model.aligner` is the network,
-`fev.codec.face.paste` puts the square back.
+frame, angle in radians, positive clockwise on the screen.  `fev.codec.model.aligner` is the
+network, `fev.codec.face.paste` puts the square back.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def sampling_grid(placement: np.ndarray, size: int, width: int, height: int) -> 
 
 
 def extract(frame: np.ndarray, placement: np.ndarray, size: int) -> Tensor:
-    """Cut squares out of one frame: (H, W, 3) uint8 and (N, 4) placements -> (N, 3, size, size), -1 to 1.
+    """Cut squares out of one frame: (H, W, 3) uint8 and (N, 4) placements -> (N, 3, size, size), -1
+    to 1.
 
     Large squares are shrunk by area averaging first, so that no detail aliases; outside the frame
     the border repeats.
@@ -68,7 +69,8 @@ def extract(frame: np.ndarray, placement: np.ndarray, size: int) -> Tensor:
 
 
 def shrunk(part: np.ndarray, factor: int) -> Tensor:
-    """(H, W, 3) uint8, averaged over blocks of `factor` pixels -> (1, 3, H // factor, W // factor), -1 to 1.
+    """(H, W, 3) uint8, averaged over blocks of `factor` pixels -> (1, 3, H // factor, W // factor),
+    -1 to 1.
 
     Whole numbers are summed, a quarter of the time that pooling takes.
     """
@@ -106,9 +108,9 @@ class FaceTracker:
 
     order: chooses the face by size in the first frame that shows so many (0 is the largest).
     person: tells that face from those of others; without one any face goes on where the last was.
-    After a step `other` says that a face was seen that is not the person's, `doubtful` how many of the frames before it
-    may have followed that one, `restarted` that what was followed so far was no face.  `most` is how many faces one
-    frame has shown at most before the first was chosen.
+    After a step `other` says that a face was seen that is not the person's, `doubtful` how many of
+    the frames before it may have followed that one, `restarted` that what was followed so far was
+    no face.  `most` is how many faces one frame has shown at most before the first was chosen.
     """
 
     def __init__(self, net: Aligner, order: int = 0, person: Person | None = None):
@@ -124,7 +126,9 @@ class FaceTracker:
 
     @torch.no_grad()
     def refine(self, frame: np.ndarray, rough: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-        """Run the aligner `rounds` times from (N, 4) rough squares; returns placements and confidences."""
+        """Run the aligner `rounds` times from (N, 4) rough squares; returns placements and
+        confidences.
+        """
         confidence = np.zeros(len(rough))
         for _ in range(rounds):
             rough = rough.copy()
@@ -135,7 +139,9 @@ class FaceTracker:
         return rough, confidence
 
     def detect(self, frame: np.ndarray, least: float = 0.0) -> list[np.ndarray]:
-        """All faces of a frame as placements, the largest first.  least: confidence that they must have."""
+        """All faces of a frame as placements, the largest first.  least: confidence that they must
+        have.
+        """
         rough = self._cascade_boxes(frame)
         if not rough:
             rough = self._scan(frame)
@@ -173,7 +179,9 @@ class FaceTracker:
         ]
 
     def _scan(self, frame: np.ndarray) -> list[list[float]]:
-        """Rough squares from the network's own confidence, where the cascade sees nothing (profiles)."""
+        """Rough squares from the network's own confidence, where the cascade sees nothing
+        (profiles).
+        """
         height, width = frame.shape[:2]
         side = min(height, width)
         squares: list[list[float]] = []
@@ -189,7 +197,8 @@ class FaceTracker:
     def step(self, frame: np.ndarray, sudden: bool = False) -> tuple[np.ndarray | None, bool]:
         """Placement in the next frame and whether the face was found; None before the first face.
 
-        sudden: the picture is another one than before, so that nothing is known of where the face is.
+        sudden: the picture is another one than before, so that nothing is known of where the face
+        is.
         """
         self.restarted = False
         if self.last is None:
@@ -224,7 +233,8 @@ class FaceTracker:
         self._waited += 1
         if self._waited > FIRST_LOOKS and self._waited % LOOKS:
             return None, False
-        # a hand that is taken for a face would be followed for the whole clip, so a clear one is waited for
+        # a hand that is taken for a face would be followed for the whole clip, so a clear one is
+        # waited for
         faces = self.detect(frame, CLEAR if self._waited <= FIRST_LOOKS else 0.0)
         self.most = max(self.most, len(faces))
         if len(faces) <= self.order:
@@ -241,7 +251,9 @@ class FaceTracker:
         return placement
 
     def shows_person(self, frame: np.ndarray, placement: np.ndarray) -> bool:
-        """Whether the face at a placement in a frame that was followed unchecked is the person's after all."""
+        """Whether the face at a placement in a frame that was followed unchecked is the person's
+        after all.
+        """
         return self.person is None or bool(self.person.is_same(extract(frame, placement, 256), followed=True)[0])
 
     def _is_person(self, frame: np.ndarray, placements: np.ndarray) -> np.ndarray:
@@ -251,7 +263,8 @@ class FaceTracker:
         same = self.person.is_same(extract(frame, placements, 256), followed=not self.lost)
         if self.lost:
             return same
-        # of a face that the border has cut since it was last compared too little is seen to refuse it
+        # of a face that the border has cut since it was last compared too little is seen to refuse
+        # it
         return same | [inside(p, frame.shape[1], frame.shape[0]) < SEEN_ENOUGH for p in placements]
 
     def _again(self, frame: np.ndarray, sudden: bool) -> np.ndarray | None:
@@ -270,7 +283,9 @@ class FaceTracker:
         return faces[mine.argmax()] if mine.any() else None
 
     def _plausible(self, p: np.ndarray, frame: np.ndarray) -> bool:
-        """A step from one frame to the next that a head can make, and a square that is in the frame."""
+        """A step from one frame to the next that a head can make, and a square that is in the
+        frame.
+        """
         q = self.last
         assert q is not None
         height, width = frame.shape[:2]
@@ -322,7 +337,9 @@ def smooth(placement: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def is_aligned_crop(placements: Sequence[np.ndarray], width: int, height: int) -> bool:
-    """Whether a square clip already is the FFHQ square, so that the whole frame is to be coded as it is."""
+    """Whether a square clip already is the FFHQ square, so that the whole frame is to be coded as
+    it is.
+    """
     if width != height or not len(placements):
         return False
     half = width / 2

@@ -55,7 +55,9 @@ class Samples:
         return any(s.placement is None for s in self.chosen())
 
     def chosen(self) -> list[Sample]:
-        """The well-lit ones of the place that most of them show; those with nobody there, where there are enough."""
+        """The well-lit ones of the place that most of them show; those with nobody there, where
+        there are enough.
+        """
         usual = reference(np.stack([s.tone for s in self.kept if s.placement is not None] or [self.kept[0].tone]))
         white = float(burnt(usual[None])[0])
         lit = [gain(s.tone, usual, PURE)[0] == 1 and burnt(s.tone[None])[0] <= white + 0.15 for s in self.kept]
@@ -70,9 +72,10 @@ class Samples:
 def make_plate(samples: list[Sample]) -> tuple[np.ndarray, int]:
     """The background from sample frames of one place, and in how many of them the camera had moved.
 
-    The median takes out what moves in front of a still background; frames of a camera that moves are laid over the
-    middle one first.  A place is taken from the frames in which the face does not cover it, where there are any; what
-    the face covers in all of them is smoothed away: half a face would show there when it moves on.
+    The median takes out what moves in front of a still background; frames of a camera that moves
+    are laid over the middle one first.  A place is taken from the frames in which the face does not
+    cover it, where there are any; what the face covers in all of them is smoothed away: half a face
+    would show there when it moves on.
     """
     height, width = samples[0].rgb.shape[:2]
     middle, shifts = _laid_over(samples)

@@ -16,7 +16,8 @@ STILL = 0.004  # of the picture's larger side, up to which a camera stands still
 
 
 def shift(picture: np.ndarray, other: np.ndarray, faces: list[np.ndarray]) -> np.ndarray | None:
-    """How far what `picture` shows has moved in `other`, (x, y) in pixels; None where it cannot be told.
+    """How far what `picture` shows has moved in `other`, (x, y) in pixels; None where it cannot be
+    told.
 
     Both (H, W, 3) uint8.  faces: placements of which nothing is looked at.
     """
@@ -37,7 +38,9 @@ def shift(picture: np.ndarray, other: np.ndarray, faces: list[np.ndarray]) -> np
 
 
 def _most_of(a: np.ndarray, b: np.ndarray, y: int, x: int) -> bool:
-    """Whether most of a picture moves by (y, x), not a thing in it: counted in tiles, a plain one stands still."""
+    """Whether most of a picture moves by (y, x), not a thing in it: counted in tiles, a plain one
+    stands still.
+    """
     moved = np.roll(a, (y, x), (0, 1))
     votes = []
     for rows in np.array_split(np.arange(a.shape[0]), TILES):

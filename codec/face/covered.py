@@ -1,4 +1,5 @@
-"""Is the mouth covered, by a hand, a mask, a cup?  What moves such a face would draw a mouth on the hand.
+"""Is the mouth covered, by a hand, a mask, a cup?  What moves such a face would draw a mouth on the
+hand.
 
 A small network looks at the lower half of a face's square.
 `fev.tools.lab.train.covered` trains it on faces with things
@@ -53,7 +54,9 @@ def network() -> Covered:
 
 @torch.no_grad()
 def covered(squares: Tensor) -> Tensor:
-    """Logits (N,) of squares (N, 3, S, S), -1 to 1: what is covered has 4 and more, a mouth that is seen seldom 2."""
+    """Logits (N,) of squares (N, 3, S, S), -1 to 1: what is covered has 4 and more, a mouth that is
+    seen seldom 2.
+    """
     if squares.shape[-1] != 256:
         squares = F.interpolate(squares, size=256, mode="bilinear", align_corners=False)
     return network()(lower_half(evened(squares)))

@@ -1,7 +1,8 @@
 """How brightly a picture is lit beside others of its clip: fades, flashes, cuts.
 
-A tone is a picture's grey levels on a coarse grid.  A fade mixes the picture with black or white, so its
-tone is that of the lit picture times a gain plus an offset.  What is drawn and sent is the lit picture.
+A tone is a picture's grey levels on a coarse grid.  A fade mixes the picture with black or white,
+so its tone is that of the lit picture times a gain plus an offset.  What is drawn and sent is the
+lit picture.
 """
 
 from __future__ import annotations
@@ -58,10 +59,13 @@ def reference(tones: np.ndarray) -> np.ndarray:
 
 
 def gain(here: np.ndarray, lit_tone: np.ndarray, least: float = FADED) -> tuple[float, float]:
-    """Gain and offset of a picture's light, in grey levels of 255; (1, 0) where it is no fade of the lit one.
+    """Gain and offset of a picture's light, in grey levels of 255; (1, 0) where it is no fade of
+    the lit one.
 
-    A fade ends in black or in white: its offset is 0, or what white adds.  A person who leaves changes both otherwise.
-    The contrasts are compared, not the pictures point by point: people move meanwhile.  least: gain of what is no fade.
+    A fade ends in black or in white: its offset is 0, or what white adds.  A person who leaves
+    changes both otherwise.
+    The contrasts are compared, not the pictures point by point: people move meanwhile.  least: gain
+    of what is no fade.
     """
     a, b = float(np.std(here)), float(np.std(lit_tone))
     g = a / max(b, 1e-6)
@@ -93,12 +97,16 @@ def _changed(here: np.ndarray, other: np.ndarray) -> float:
 
 
 def same_place(here: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two tones are of one shot, though the camera may have moved a little and somebody a lot."""
+    """Whether two tones are of one shot, though the camera may have moved a little and somebody a
+    lot.
+    """
     return _fit(here, other)[2] > PLACE or _changed(here, other) < MOST_SAME
 
 
 def alike(here: np.ndarray, there: np.ndarray, placement: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether two tones show the same inside a square, as far as so few blocks can tell.  size: of the picture."""
+    """Whether two tones show the same inside a square, as far as so few blocks can tell.  size: of
+    the picture.
+    """
     cx, cy, half, _ = placement
     y, x = (np.mgrid[0 : TONE[0], 0 : TONE[1]] + 0.5) * np.array([size[1] / TONE[0], size[0] / TONE[1]])[:, None, None]
     square = (np.abs(x - cx) < half) & (np.abs(y - cy) < half)
@@ -113,7 +121,9 @@ def relit(picture: np.ndarray, g: float, o: float) -> np.ndarray:
 
 
 def evened(squares: Tensor) -> Tensor:
-    """Squares (N, 3, 256, 256) with the mean and contrast of their faces made alike, so that a fade changes nothing."""
+    """Squares (N, 3, 256, 256) with the mean and contrast of their faces made alike, so that a fade
+    changes nothing.
+    """
     face = squares[:, :, FACE[0], FACE[1]]
     mean, spread = face.mean((1, 2, 3), keepdim=True), face.std((1, 2, 3), keepdim=True)
     return ((squares - mean) / spread.clamp_min(0.02) * 0.45 - 0.1).clamp(-1, 1)

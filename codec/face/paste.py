@@ -1,4 +1,6 @@
-"""Put the decoded square back into the frame: the inverse of `fev.codec.face.align.extract`, with a soft edge."""
+"""Put the decoded square back into the frame: the inverse of `fev.codec.face.align.extract`, with a
+soft edge.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ EDGE = 0.12  # width of the soft edge, as a share of half the square
 
 
 def soft_mask(u: Tensor, v: Tensor) -> Tensor:
-    """Weight of the square at its own coordinates (-1 to 1): 1 inside, falling smoothly to 0 at the edge."""
+    """Weight of the square at its own coordinates (-1 to 1): 1 inside, falling smoothly to 0 at the
+    edge.
+    """
     distance = (1 - torch.maximum(u.abs(), v.abs())) / EDGE
     t = distance.clamp(0, 1)
     return t * t * (3 - 2 * t)
@@ -22,8 +26,9 @@ def soft_mask(u: Tensor, v: Tensor) -> Tensor:
 def paste(plate: np.ndarray, crop: Tensor, placement: np.ndarray) -> np.ndarray:
     """Blend one square into a picture.
 
-    plate: (H, W, 3) uint8, not changed.  crop: (3, S, S), -1 to 1.  placement: (cx, cy, half, angle)
-    in pixels of the plate; with a half side of 0 nobody is there.  Returns a new (H, W, 3) uint8 picture.
+    plate: (H, W, 3) uint8, not changed.  crop: (3, S, S), -1 to 1.  placement: (cx, cy, half,
+    angle) in pixels of the plate; with a half side of 0 nobody is there.  Returns a new (H, W, 3)
+    uint8 picture.
     """
     height, width = plate.shape[:2]
     cx, cy, half, angle = (float(v) for v in placement)

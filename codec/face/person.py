@@ -1,8 +1,10 @@
-"""Is this the same person?  What is remembered of the face that a clip follows, and how like it another picture is.
+"""Is this the same person?  What is remembered of the face that a clip follows, and how like it
+another picture is.
 
 A face's square becomes a short vector: the features of the built-in inverter under a linear map
-(`model/files/likeness.npz`) that keeps what tells people apart and drops what pose, speech and light change.
-`fev.tools.lab.train.likeness` makes the map.  It follows one face within one clip; it is no recogniser of people.
+(`model/files/likeness.npz`) that keeps what tells people apart and drops what pose, speech and
+light change.  `fev.tools.lab.train.likeness` makes the map.  It follows one face within one clip;
+it is no recogniser of people.
 """
 
 from __future__ import annotations
@@ -63,9 +65,11 @@ class Person:
         return (torch.stack(self._views) @ vectors.t()).amax(0)
 
     def is_same(self, squares: Tensor, followed: bool = False) -> np.ndarray:
-        """Which squares show the person, (N,) of bool.  The first of all is the person; views that are new are kept.
+        """Which squares show the person, (N,) of bool.  The first of all is the person; views that
+        are new are kept.
 
-        A covered mouth is not the person's, unless that is how the person came: it could only be drawn as a mouth.
+        A covered mouth is not the person's, unless that is how the person came: it could only be
+        drawn as a mouth.
 
         followed: the face was there a moment ago and has only moved since.
         """

@@ -1,4 +1,6 @@
-"""How good a frame is as the picture that stands for a face: whole, lit, sharp, eyes open, and like most others."""
+"""How good a frame is as the picture that stands for a face: whole, lit, sharp, eyes open, and like
+most others.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ HIDDEN, STRANGE = 6.0, 2.0
 class Conditions:
     """What is known of frames beside their squares, each (N,).
 
-    inside: share of the inner face inside the picture.  gain: of the light, 1 where the picture is lit.  damaged: the
-    decoder concealed something.
+    inside: share of the inner face inside the picture.  gain: of the light, 1 where the picture is
+    lit.  damaged: the decoder concealed something.
     """
 
     inside: np.ndarray
@@ -43,15 +45,19 @@ class Conditions:
 
     @property
     def usable(self) -> list[int]:
-        """Rows that may say what the person looks like: all but damaged frames, unless there are no others."""
+        """Rows that may say what the person looks like: all but damaged frames, unless there are no
+        others.
+        """
         rows = np.flatnonzero(~self.damaged)
         return [int(i) for i in (rows if len(rows) else np.arange(len(self.damaged)))]
 
 
 def best_frame(frames: Tensor, conditions: Conditions | None = None, motion: Tensor | None = None) -> int:
-    """The frame (N, 3, S, S) that stands best for all: near most others, the price of its faults added.
+    """The frame (N, 3, S, S) that stands best for all: near most others, the price of its faults
+    added.
 
-    motion: (N, P), as the inverter sees it, small in a face at rest; a grimace may be what most frames show.
+    motion: (N, P), as the inverter sees it, small in a face at rest; a grimace may be what most
+    frames show.
     """
     conditions = conditions or Conditions.good(len(frames))
     small = (F.interpolate(frames, size=FEATURES, mode="area") * attention(FEATURES).sqrt()).flatten(1)
@@ -70,8 +76,9 @@ def best_frame(frames: Tensor, conditions: Conditions | None = None, motion: Ten
 
 
 def openings(frames: Tensor) -> Tensor:
-    """How open each eye is, (N, 3, S, S) -> (N, 2), in units of the clip itself: an open eye has dark and bright one
-    above the other (lash, iris, white), a closed lid is smooth."""
+    """How open each eye is, (N, 3, S, S) -> (N, 2), in units of the clip itself: an open eye has
+    dark and bright one above the other (lash, iris, white), a closed lid is smooth.
+    """
     size = frames.shape[-1]
     rows = slice(round(size * 0.41), round(size * 0.53))
     light = frames.mean(1)

@@ -36,9 +36,11 @@ def importance(size: int) -> Tensor:
 
 
 def attention(size: int) -> Tensor:
-    """The same for the fit of a clip's modes, where few bytes have to go where people look: the inner face counts
-    four times what hair and background do, eyes, brows and mouth two to three times that.  With a sixth instead of a
-    quarter the background tore at the edge of a head that turned, though the figures of the face rose."""
+    """The same for the fit of a clip's modes, where few bytes have to go where people look: the
+    inner face counts four times what hair and background do, eyes, brows and mouth two to three
+    times that.  With a sixth instead of a quarter the background tore at the edge of a head that
+    turned, though the figures of the face rose.
+    """
     weight = 0.45 + 1.5 * _blob(0, 0.15, 0.52, 0.65, 2) + 2.0 * _blob(0, 0.42, 0.3, 0.2, 2)
     weight = weight + 3.0 * (_blob(-0.25, -0.1, 0.21, 0.18, 2) + _blob(0.25, -0.1, 0.21, 0.18, 2))
     return _shrunk(weight, size)

@@ -1,12 +1,15 @@
-"""Stage 1: the crops of a clip registered to key frames, so that the head's frame of reference does not tremble.
+"""The crops of a clip registered to key frames, so that the head's frame of reference does not
+tremble.
 
-The FFHQ square of a frame follows landmarks that move when the face does: lids, lips and brows.  The paper takes it
-from key frames only and registers the frames between by an affine optical flow of the whole head, as Black and Yacoob
-(IJCV 1997) fit it, robustly and without eyes, brows and mouth (supplement section B, research/paper.md section 2.1).
+The FFHQ square of a frame follows landmarks that move when the face does: lids, lips and brows.
+Oorloff and Yacoob (arXiv 2203.14512, supplement B; "the paper" of `fev.codec.paper`) take it from
+key frames only.  They register the frames between by an affine optical flow of the whole head, as
+Black and Yacoob fit it (IJCV 1997): robustly, and without eyes, brows and mouth.  A new key frame
+begins where the residual exceeds 45 grey levels, or 30 where the head turns by more than 2 degrees.
 
-The flow is found by Gauss and Newton's method with the weights of Geman and McClure's estimator, coarse to fine.  An
-affine map has six degrees of freedom, a placement four: the nearest similarity moves the square, the residual is that
-of the affine map.
+The flow is found by Gauss and Newton's method with the weights of Geman and McClure's estimator,
+coarse to fine.  An affine map has six degrees of freedom, a placement four: the nearest similarity
+moves the square, the residual is that of the affine map.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ FARTHEST = 0.5  # no frame's square is off by more of its half side
 
 
 def rigid(size: int) -> Tensor:
-    """1 where the face hardly deforms, in the FFHQ square: cheeks, nose, forehead; (1, 1, size, size)."""
+    """1 where the face hardly deforms, in the FFHQ square: cheeks, nose, forehead; (1, 1, size,
+    size).
+    """
     axis = (torch.arange(size) + 0.5) * (2 / size) - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
 
@@ -51,7 +56,9 @@ def _warped(picture: Tensor, affine: Tensor) -> Tensor:
 
 
 def residual(frame: Tensor, key: Tensor, mask: Tensor, affine: Tensor) -> float:
-    """Mean distance in RGB (0 to 255) of a frame, fetched through `affine`, from its key frame, inside the mask."""
+    """Mean distance in RGB (0 to 255) of a frame, fetched through `affine`, from its key frame,
+    inside the mask.
+    """
     far = (_warped(frame[None], affine)[0] - key).square().sum(0).sqrt() * LEVELS_PER_UNIT
     return float((far * mask[0, 0]).sum() / mask.sum())
 
@@ -72,8 +79,9 @@ def register(frame: Tensor, key: Tensor, mask: Tensor, start: Tensor | None = No
             moved = _warped(here, affine)[0]
             across = F.pad(moved[:, :, 2:] - moved[:, :, :-2], (1, 1)) * (side / 4)
             down = F.pad(moved[:, 2:] - moved[:, :-2], (0, 0, 1, 1)) * (side / 4)
-            # Change of the fetched colours with the six numbers, (3, 6, S, S): the gradient of the warped picture is
-            # that in the key's places; for maps near the identity it is the frame's as well.
+            # Change of the fetched colours with the six numbers, (3, 6, S, S): the gradient of the
+            # warped picture is that in the key's places; for maps near the identity it is the
+            # frame's as well.
             slope = torch.cat([across[:, None] * places, down[:, None] * places], 1)
             error = there[0] - moved
             robust = (scale / LEVELS_PER_UNIT) ** 2
@@ -94,14 +102,18 @@ def register(frame: Tensor, key: Tensor, mask: Tensor, start: Tensor | None = No
 
 
 def similarity(affine: Tensor) -> np.ndarray:
-    """The nearest similarity of (2, 3): a row (a, b, cx, cy) as `fev.codec.face.align.compose` takes it."""
+    """The nearest similarity of (2, 3): a row (a, b, cx, cy) as `fev.codec.face.align.compose`
+    takes it.
+    """
     m = affine.double().numpy()
     return np.array([(m[0, 0] + m[1, 1]) / 2, (m[1, 0] - m[0, 1]) / 2, m[0, 2], m[1, 2]])
 
 
 @dataclass(frozen=True)
 class Registered:
-    """affine: (2, 3), key's places to the frame's.  residual: RGB distance.  key: index of the key frame."""
+    """affine: (2, 3), key's places to the frame's.  residual: RGB distance.  key: index of the key
+    frame.
+    """
 
     affine: Tensor
     residual: float
@@ -112,7 +124,8 @@ class Registered:
 class Registration:
     """Follows a clip; feed it the squares in order.
 
-    pose_of: yaw and pitch in degrees of a square (1, 3, S, S), where something estimates them: (1, 2), or None.
+    pose_of: yaw and pitch in degrees of a square (1, 3, S, S), where something estimates them: (1,
+    2), or None.
     keys: indices of the key frames.
     """
 

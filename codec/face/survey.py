@@ -55,7 +55,9 @@ class SurveyedFrame:
 
 @dataclass
 class _Row:
-    """A frame on its way.  track: changes where the face leaps.  shot: changes where the picture does."""
+    """A frame on its way.  track: changes where the face leaps.  shot: changes where the picture
+    does.
+    """
 
     frame: Frame
     tone: np.ndarray
@@ -73,8 +75,8 @@ class Survey:
     samples: afterwards, frames for the background.  notices: what there is to say.
 
     aligned: set when the first frame comes out: the clip already is the aligned square.
-    registration: moves every square to where its key frame's lies on the face (paper, stage 1); frames that blink then
-    have no say in where the squares lie.
+    registration: moves every square to where its key frame's lies on the face (paper, stage 1);
+    frames that blink then have no say in where the squares lie.
     person: tells the face that is followed from others; without one any face will do.
     """
 
@@ -200,7 +202,9 @@ class Survey:
         self.notices.add("absent" if absent else "other" if other else "held")
 
     def _before(self, leading: list, first: _Row, size: tuple[int, int]) -> Iterator[SurveyedFrame]:
-        """The frames before the first face: a dark or a hidden face is held, a title or an empty room shows nobody."""
+        """The frames before the first face: a dark or a hidden face is held, a title or an empty
+        room shows nobody.
+        """
         absent, out = False, []
         for frame, here in reversed(leading):
             dark = contrast(here[None])[0] < DARK or gain(here, first.tone)[0] < 1
@@ -231,7 +235,9 @@ class Survey:
         return float(opening(extract(frame, placement, LOOK))[0])
 
     def _trusted(self, found: np.ndarray, eyes: list[float]) -> np.ndarray:
-        """Frames of a window whose placement counts: a face was found and, where that is known, it does not blink."""
+        """Frames of a window whose placement counts: a face was found and, where that is known, it
+        does not blink.
+        """
         if self.registration is None:
             return found
         steady = found & ~blinking(torch.tensor(eyes)).numpy()

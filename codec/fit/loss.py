@@ -31,7 +31,9 @@ def pyramid_loss(out: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def fitting_loss(out: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """What a clip is fitted with: squared error (PSNR) with absolute and gradient terms (sharpness)."""
+    """What a clip is fitted with: squared error (PSNR) with absolute and gradient terms
+    (sharpness).
+    """
     diff = out - target
     squared = (diff.square() * weight).mean()
     return 4 * squared + (diff.abs() * weight).mean() + gradient_error(diff, weight)

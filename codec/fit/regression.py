@@ -9,7 +9,9 @@ SHRINK = 0.2  # of the regression, in units of the features' spread over the ide
 
 
 def regression(features: Tensor, values: Tensor) -> Tensor:
-    """The linear map (F, P) from the change of features (N, F) to the change of values (N, P); ridge regression."""
+    """The linear map (F, P) from the change of features (N, F) to the change of values (N, P);
+    ridge regression.
+    """
     x = (features - features.mean(0)).double()
     spread = x.std(0, correction=0).clamp_min(1e-6)
     x = x / spread

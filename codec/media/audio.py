@@ -1,10 +1,11 @@
-"""Reading sound: Opus packets at 48 kHz on the clock of the pictures, copied where possible, else encoded.
+"""Reading sound: Opus packets at 48 kHz on the clock of the pictures, copied where possible, else
+encoded.
 
-Pictures are read by `fev.codec.media.video`; `fev.codec.media.mux` writes the packets back.  The value types
-live in `fev.format.audio`.
+Pictures are read by `fev.codec.media.video`; `fev.codec.media.mux` writes the packets back.  The
+value types live in `fev.format.audio`.
 
-The clock is that of the delivered pictures, in ticks of 1/48000 s: a packet with pts p sounds with a
-picture whose pts times time_base is p / 48000.  A packet's pts is the time of its first decoded
+The clock is that of the delivered pictures, in ticks of 1/48000 s: a packet with pts p sounds with
+a picture whose pts times time_base is p / 48000.  A packet's pts is the time of its first decoded
 sample.  The first `pre_skip` samples of the first packet are for the decoder to warm up and are not
 heard, so `start`, the time of the first heard sample, is the first packet's pts plus pre_skip.
 """
@@ -59,7 +60,8 @@ def open_audio(
 
 
 class AudioReader:
-    """Opus packets in order: `config` first, then iterate once for AudioPacket(pts, duration, data).
+    """Opus packets in order: `config` first, then iterate once for AudioPacket(pts, duration,
+    data).
 
     Holds a few packets in memory, whatever the length of the clip.
     """
@@ -80,7 +82,8 @@ class AudioReader:
             self._begin = _ticks(info.start_time) if info.trimmed else None
             self._end = None if info.end_time is None else _ticks(info.end_time)
             if info.trimmed and not track.jumps:
-                # 0.2 s early: room for the decoder's warm-up and for containers that seek a little late.
+                # 0.2 s early: room for the decoder's warm-up and for containers that seek a little
+                # late.
                 begin = self._origin + info.start_time - Fraction(1, 5)
                 if begin > (track.first or 0):
                     with translated(self.name, "cannot be positioned"):
@@ -123,7 +126,9 @@ class AudioReader:
         yield from self._packets
 
     def _copy(self, head: bytes) -> Iterator[AudioPacket]:
-        """Packets as they are; pts from the running sample count, since WebM rounds its own to milliseconds."""
+        """Packets as they are; pts from the running sample count, since WebM rounds its own to
+        milliseconds.
+        """
         self._pre_skip = int.from_bytes(head[10:12], "little")
         base = self._stream.time_base
         clock: int | None = None
@@ -261,7 +266,9 @@ class AudioReader:
         yield None
 
     def _demux(self) -> Iterator[Any]:
-        """Packets until the end of a file, or until it is cut: how much is missing is said of the pictures."""
+        """Packets until the end of a file, or until it is cut: how much is missing is said of the
+        pictures.
+        """
         with translated(self.name, "sound cannot be read"):
             try:
                 for packet in self._track.repaired(self._container.demux(self._stream)):
@@ -278,7 +285,9 @@ def _ticks(seconds: Fraction) -> int:
 
 
 class Sound:
-    """Hands out the audio packets of a stretch of time, in order.  config: None where there is no sound."""
+    """Hands out the audio packets of a stretch of time, in order.  config: None where there is no
+    sound.
+    """
 
     def __init__(self, config: AudioConfig | None, packets: Iterable[AudioPacket]):
         self.config = config

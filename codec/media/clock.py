@@ -1,7 +1,9 @@
-"""Time stamps that jump: which packets of a file belong to one stretch of time, and what puts the stretches in order.
+"""Time stamps that jump: which packets of a file belong to one stretch of time, and what puts the
+stretches in order.
 
-Two recordings joined end to end, a camera that restarted, a transport stream whose counter ran over: from some byte on
-the clock is another one, for picture and sound alike, though not at the same packet.  `fev.codec.media.scan` feeds it.
+Two recordings joined end to end, a camera that restarted, a transport stream whose counter ran
+over: from some byte on the clock is another one, for picture and sound alike, though not at the
+same packet.  `fev.codec.media.scan` feeds it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ OVERLAP = Fraction(1, 10)  # sound at a jump that is dropped rather than let the
 
 @dataclass
 class Stretch:
-    """Packets on one clock.  Per stream: start, end, and the stretch that it left for this one, with its end there."""
+    """Packets on one clock.  Per stream: start, end, and the stretch that it left for this one,
+    with its end there.
+    """
 
     start: dict[int, Ticks] = field(default_factory=dict)
     end: dict[int, Ticks] = field(default_factory=dict)
@@ -28,7 +32,8 @@ class Stretch:
 
 
 class Clocks:
-    """Give it every packet in the order of the file; then `jumps` says what to add to a stream's times, and from where.
+    """Give it every packet in the order of the file; then `jumps` says what to add to a stream's
+    times, and from where.
 
     video: the stream whose frames keep their distance where two stretches meet.
     ahead: seconds that a clock may leap forward before that is a jump, if every stream does it.

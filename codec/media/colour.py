@@ -1,6 +1,7 @@
 """Colour: between the YUV pictures of a video stream and 8-bit RGB arrays.
 
-`fev.codec.media.video` reads with it, `fev.codec.media.mux` and `fev.codec.media.still` write with it.
+`fev.codec.media.video` reads with it, `fev.codec.media.mux` and `fev.codec.media.still` write with
+it.
 
 Nothing here is left to a library's default.  An untagged stream, a wrong guess of the matrix or a
 forgotten range is an error of 10 to 20 grey levels that no later stage can repair, so matrix and
@@ -23,8 +24,8 @@ BT2020 = (9, 10)
 HDR = {16: "PQ", 18: "HLG"}
 HD_HEIGHT = 720  # untagged video of at least this height is taken as BT.709, below it as BT.601
 
-# Bilinear, full chroma interpolation on both sides and exact rounding: the fast paths of swscale are
-# off by up to 2 levels, this one stays within one.  BITEXACT gives the same on every processor.
+# Bilinear, full chroma interpolation on both sides and exact rounding: the fast paths of swscale
+# are off by up to 2 levels, this one stays within one.  BITEXACT gives the same on every processor.
 EXACT = 0x2000 | 0x4000 | 0x40000 | 0x80000
 SCALER = 0x2 | EXACT
 RESCALER = 0x4 | EXACT  # bicubic, where the size changes: pixels made square stay sharp
@@ -48,12 +49,16 @@ class Colour:
 
 
 def default_colour(height: int) -> Colour:
-    """What readers assume of video that says nothing: BT.709 from 720 lines on, else BT.601; limited range."""
+    """What readers assume of video that says nothing: BT.709 from 720 lines on, else BT.601;
+    limited range.
+    """
     return Colour(BT709 if height >= HD_HEIGHT else BT601, False)
 
 
 def colour_of(frame: av.VideoFrame) -> Colour:
-    """Matrix and range of a decoded frame; MediaError for HDR and for matrices that are not supported."""
+    """Matrix and range of a decoded frame; MediaError for HDR and for matrices that are not
+    supported.
+    """
     matrix, transfer, primaries = int(frame.colorspace), int(frame.color_trc), int(frame.color_primaries)
     if transfer in HDR:
         raise MediaError(f"HDR video ({HDR[transfer]}) is not supported; convert it to BT.709 first")
@@ -71,7 +76,9 @@ def colour_of(frame: av.VideoFrame) -> Colour:
 
 
 def to_rgb(frame: av.VideoFrame, colour: Colour, width: int | None = None, height: int | None = None) -> np.ndarray:
-    """Frame -> uint8 RGB array (height, width, 3), contiguous.  width and height rescale when given."""
+    """Frame -> uint8 RGB array (height, width, 3), contiguous.  width and height rescale when
+    given.
+    """
     space = _TO_SWS[colour.matrix]
     rgb = frame.reformat(
         width=width,
@@ -92,7 +99,9 @@ def is_clear(frame: av.VideoFrame) -> bool:
 
 
 def from_rgb(rgb: np.ndarray, pixel_format: str, colour: Colour) -> av.VideoFrame:
-    """uint8 RGB array (height, width, 3) -> frame in `pixel_format` (yuv420p, yuv444p), tagged with `colour`."""
+    """uint8 RGB array (height, width, 3) -> frame in `pixel_format` (yuv420p, yuv444p), tagged with
+    `colour`.
+    """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"a uint8 array (height, width, 3) expected, got {rgb.dtype} {rgb.shape}")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
@@ -122,7 +131,9 @@ def tag(target: av.VideoFrame | av.VideoCodecContext, colour: Colour) -> None:
 
 
 def planes(frame: av.VideoFrame) -> list[np.ndarray]:
-    """The planes of an 8-bit planar frame without their line padding, each uint8 (plane height, plane width)."""
+    """The planes of an 8-bit planar frame without their line padding, each uint8 (plane height,
+    plane width).
+    """
     out = []
     for plane in frame.planes:
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)

@@ -1,4 +1,6 @@
-"""Two fields in one frame become one picture: FFmpeg's bwdif, for the frames that are flagged as interlaced."""
+"""Two fields in one frame become one picture: FFmpeg's bwdif, for the frames that are flagged as
+interlaced.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ FILTER = "mode=send_frame:parity=auto:deint=interlaced"
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture.  pts: in the stream's time base, strictly increasing.  combed: it had two fields."""
+    """A decoded picture.  pts: in the stream's time base, strictly increasing.  combed: it had two
+    fields.
+    """
 
     pts: int
     frame: av.VideoFrame
@@ -24,7 +28,9 @@ class Picture:
 
 
 class Deinterlacer:
-    """Passes frames through until the first interlaced one, and all of them through the filter from there on."""
+    """Passes frames through until the first interlaced one, and all of them through the filter from
+    there on.
+    """
 
     def __init__(self, time_base: Fraction):
         self._base = time_base

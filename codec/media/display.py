@@ -48,7 +48,9 @@ class Display:
 
 
 def display_of(frame: av.VideoFrame) -> Display:
-    """By the frame's display matrix (ISO/IEC 14496-12): x' = a x + c y, y' = b x + d y, to the nearest quarter turn."""
+    """By the frame's display matrix (ISO/IEC 14496-12): x' = a x + c y, y' = b x + d y, to the
+    nearest quarter turn.
+    """
     data = frame.side_data.get(Type.DISPLAYMATRIX)
     if data is None:
         return Display()
@@ -59,7 +61,9 @@ def display_of(frame: av.VideoFrame) -> Display:
 
 
 def squared(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
-    """Size of a picture whose pixels are made square; it never shrinks.  aspect: a pixel's width over its height."""
+    """Size of a picture whose pixels are made square; it never shrinks.  aspect: a pixel's width
+    over its height.
+    """
     if not aspect or not Fraction(1, ODDEST) <= aspect <= ODDEST or abs(aspect - 1) < WORTH:
         return width, height
     if aspect > 1:

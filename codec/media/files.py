@@ -1,6 +1,8 @@
-"""Files as callers give them: paths and open files, opened to read or to write; what the system says is a FevError.
+"""Files as callers give them: paths and open files, opened to read or to write; what the system
+says is a FevError.
 
-The package's front (`fev.encode` and its like) and the commands (`fev.tools.common`) open every file here.
+The package's front (`fev.encode` and its like) and the commands (`fev.tools.common`) open every
+file here.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ def open_path(path: str | os.PathLike[str]) -> BinaryIO:
 
 @contextmanager
 def open_stream(src: Any) -> Iterator[BinaryIO]:
-    """A `.fev` stream to read, of a path or an open file; what is wrong inside is said with a path's name."""
+    """A `.fev` stream to read, of a path or an open file; what is wrong inside is said with a
+    path's name.
+    """
     check_source(src)
     if not is_path(src):
         yield src

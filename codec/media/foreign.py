@@ -1,4 +1,6 @@
-"""What a source is that is no video, so that the message can say it: an address, a picture, a document."""
+"""What a source is that is no video, so that the message can say it: an address, a picture, a
+document.
+"""
 
 from __future__ import annotations
 

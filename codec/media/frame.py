@@ -1,4 +1,6 @@
-"""One picture of a clip, as `fev.codec.media.video` delivers it and `fev.codec.face.survey` takes it."""
+"""One picture of a clip, as `fev.codec.media.video` delivers it and `fev.codec.face.survey` takes
+it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ import numpy as np
 class Frame:
     """pts: integer, in the clip's time base.  rgb: uint8 (height, width, 3).
 
-    damaged: the decoder had to conceal something in it, so it must not stand for what the person looks like.
+    damaged: the decoder had to conceal something in it, so it must not stand for what the person
+    looks like.
     """
 
     pts: int

@@ -1,8 +1,10 @@
-"""Where identities are looked for that a file only refers to: a file that is named, the files beside it, a cache.
+"""Where identities are looked for that a file only refers to: a file that is named, the files
+beside it, a cache.
 
-`fev.format.reference` says what such a reference is.  A candidate counts only if its chunks have the hash; one that is
-damaged, or lies about itself, is passed over.  Faces are personal data: nothing is ever put into the cache unless
-asked for, and then the identity alone goes there, without background, sound or motion.
+`fev.format.reference` says what such a reference is.  A candidate counts only if its chunks have
+the hash; one that is damaged, or lies about itself, is passed over.  Faces are personal data:
+nothing is ever put into the cache unless asked for, and then the identity alone goes there, without
+background, sound or motion.
 """
 
 from __future__ import annotations
@@ -69,7 +71,8 @@ class _Head:
 class Search:
     """Finds the identity of a hash, for `fev.format.Reader`.
 
-    named: a file that must hold it; then nothing else is looked into.  folder: of the file that refers to it.
+    named: a file that must hold it; then nothing else is looked into.  folder: of the file that
+    refers to it.
     """
 
     named: str | os.PathLike[str] | None = None
@@ -161,7 +164,9 @@ def excerpt_of(reader: Reader, search: Search) -> Excerpt | None:
 
 
 def remember(found: Excerpt) -> Path:
-    """Put an identity into the cache, for this user's eyes only, and let the oldest go.  Raises FevError."""
+    """Put an identity into the cache, for this user's eyes only, and let the oldest go.  Raises
+    FevError.
+    """
     folder = cache_folder()
     path = folder / f"{found.sha256.hex()}{ENDING}"
     try:
@@ -201,8 +206,8 @@ def _forget(folder: Path, newest: Path) -> None:
 class ReusedIdentity:
     """An identity that a new clip is to be of.
 
-    found: as it came.  identity: decoded.  motion: (N, P) integers, the parameters of frames of the file it came from,
-    spread over its length; none where it came from the cache.
+    found: as it came.  identity: decoded.  motion: (N, P) integers, the parameters of frames of the
+    file it came from, spread over its length; none where it came from the cache.
     """
 
     found: Excerpt

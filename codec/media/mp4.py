@@ -1,4 +1,5 @@
-"""MP4, MP4 in fragments, Matroska and WebM through PyAV: H.264 or VP9 for the pictures, packet copy for the sound.
+"""MP4, MP4 in fragments, Matroska and WebM through PyAV: H.264 or VP9 for the pictures, packet copy
+for the sound.
 
 `fev.codec.media.mux.VideoWriter` chooses between this and YUV4MPEG2.
 """
@@ -18,8 +19,8 @@ from .opus import ogg_stream
 from .target import MuxTarget
 
 RATE = CLOCK
-# A movie's own time scale holds the edit lists.  At MP4's usual 1000 a start of 1001/30000 s would be
-# rounded to a millisecond, so a common multiple of picture and sound is taken where it fits.
+# A movie's own time scale holds the edit lists.  At MP4's usual 1000 a start of 1001/30000 s would
+# be rounded to a millisecond, so a common multiple of picture and sound is taken where it fits.
 MAX_TIMESCALE = 0x7FFFFFFF
 FORMATS = {"mp4": "mp4", "fmp4": "mp4", "mkv": "matroska", "webm": "webm"}  # as FFmpeg calls them
 # WebM holds no H.264.  About what libx264 gives at its crf of 12, as fast as it may be.

@@ -98,7 +98,8 @@ class VideoWriter:
             else:
                 if container == "mp4" and not can_seek(self._file):
                     raise MediaError(f"{self.name}: MP4 cannot be written to a pipe; fragmented MP4 can")
-                # No B-frames: decoding order is display order, so a variable rate comes out exact to the tick.
+                # No B-frames: decoding order is display order, so a variable rate comes out exact
+                # to the tick.
                 options = {"crf": str(crf), "preset": preset, "bf": "0"}
                 self._writer = Mp4Writer(self._target, width, height, time_base, fps, audio, container, options)
                 self._writer.describe(dict(metadata or {}), colour or Colour(), threads)
@@ -129,7 +130,8 @@ class VideoWriter:
         self.frames += 1
 
     def write_audio(self, packet: AudioPacket) -> None:
-        """Write one Opus packet, soon after the frames of its time; pts on their clock in ticks of 1/48000 s.
+        """Write one Opus packet, soon after the frames of its time; pts on their clock in ticks of
+        1/48000 s.
 
         One that does not come after the one before is left out and counted.
         """

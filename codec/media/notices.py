@@ -1,15 +1,16 @@
-"""What there is to say of a run beyond its result: one place that counts it and one place that words it.
+"""What there is to say of a run beyond its result: one place that counts it and one place that
+words it.
 
-Stages call `Notices.add`; `EncodeReport` and `DecodeReport` carry the counts; the commands print `line()` on stderr and
-put `as_dict()` into `--json`.
+Stages call `Notices.add`; `EncodeReport` and `DecodeReport` carry the counts; the commands print
+`line()` on stderr and put `as_dict()` into `--json`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Key -> the words, with {n} for the count and {s} for the plural; in the order in which they are said.  A key is also
-# the name in JSON.
+# Key -> the words, with {n} for the count and {s} for the plural; in the order in which they are
+# said.  A key is also the name in JSON.
 WORDS: dict[str, str] = {
     "held": "{n} frame{s} held (no face found)",
     "other": "{n} frame{s} held (another face than the one that is coded, or a covered one)",

@@ -9,7 +9,9 @@ from ...format.audio import CLOCK, AudioConfig
 
 
 def opus_samples(packet: bytes) -> int:
-    """Samples at 48 kHz that an Opus packet decodes to, by its first bytes (RFC 6716, 3.1); 0 if malformed."""
+    """Samples at 48 kHz that an Opus packet decodes to, by its first bytes (RFC 6716, 3.1); 0 if
+    malformed.
+    """
     if not packet:
         return 0
     config, code = packet[0] >> 3, packet[0] & 3
@@ -26,12 +28,16 @@ def opus_samples(packet: bytes) -> int:
 
 
 def can_copy(head: bytes) -> bool:
-    """An Opus header (RFC 7845, section 5.1) that a .fev file can carry: mono or stereo, no gain, plain mapping."""
+    """An Opus header (RFC 7845, section 5.1) that a .fev file can carry: mono or stereo, no gain,
+    plain mapping.
+    """
     return len(head) >= 19 and head[:8] == b"OpusHead" and head[9] in (1, 2) and head[16:19] == b"\0\0\0"
 
 
 def ogg_stream(audio: AudioConfig) -> bytes:
-    """The shortest Ogg Opus stream (RFC 7845): PyAV takes a track's parameters from a stream, not from bytes."""
+    """The shortest Ogg Opus stream (RFC 7845): PyAV takes a track's parameters from a stream, not
+    from bytes.
+    """
     head = b"OpusHead\x01" + bytes([audio.channels]) + audio.pre_skip.to_bytes(2, "little")
     head += CLOCK.to_bytes(4, "little") + b"\0\0\0"
     tags = b"OpusTags" + bytes(4) + bytes(4)

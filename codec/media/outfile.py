@@ -1,6 +1,7 @@
 """Output files that appear complete or not at all, and never in the place of an input.
 
-`fev.encode()` and its like write through `output_file`; the commands do too, by way of `fev.tools.common`.
+`fev.encode()` and its like write through `output_file`; the commands do too, by way of
+`fev.tools.common`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from ...format.errors import FevError
 
 
 def check_output(path: str, force: bool, inputs: Sequence[Any] = ()) -> None:
-    """Refuse an output that exists (without force), is an input, or has no folder; before any work is done.
+    """Refuse an output that exists (without force), is an input, or has no folder; before any work
+    is done.
 
     inputs: paths and open files, whichever way they lead to the same file.
     """
@@ -45,7 +47,9 @@ def check_output(path: str, force: bool, inputs: Sequence[Any] = ()) -> None:
 
 
 def check_apart(output: Any, inputs: Sequence[Any]) -> None:
-    """Refuse an output that is an input: the same regular file, by whatever path, link or open file."""
+    """Refuse an output that is an input: the same regular file, by whatever path, link or open
+    file.
+    """
     there = _identity(output)
     if there is not None and any(_identity(each) == there for each in inputs if each is not None):
         name = os.fspath(output) if isinstance(output, (str, os.PathLike)) else "the output"
@@ -53,7 +57,9 @@ def check_apart(output: Any, inputs: Sequence[Any]) -> None:
 
 
 def _identity(file: Any) -> tuple[int, int] | None:
-    """Device and number of a regular file, by path or open; None for what cannot be overwritten by mistake."""
+    """Device and number of a regular file, by path or open; None for what cannot be overwritten by
+    mistake.
+    """
     with suppress(OSError, ValueError, AttributeError, TypeError):
         found = os.stat(file) if isinstance(file, (str, os.PathLike)) else os.fstat(file.fileno())
         if stat.S_ISREG(found.st_mode):
@@ -125,14 +131,18 @@ def _refusal(path: str, error: OSError | ValueError) -> FevError:
 
 
 def scratch_file() -> BinaryIO:
-    """A file without a name that goes when it is closed; where the disk is full the message says which."""
+    """A file without a name that goes when it is closed; where the disk is full the message says
+    which.
+    """
     with tempfile.TemporaryFile(buffering=0) as made:
         raw = _raw(f"a temporary file in {tempfile.gettempdir()}", os.dup(made.fileno()), "r+b")
     return io.BufferedRandom(raw)
 
 
 def _settle(temporary: str, path: str, target: str, force: bool) -> None:
-    """Give the finished file its name.  A file that appeared meanwhile is not overwritten without force."""
+    """Give the finished file its name.  A file that appeared meanwhile is not overwritten without
+    force.
+    """
     try:
         if force:
             os.replace(temporary, target)

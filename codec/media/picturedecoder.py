@@ -1,7 +1,7 @@
 """From a file's packets to pictures with repaired time stamps, each known to be damaged or not.
 
-What the decoder conceals stays in all pictures that are predicted from it, so damage lasts until the next key frame.
-`fev.codec.media.video` makes RGB of them.
+What the decoder conceals stays in all pictures that are predicted from it, so damage lasts until
+the next key frame.  `fev.codec.media.video` makes RGB of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class PictureDecoder:
     def __init__(
         self, name: str, container: Any, view: View, stream: Any, track: Track, partial: bool, notices: Notices
     ):
-        """partial: packets that are said to be damaged are half there, at the end of a cut file, and are left out."""
+        """partial: packets that are said to be damaged are half there, at the end of a cut file,
+        and are left out.
+        """
         self.name, self.track, self.partial, self.notices = name, track, partial, notices
         self._container, self._view, self._stream = container, view, stream
         self._base = stream.time_base or Fraction(1, 90000)
@@ -102,7 +104,8 @@ class PictureDecoder:
 class DamageTracker:
     """Which pictures show damage: what arrived damaged, and what is predicted from it.
 
-    forgiven: numbers of packets whose mark counts for nothing; the decoder still tells of what it conceals there.
+    forgiven: numbers of packets whose mark counts for nothing; the decoder still tells of what it
+    conceals there.
     """
 
     def __init__(self, forgiven: set[int]):

@@ -1,4 +1,6 @@
-"""What a file holds before anything is decoded: which streams are the talk, how long, and whether the file is whole."""
+"""What a file holds before anything is decoded: which streams are the talk, how long, and whether
+the file is whole.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class MediaProbe:
     cut: bool | None
 
     def count_missing(self, container: Any, fps: Fraction, half: int, notices: Notices) -> None:
-        """Say what is missing at the end of the file.  half: packets that were half there and left out."""
+        """Say what is missing at the end of the file.  half: packets that were half there and left
+        out.
+        """
         lost = frames_missing(container, container.streams[self.video.index], self.tracks, fps, self.cut)
         if lost and "mp4" not in container.format.name:  # its index counts those too
             lost += half

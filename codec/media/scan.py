@@ -1,4 +1,5 @@
-"""One pass over a file's packets before anything is decoded: how long each stream is, and where its clock jumps.
+"""One pass over a file's packets before anything is decoded: how long each stream is, and where its
+clock jumps.
 
 `streams` chooses by it, `video` and `audio` read on the repaired clock.  Nothing is
 decoded, so an hour takes seconds; an MP4 has all of it in its index and is not read.
@@ -31,14 +32,18 @@ def is_picture(stream: Any) -> bool:
 
 
 def own_clock(container: av.container.InputContainer) -> bool:
-    """The container's clock begins where the clip does; that of a transport stream is its transmitter's."""
+    """The container's clock begins where the clip does; that of a transport stream is its
+    transmitter's.
+    """
     return not container.format.flags & av.format.Flags.ts_discont.value
 
 
 def tracks_of(container: av.container.InputContainer, view: View, until: float | None = None) -> dict[int, Track]:
-    """Every video and audio stream, by its index; reads the container to its end unless an index tells.
+    """Every video and audio stream, by its index; reads the container to its end unless an index
+    tells.
 
-    until: seconds that are wanted; where there are no streams to choose between, not much more is read.
+    until: seconds that are wanted; where there are no streams to choose between, not much more is
+    read.
     """
     streams = [s for s in container.streams if s.type in ("video", "audio")]
     if "mp4" in container.format.name and all(s.frames for s in streams if s.type == "video"):
@@ -80,7 +85,9 @@ def _stated(stream: Any) -> Track:
 
 
 def _packets(container: av.container.InputContainer, streams: list[Any], view: View) -> Iterator[Any]:
-    """Packets until the end, or until the file is damaged: what is wrong there is said when it is decoded."""
+    """Packets until the end, or until the file is damaged: what is wrong there is said when it is
+    decoded.
+    """
     try:
         for packet in container.demux(streams):
             view.check()

@@ -1,6 +1,8 @@
-"""Where media bytes come from: a path, a file object or a pipe, made readable twice and from any position.
+"""Where media bytes come from: a path, a file object or a pipe, made readable twice and from any
+position.
 
-`fev.codec.media.video` (pictures) and `fev.codec.media.audio` (sound) both read the same source through it.
+`fev.codec.media.video` (pictures) and `fev.codec.media.audio` (sound) both read the same source
+through it.
 FFmpeg is always given a file object, never a name: a name could be a URL, a playlist or a protocol
 of its own, and input from strangers must not make this program open anything else.
 """
@@ -33,8 +35,9 @@ DEMUXERS = (
 
 
 class View(io.RawIOBase):
-    """A reader with a position of its own over a shared seekable file, so that two demuxers can share it, each in a
-    thread of its own."""
+    """A reader with a position of its own over a shared seekable file, so that two demuxers can
+    share it, each in a thread of its own.
+    """
 
     _lock = threading.Lock()  # of all files: nothing can be hung on a caller's file, and a read is short
 
@@ -92,7 +95,9 @@ def name_of(src: MediaSource) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception of PyAV or the operating system says, without its number and its own file name."""
+    """What an exception of PyAV or the operating system says, without its number and its own file
+    name.
+    """
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
 

@@ -1,4 +1,5 @@
-"""One picture, the background plate or the pivot, as an AV1 intra frame (a bare temporal unit, no container) and back.
+"""One picture, the background plate or the pivot, as an AV1 intra frame (a bare temporal unit, no
+container) and back.
 
 `fev.format.still` carries the bytes.
 """

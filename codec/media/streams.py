@@ -1,4 +1,6 @@
-"""Which of a file's streams are the talk: the one asked for, else the one flagged default, else the longest."""
+"""Which of a file's streams are the talk: the one asked for, else the one flagged default, else the
+longest.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ ALIKE = Fraction(9, 10)  # streams at least so long, against the longest, are eq
 
 @dataclass(frozen=True)
 class Which:
-    """Streams asked for, numbered among their kind from 0; None for the choice made here.  silent: no sound."""
+    """Streams asked for, numbered among their kind from 0; None for the choice made here.  silent:
+    no sound.
+    """
 
     video: int | None = None
     sound: int | None = None
@@ -28,7 +32,9 @@ class Which:
 def choose_video(
     name: str, container: av.container.InputContainer, tracks: Mapping[int, Track], want: int | None
 ) -> Any:
-    """The video stream to read.  want: its number among the video streams, from 0.  Raises MediaError, UsageError."""
+    """The video stream to read.  want: its number among the video streams, from 0.  Raises
+    MediaError, UsageError.
+    """
     streams = list(container.streams.video)
     if want is not None:
         chosen = _numbered(name, streams, want, "video")
@@ -43,7 +49,9 @@ def choose_video(
 
 
 def clips(streams: list[Any], tracks: Mapping[int, Track]) -> list[Any]:
-    """Video streams that may be the talk: one picture beside a longer stream is a thumbnail, however it is flagged."""
+    """Video streams that may be the talk: one picture beside a longer stream is a thumbnail,
+    however it is flagged.
+    """
     moving = [s for s in streams if not is_picture(s)]
     return [s for s in moving if tracks[s.index].packets != 1] or moving
 

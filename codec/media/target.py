@@ -1,8 +1,8 @@
 """Where written bytes go: a file object that never fails in front of FFmpeg.
 
-`fev.codec.media.mux` writes through it.  An exception inside FFmpeg's write callback leaves a muxer half
-initialised, and its next call may crash the process.  So the first failure is kept here, later bytes
-are dropped, and the writer asks with check() after every step.
+`fev.codec.media.mux` writes through it.  An exception inside FFmpeg's write callback leaves a muxer
+half initialised, and its next call may crash the process.  So the first failure is kept here, later
+bytes are dropped, and the writer asks with check() after every step.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class MuxTarget:
         self._silent = True
 
     def for_muxer(self) -> MuxTarget:
-        """Self, with seek and tell where the file has them: FFmpeg takes their presence for a promise."""
+        """Self, with seek and tell where the file has them: FFmpeg takes their presence for a
+        promise.
+        """
         return SeekableMuxTarget(self) if can_seek(self._file) else self
 
     def _attempt(self, call: Any, *args: Any) -> Any:

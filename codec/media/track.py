@@ -14,7 +14,8 @@ import av
 class Track:
     """A stream of a file.
 
-    index: among all streams.  packets: how many, 0 if unknown.  first, end: seconds, None if unknown, jumps undone.
+    index: among all streams.  packets: how many, 0 if unknown.  first, end: seconds, None if
+    unknown, jumps undone.
     jumps: (number of a packet, seconds to add from it on).
     """
 
@@ -45,7 +46,9 @@ class Track:
 
 
 def _shown(packet: Any) -> Any:
-    """A copy that is not marked to be hidden: FFmpeg takes an MP4 joined to another for what precedes its edit list."""
+    """A copy that is not marked to be hidden: FFmpeg takes an MP4 joined to another for what
+    precedes its edit list.
+    """
     out = av.Packet(bytes(packet))
     out.stream, out.time_base = packet.stream, packet.time_base
     out.pts, out.dts, out.duration, out.is_keyframe = packet.pts, packet.dts, packet.duration, packet.is_keyframe

@@ -1,4 +1,6 @@
-"""Whether a file is whole, as far as its container tells: a recorder that crashed, a download that stopped."""
+"""Whether a file is whole, as far as its container tells: a recorder that crashed, a download that
+stopped.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,8 @@ def _segment_end(head: bytes) -> int:
 def frames_missing(container: Any, stream: Any, tracks: dict[int, Track], fps: Fraction, cut: bool | None) -> int:
     """How many frames the container promises beyond those that are there; 0 where it promises none.
 
-    cut: of `is_cut`.  A whole file lacks nothing, whatever its stated length: subtitles may last longer.
+    cut: of `is_cut`.  A whole file lacks nothing, whatever its stated length: subtitles may last
+    longer.
     """
     track = tracks[stream.index]
     if "mp4" in container.format.name:

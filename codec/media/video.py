@@ -1,4 +1,5 @@
-"""Reading video: frames as RGB arrays with exact time stamps; rotation, shape of pixels, fields and colour dealt with.
+"""Reading video: frames as RGB arrays with exact time stamps; rotation, shape of pixels, fields and
+colour dealt with.
 
 Sound is read by `fev.codec.media.audio`; both are written back by `fev.codec.media.mux`.
 """
@@ -65,9 +66,10 @@ def check_part(start: float | None, duration: float | None) -> None:
 class VideoReader:
     """Frames of a video, once, in order: iterate for `Frame`, its rgb contiguous.
 
-    pts are integers in `info.time_base`, strictly increasing: the stream's own, or counted from the first delivered
-    frame if a start was asked for, or from where the clip begins if the stream's own clock says nothing (`_origin`).
-    A few frames are held in memory at a time.  Use as a context manager, or call close().
+    pts are integers in `info.time_base`, strictly increasing: the stream's own, or counted from the
+    first delivered frame if a start was asked for, or from where the clip begins if the stream's
+    own clock says nothing (`_origin`).  A few frames are held in memory at a time.  Use as a
+    context manager, or call close().
     """
 
     def __init__(
@@ -170,7 +172,8 @@ class VideoReader:
         found = next(self._pictures, None)
         if self._begin is not None:
             if found is None or found.pts > self._begin:
-                # Some containers cannot seek exactly and land behind the target: walk there instead.
+                # Some containers cannot seek exactly and land behind the target: walk there
+                # instead.
                 self._reopen()
                 found = next(self._pictures, None)
             while found is not None and found.pts < self._begin:
@@ -186,8 +189,8 @@ class VideoReader:
     def _origin(self, first: int, trimmed: bool) -> int:
         """The pts that becomes 0.
 
-        A container whose clock is not its own begins where picture or sound does; so does one that begins before 0 or
-        long after, where nothing is shown.
+        A container whose clock is not its own begins where picture or sound does; so does one that
+        begins before 0 or long after, where nothing is shown.
         """
         if trimmed:
             return first
@@ -203,7 +206,8 @@ class VideoReader:
         """What is done to every picture."""
         if (self.info.width, self.info.height) != self._display.sides(*self._coded):
             self.notices.add("squared")
-        # WebM keeps transparency where the decoder does not look; a GIF can hold it and seldom does.
+        # WebM keeps transparency where the decoder does not look; a GIF can hold it and seldom
+        # does.
         alpha = any(c.is_alpha for c in first.format.components)
         if alpha and self._stream.codec_context.name == "gif":
             alpha = is_clear(first)

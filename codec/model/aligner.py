@@ -1,8 +1,10 @@
 """The aligner network: from a rough square around a face to its FFHQ-aligned square.
 
-It regresses the similarity that the FFHQ crop needs (Karras et al. 2019, appendix A; formula in
-research notes: eyes and mouth decide centre, size and angle), so that no landmark model is needed
-at run time.  `fev.codec.face.align` runs it over a clip; `fev.tools.lab.train.aligner` trains it.
+It regresses the similarity that the FFHQ crop needs (Karras et al. 2019, appendix A), so that no
+landmark model is needed at run time.  Eyes and mouth decide the square: with e from eye to eye and
+m from the middle of the eyes to the mouth, its half side is the larger of 2 |e| and 1.8 |m|, along
+the mean of e and m turned by a quarter, and its centre lies 0.1 m below the eyes.
+`fev.codec.face.align` runs it over a clip; `fev.tools.lab.train.aligner` trains it.
 
 A placement is a row (cx, cy, half, angle): centre and half side of the FFHQ square in pixels of the
 frame, angle in radians, positive clockwise on the screen.  The network works in units of the rough

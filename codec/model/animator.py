@@ -196,7 +196,8 @@ def grow(x: Tensor) -> Tensor:
 class PivotFeatures:
     """What is known of a pivot once it has been looked at.
 
-    picture: (N or 1, 3, 256, 256).  w: (N or 1, num_ws, w_dim).  features: size -> (N or 1, C, size, size).
+    picture: (N or 1, 3, 256, 256).  w: (N or 1, num_ws, w_dim).  features: size -> (N or 1, C,
+    size, size).
     """
 
     picture: Tensor
@@ -206,8 +207,10 @@ class PivotFeatures:
 
 @dataclass
 class Drawn:
-    """picture: (N, 3, S, S), float32.  alone: what the generator draws itself.  moved: the warped pivot.
-    flow: (N, 2, S, S), half picture sides.  own: (N, 1, S, S), share of `alone` in `picture`."""
+    """picture: (N, 3, S, S), float32.  alone: what the generator draws itself.  moved: the warped
+    pivot.
+    flow: (N, 2, S, S), half picture sides.  own: (N, 1, S, S), share of `alone` in `picture`.
+    """
 
     picture: Tensor
     alone: Tensor
@@ -227,7 +230,8 @@ class Animator(nn.Module):
         self.motion = MotionEncoder(config)
         self.directions = nn.Parameter(torch.randn(config.params, config.motion_ws, config.w_dim))
         table = self.generator.table
-        # One a size from 8 on: flow across, flow down, seen, own.  It has the W+ of the convolution before it.
+        # One a size from 8 on: flow across, flow down, seen, own.  It has the W+ of the convolution
+        # before it.
         self.flows = nn.ModuleDict(
             {
                 str(s.size): StyleLayer(LayerSpec("rgb", s.size, s.out_channels, 4, s.w_index), config.w_dim)

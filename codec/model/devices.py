@@ -18,7 +18,9 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where the device computes in it (AMX or AVX-512 BF16 on x86), else float32: emulated bf16 is slower."""
+    """bf16 where the device computes in it (AMX or AVX-512 BF16 on x86), else float32: emulated
+    bf16 is slower.
+    """
     if device.type == "cuda":
         return torch.bfloat16
     checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))

@@ -1,8 +1,9 @@
 """From a face picture to the latent space: the feed-forward encoder and the linear maps behind it.
 
 The latent of a frame is `w+ = mean + identity @ basis + motion @ directions`.  `identity` says who,
-once a clip; `motion` holds the 35 parameters of a frame (design section 4, basis "directions": one
-linear map, as Bounareli et al. 2022, no search in the decoder).  Training: `fev.tools.lab.train.prior`.
+once a clip; `motion` holds the 35 parameters of a frame.  This is the basis "directions": one
+linear map, as Bounareli et al. 2022 have it, so that nothing is searched for in the decoder.
+Training: `fev.tools.lab.train.prior`.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ class LatentSpace(nn.Module):
         return self.mean + torch.einsum("r,rkw->kw", identity, self.basis)
 
     def drive(self, base: Tensor, motion: Tensor, directions: Tensor | None = None) -> Drive:
-        """What a generator draws a face (num_ws, w_dim) at parameters (N, params) from.  directions: other ones."""
+        """What a generator draws a face (num_ws, w_dim) at parameters (N, params) from.
+        directions: other ones.
+        """
         shift = torch.einsum("np,pkw->nkw", motion, self.directions if directions is None else directions)
         moving = shift.shape[1]
         ws = torch.cat([base[None, :moving] + shift, base[None, moving:].expand(len(motion), -1, -1)], 1)

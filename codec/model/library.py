@@ -1,4 +1,5 @@
-"""Where models lie: those of the package, and the folder into which `fev-models import` puts what a user brings.
+"""Where models lie: those of the package, and the folder into which `fev-models import` puts what a
+user brings.
 
 `fev.codec.model.modelfile` loads them.
 """
@@ -62,7 +63,8 @@ def holding(sha256: str) -> str | None:
 def find(name_or_path: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """Where a model lies, and the digest it must have (None where no file beside it says).
 
-    A bare name is looked for in the package, then in the user's folder; anything else is a path.  Raises FevError.
+    A bare name is looked for in the package, then in the user's folder; anything else is a path.
+    Raises FevError.
     """
     if Path(name_or_path).name == str(name_or_path):
         for place in (BUILT_IN, folder()):

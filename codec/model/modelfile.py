@@ -1,8 +1,10 @@
 """A model file: one `.safetensors` with a JSON configuration in its metadata, named by its sha256.
 
-It holds the generator, the latent space, the inverter, the aligner and, where it has them, the shared modes.
+It holds the generator, the latent space, the inverter, the aligner and, where it has them, the
+shared modes.
 Loading executes nothing from the file: tensors and JSON only, checked against the configuration.
-`fev.tools.lab.train.export` writes it; the header of a `.fev` file carries the sha256 of the model that decodes it.
+`fev.tools.lab.train.export` writes it; the header of a `.fev` file carries the sha256 of the model
+that decodes it.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ class Model:
     """Everything both ends hold before a file is sent.
 
     latents: the basis, how identity and parameters become styles.
-    inverter, aligner: None in a model of imported networks, which has its own ways (`fev.codec.paper`).
+    inverter, aligner: None in a model of imported networks, which has its own ways
+    (`fev.codec.paper`).
     identity_scale: (rank,) standard deviation of the identity's coefficients over the training set.
     tuning_scale: name of a tunable tensor -> size of a change that moves the picture by one unit.
     shared: how the pivot of any clip moves; without it the generator moves the pivot.

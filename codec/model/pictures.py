@@ -1,4 +1,6 @@
-"""Pictures of networks, -1 to 1, and of video, grey levels 0 to 255: the one place that turns one into the other."""
+"""Pictures of networks, -1 to 1, and of video, grey levels 0 to 255: the one place that turns one
+into the other.
+"""
 
 from __future__ import annotations
 

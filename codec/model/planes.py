@@ -22,8 +22,10 @@ YCC_TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 @lru_cache
 def synthesis_matrix(side: int) -> Tensor:
-    """(side, side): one level of the inverse wavelet transform; the first half of the columns is the coarse
-    signal, the second the details.  Mirrored at both ends without repeating the last sample."""
+    """(side, side): one level of the inverse wavelet transform; the first half of the columns is
+    the coarse signal, the second the details.  Mirrored at both ends without repeating the last
+    sample.
+    """
     matrix = np.zeros((side, side))
     for place in range(-side, 2 * side):
         inside = place % (2 * side - 2)
@@ -46,7 +48,9 @@ def _sides(size: int) -> list[int]:
 
 
 def synthesise(values: Tensor) -> Tensor:
-    """Wavelet coefficients (..., S, S), each level's four squares in one, the coarse one top left -> planes."""
+    """Wavelet coefficients (..., S, S), each level's four squares in one, the coarse one top left
+    -> planes.
+    """
     out = values[..., :SMALLEST, :SMALLEST]
     for side in _sides(values.shape[-1]):
         half = side // 2
@@ -85,15 +89,18 @@ def _grid(size: int) -> Tensor:
 
 @lru_cache
 def _bicubic(coarse: int, fine: int) -> Tensor:
-    """(fine, coarse): bicubic interpolation of one axis.  Two products with it take a fifth of the time that
-    F.interpolate takes there and back."""
+    """(fine, coarse): bicubic interpolation of one axis.  Two products with it take a fifth of the
+    time that F.interpolate takes there and back.
+    """
     return F.interpolate(torch.eye(coarse)[None, :, None], size=(1, fine), mode="bicubic", align_corners=False)[
         0, :, 0
     ].t()
 
 
 def warp(pictures: Tensor, flow: Tensor) -> Tensor:
-    """Fetch every pixel of (N, 3, S, S) from a place (N, 2, G, G) away, in units of half the picture's side."""
+    """Fetch every pixel of (N, 3, S, S) from a place (N, 2, G, G) away, in units of half the
+    picture's side.
+    """
     size = pictures.shape[-1]
     matrix = _bicubic(flow.shape[-1], size).to(flow)
     wide = matrix @ flow @ matrix.t()
@@ -109,7 +116,9 @@ def mixed(planes: Tensor, motion: Tensor) -> Tensor:
 
 
 def apply_modes(pictures: Tensor, texture: Tensor, flow: Tensor, motion: Tensor) -> Tensor:
-    """What the model drew (N, 3, S, S) -> what the clip shows.  texture: (K, 3, T, T).  flow: (K, 2, G, G)."""
+    """What the model drew (N, 3, S, S) -> what the clip shows.  texture: (K, 3, T, T).  flow: (K,
+    2, G, G).
+    """
     size = pictures.shape[-1]
     extra = mixed(texture, motion)
     if extra.shape[-1] > size:

@@ -1,7 +1,9 @@
-"""What bytes are worth under a model: curves that were measured with it, for an encoder that aims at a bitrate.
+"""What bytes are worth under a model: curves that were measured with it, for an encoder that aims
+at a bitrate.
 
-They lie in a JSON file beside the model, NAME.rates.json, and not in it: a model's sha256 stands in every file that it
-draws, and what only an encoder needs must not change it.  The file names the model by that hash.
+They lie in a JSON file beside the model, NAME.rates.json, and not in it: a model's sha256 stands in
+every file that it draws, and what only an encoder needs must not change it.  The file names the
+model by that hash.
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ def parse_rates(data: bytes, sha256: str) -> RateCurves:
 
 
 def rates_beside(model: Path, sha256: str) -> RateCurves | None:
-    """The curves in the file beside a model file; None where there is none.  Raises ModelMismatchError."""
+    """The curves in the file beside a model file; None where there is none.  Raises
+    ModelMismatchError.
+    """
     path = model.with_suffix(".rates.json")
     if not path.is_file():
         return None

@@ -1,12 +1,14 @@
 """Shared modes: how faces move, learnt once for all of them and held by both ends.
 
-The same model of a moving picture as a clip's own modes (`modes`), one plane of texture and flow a parameter, but not
-sent: it moves the pivot of any clip, so that a file without modes speaks, blinks and turns at no price but its
-parameters.  They are linear, so only the change from the pivot's own parameters counts:
+The same model of a moving picture as a clip's own modes (`modes`), one plane of texture and flow a
+parameter, but not sent: it moves the pivot of any clip, so that a file without modes speaks, blinks
+and turns at no price but its parameters.  They are linear, so only the change from the pivot's own
+parameters counts:
 
     picture(c) = warp(pivot + texture (c - r), flow (c - r))
 
-The parameters' first guess comes from the inverter's features.  `fev.tools.lab.train.shared` trains planes and guess.
+The parameters' first guess comes from the inverter's features.  `fev.tools.lab.train.shared` trains
+planes and guess.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from .planes import apply_modes, colour
 class SharedModes(nn.Module):
     """Planes of `params` parameters.
 
-    texture, grid: sides of the texture and flow planes.  luma: (P, T, T), chroma: (P, 2, T/2, T/2), picture values;
-    flow: (P, 2, G, G), half picture sides; all for one unit of the parameter.
+    texture, grid: sides of the texture and flow planes.  luma: (P, T, T), chroma: (P, 2, T/2, T/2),
+    picture values; flow: (P, 2, G, G), half picture sides; all for one unit of the parameter.
     """
 
     def __init__(self, params: int, texture: int, grid: int):
@@ -33,7 +35,9 @@ class SharedModes(nn.Module):
         self.flow = nn.Parameter(torch.zeros(params, 2, grid, grid))
 
     def planes(self) -> tuple[Tensor, Tensor]:
-        """Texture (P + 1, 3, T, T) and flow (P + 1, 2, G, G); plane 0, which nothing moves, is empty."""
+        """Texture (P + 1, 3, T, T) and flow (P + 1, 2, G, G); plane 0, which nothing moves, is
+        empty.
+        """
         texture, flow = colour(self.luma, self.chroma), self.flow
         return (
             torch.cat([torch.zeros_like(texture[:1]), texture]),

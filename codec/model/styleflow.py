@@ -1,9 +1,11 @@
-"""StyleFlow: a continuous normalising flow between W+ and a latent that knows nothing of 17 attributes (Abdal et al.
-2021), for the head's yaw and pitch (research/paper.md section 2.4).
+"""StyleFlow: a continuous normalising flow between W+ and a latent that knows nothing of 17
+attributes (Abdal et al. 2021), for the head's yaw and pitch.  Only the first four vectors of W+
+take part in a turn.
 
-The reference integrates with an adaptive solver whose steps depend on a random probe, so that its results vary from
-call to call by 5e-5.  Both ends of a codec must agree, so this solves with the classical Runge-Kutta method of a fixed
-number of steps and leaves the log-density out, which nobody needs here.  Keys as in `modellarge10k.pt`.
+The reference integrates with an adaptive solver whose steps depend on a random probe, so that its
+results vary from call to call by 5e-5.  Both ends of a codec must agree, so this solves with the
+classical Runge-Kutta method of a fixed number of steps and leaves the log-density out, which nobody
+needs here.  Keys as in `modellarge10k.pt`.
 """
 
 from __future__ import annotations
@@ -98,7 +100,9 @@ class StyleFlow(nn.Module):
         self.chain = nn.ModuleList([MovingNorm(), Flow(), MovingNorm()])
 
     def forward(self, ws: Tensor, conditions: Tensor, steps: int = STEPS) -> Tensor:
-        """W+ (N, rows, 512) under conditions (N, 17), in the order of CONDITIONS -> the latent, of the same shape."""
+        """W+ (N, rows, 512) under conditions (N, 17), in the order of CONDITIONS -> the latent, of
+        the same shape.
+        """
         first, flow, last = self.chain
         return last(flow(first(ws), conditions, False, steps))
 
@@ -107,9 +111,11 @@ class StyleFlow(nn.Module):
         return first.inverse(flow(last.inverse(latent), conditions, True, steps))
 
     def turned(self, ws: Tensor, conditions: Tensor, pose: Tensor, steps: int = STEPS) -> Tensor:
-        """W+ (1, num_ws, 512) of a face under conditions (1, 17), seen under the poses (N, 2) of yaw and pitch.
+        """W+ (1, num_ws, 512) of a face under conditions (1, 17), seen under the poses (N, 2) of
+        yaw and pitch.
 
-        Returns (N, num_ws, 512).  Differentiable in `pose`.  Vectors from POSE_WS on stay as they are.
+        Returns (N, num_ws, 512).  Differentiable in `pose`.  Vectors from POSE_WS on stay as they
+        are.
         """
         latent = self(ws[:, :POSE_WS], conditions, steps)
         place = torch.tensor([YAW, PITCH], device=ws.device)

@@ -2,8 +2,8 @@
 
 `fev.codec.model.modelfile` loads and stores its weights; `fev.codec.decoder` drives it.
 
-Layer numbering follows the StyleSpace paper (research of Wu et al. 2021): one index `l` over all
-style layers, toRGB included.  At 1024x1024 that gives 26 layers, at 256x256 20 layers:
+Layer numbering follows the StyleSpace paper (Wu et al. 2021): one index `l` over all style
+layers, toRGB included.  At 1024x1024 that gives 26 layers, at 256x256 20 layers:
 `l=0` is 4x4/Conv, `l=1` is 4x4/ToRGB, and every further resolution adds Conv0_up, Conv1, ToRGB.
 
 Two implementations of the modulated convolution live side by side: `impl="ref"` modulates the
@@ -37,8 +37,10 @@ class GeneratorConfig:
     resolution: output size in pixels, a power of two from 32 to 1024.
     channels: feature channels at 4, 8, ..., resolution (one entry each).
     w_dim: width of W.  z_dim and mapping_layers describe the mapping network; 0 layers means none.
-    noise_size: the largest layer that has a noise picture; official networks have them everywhere (0).
-    conv_clamp: limit of every layer's output, as NVlabs's half precision networks have; None for none.
+    noise_size: the largest layer that has a noise picture; official networks have them everywhere
+    (0).
+    conv_clamp: limit of every layer's output, as NVlabs's half precision networks have; None for
+    none.
     """
 
     resolution: int
@@ -77,7 +79,7 @@ class LayerSpec:
 
 
 def layer_table(config: GeneratorConfig) -> list[LayerSpec]:
-    """The style layers of a generator in the 26-layer order (research/paper.md section 3)."""
+    """The style layers of a generator in order: 26 at 1024 pixels, toRGB included."""
     ch = config.channels
     table = [LayerSpec("conv", 4, ch[0], ch[0], 0), LayerSpec("rgb", 4, ch[0], 3, 1)]
     for level in range(1, config.levels):
@@ -101,7 +103,8 @@ def blur_kernel(gain: float, device: torch.device | None = None) -> Tensor:
 class Drive:
     """What moves a generator: the arguments of its `forward`.
 
-    ws: W+ (N or 1, num_ws, w_dim).  moving: W+ vectors from this index on are those of the first sample for all.
+    ws: W+ (N or 1, num_ws, w_dim).  moving: W+ vectors from this index on are those of the first
+    sample for all.
     added: style layer -> change of its styles (N, C_l).
     """
 
@@ -212,8 +215,8 @@ class StyleLayer(nn.Module):
     def _power(self) -> Tensor:
         """Squares of the weights, summed over the kernel: (O, C), float32 or wider.
 
-        While nothing is learnt they are kept until the weights are others or were written to: at 1024x1024 they would
-        be 30 million squares a picture.
+        While nothing is learnt they are kept until the weights are others or were written to: at
+        1024x1024 they would be 30 million squares a picture.
         """
         weight = self.weight
         if torch.compiler.is_compiling() or weight.is_inference() or (torch.is_grad_enabled() and weight.requires_grad):
@@ -238,9 +241,11 @@ class StyleLayer(nn.Module):
 
     @staticmethod
     def _widened(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The layer that upsamples, in another order: blurred and upsampled first, convolved at the larger size.
+        """The layer that upsamples, in another order: blurred and upsampled first, convolved at the
+        larger size.
 
-        Bilinear interpolation has the blur's very taps; the border shows it the zeros that it would see.
+        Bilinear interpolation has the blur's very taps; the border shows it the zeros that it would
+        see.
         """
         wide = F.pad(x, (2, 2, 2, 2))
         wide = F.interpolate(wide, scale_factor=2, mode="bilinear", align_corners=False)[..., 3:-3, 3:-3]
@@ -284,7 +289,9 @@ class Generator(nn.Module):
         )
 
     def truncated(self, w: Tensor, psi: float = 0.7, cutoff: int | None = None) -> Tensor:
-        """W (N, w_dim) at `psi` of its way from the mean -> W+ (N, num_ws, w_dim); from `cutoff` on the whole way."""
+        """W (N, w_dim) at `psi` of its way from the mean -> W+ (N, num_ws, w_dim); from `cutoff` on
+        the whole way.
+        """
         near = self.w_avg + psi * (w - self.w_avg)
         count = self.config.num_ws if cutoff is None else cutoff
         return torch.stack([near if index < count else w for index in range(self.config.num_ws)], 1)

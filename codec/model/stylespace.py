@@ -1,12 +1,14 @@
-"""The paper's basis: 32 channels of StyleSpace, and yaw, pitch and roll (research/paper.md sections 1.1 and 2.5).
+"""The basis of imported networks: 32 channels of StyleSpace, and yaw, pitch and roll.
 
     styles = A(pose(w; yaw, pitch)) + sum_k alpha_k e_k
 
-A: the generator's affine layers.  e_k: one channel of one style layer, in the 26-layer numbering with toRGB.  pose:
-StyleFlow, or two straight directions of W+ where there is none.  Roll turns the picture in its plane; it belongs to
-the placement (design section 4), so that here it moves nothing and costs nothing.
+A: the generator's affine layers.  e_k: one channel of one style layer, in the 26-layer numbering
+with toRGB.  pose: StyleFlow, or two straight directions of W+ where there is none.  These are the
+35 parameters of Oorloff and Yacoob (arXiv 2203.14512).  StyleFlow has no roll, so theirs turns the
+picture in its plane.  Here the placement turns it, and roll moves nothing and costs nothing.
 
-A face is its W+ code, written as what it adds to the mean of W.  `inverter.LatentSpace` is the other basis.
+A face is its W+ code, written as what it adds to the mean of W.  `inverter.LatentSpace` is the
+other basis.
 """
 
 from __future__ import annotations
@@ -43,8 +45,10 @@ Channel = tuple[int, int]
 class Basis:
     """What a StyleSpace model's parameters are.
 
-    channels: style layer and channel of each facial parameter.  attributes: the name of each one's attribute.
-    pose: (2, rows, w_dim), W+ for one degree of yaw and of pitch; None where StyleFlow turns the head, or nothing.
+    channels: style layer and channel of each facial parameter.  attributes: the name of each one's
+    attribute.
+    pose: (2, rows, w_dim), W+ for one degree of yaw and of pitch; None where StyleFlow turns the
+    head, or nothing.
     """
 
     channels: tuple[Channel, ...]
@@ -58,7 +62,9 @@ class Basis:
 
     @classmethod
     def read(cls, text: str) -> Basis:
-        """From the JSON that `fev.tools.lab.discover` writes.  Raises ModelMismatchError where it is none."""
+        """From the JSON that `fev.tools.lab.discover` writes.  Raises ModelMismatchError where it
+        is none.
+        """
         try:
             value = json.loads(text)
             channels = tuple((int(layer), int(channel)) for layer, channel in value["channels"])
@@ -74,8 +80,9 @@ class Basis:
 
 
 def is_config_f(config: GeneratorConfig) -> bool:
-    """Whether a generator has the sizes of stylegan2-ffhq-config-f, for which Tab. 1 was found.  That it has its
-    weights cannot be told from them."""
+    """Whether a generator has the sizes of stylegan2-ffhq-config-f, for which Tab. 1 was found.
+    That it has its weights cannot be told from them.
+    """
     return config.channels == (512, 512, 512, 512, 512, 256, 128, 64, 32) and config.w_dim == 512
 
 
@@ -100,9 +107,10 @@ class LinearPose(nn.Module):
 class FlowPose(nn.Module):
     """Yaw and pitch through StyleFlow.
 
-    The flow also wants lights and attributes, which the paper took from services that are not to be had.  They are the
-    same before and after and only the pose differs, so all are left at nought, and so is the pose of the face at rest:
-    the identity is chosen near frontal, and a parameter counts from there.
+    The flow also wants lights and attributes, which the paper took from services that are not to be
+    had.  They are the same before and after and only the pose differs, so all are left at nought,
+    and so is the pose of the face at rest: the identity is chosen near frontal, and a parameter
+    counts from there.
     """
 
     rows = POSE_WS
@@ -118,8 +126,8 @@ class FlowPose(nn.Module):
 class StyleSpace(nn.Module):
     """channels: one style layer and channel for each facial parameter, in order.
 
-    mean: (num_ws, w_dim), where identities are counted from.  Raises ValueError where the generator has no such
-    channel.
+    mean: (num_ws, w_dim), where identities are counted from.  Raises ValueError where the generator
+    has no such channel.
     """
 
     def __init__(self, config: GeneratorConfig, channels: Sequence[Channel], pose: LinearPose | FlowPose | None = None):

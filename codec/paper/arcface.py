@@ -1,6 +1,8 @@
-"""ArcFace: who a face is, as a unit vector (Deng et al. 2019), the IR-SE-50 that the paper and e4e use.
+"""ArcFace: who a face is, as a unit vector (Deng et al. 2019), the IR-SE-50 that the paper and e4e
+use.
 
-The identity terms of research/paper.md sections 2.3 and 2.5 are its cosines.  Keys as in `model_ir_se50.pth`.
+The paper selects the identity frame by its cosines, and holds the identity with them in its
+searches.  Keys as in `model_ir_se50.pth`.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class ArcFace(nn.Module):
         return F.normalize(self.features(x))
 
     def crop(self, pictures: Tensor) -> Tensor:
-        """FFHQ squares (N, 3, S, S), S at least 256 -> the face in them (N, 3, 112, 112), as in e4e's identity loss."""
+        """FFHQ squares (N, 3, S, S), S at least 256 -> the face in them (N, 3, 112, 112), as in
+        e4e's identity loss.
+        """
         small = pictures if pictures.shape[-1] == 256 else F.interpolate(pictures, size=256, mode="area")
         rows, columns = CROP
         return F.adaptive_avg_pool2d(small[:, :, rows, columns], SIDE)

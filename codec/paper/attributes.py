@@ -1,14 +1,14 @@
-"""Facial attributes: where each of them is in the FFHQ square, and how strongly a channel of StyleSpace moves it.
+"""Facial attributes: where each of them is in the FFHQ square, and how strongly a channel of
+StyleSpace moves it.
 
-Index sensitivity (supplement section E.2; its formula is not in the sources, research/paper.md section 7 proposes this
-one): for attribute f with mask M and channel i of style s,
+Index sensitivity (the paper's supplement, E.2).  The sources do not print its formula, so here, for
+attribute f with mask M and channel i of style s,
 
     Gamma_{f,i} = mean over M of |G(s + d e_i) - G(s - d e_i)| / (2 d)
 
-the mean change of a pixel (-1 to 1) inside the mask for one unit of the channel, d being the channel's standard
-deviation.  It chooses the channels
-(`fev.tools.lab.discover`) and it is their unit: a parameter beta = alpha Gamma moves
-the picture equally whichever channel it is.
+the mean change of a pixel (-1 to 1) inside the mask for one unit of the channel, d being the
+channel's standard deviation.  It chooses the channels (`fev.tools.lab.discover`) and it is their
+unit: a parameter beta = alpha Gamma moves the picture equally whichever channel it is.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ GROWN = 10 / 256  # how far a parsed mask is grown, of the square's side
 
 
 def geometric_masks(size: int) -> dict[str, Tensor]:
-    """Where the attributes are in an aligned square, (1, 1, size, size) of 0 and 1: without face parsing, by the
-    geometry that the alignment fixes."""
+    """Where the attributes are in an aligned square, (1, 1, size, size) of 0 and 1: without face
+    parsing, by the geometry that the alignment fixes.
+    """
     axis = (torch.arange(size) + 0.5) * (2 / size) - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
 
@@ -62,7 +63,9 @@ def geometric_masks(size: int) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def parsed(net: BiSeNet, pictures: Tensor) -> Tensor:
-    """What every pixel is, by face parsing: pictures (N, 3, S, S), -1 to 1 -> places in LABELS (N, S, S)."""
+    """What every pixel is, by face parsing: pictures (N, 3, S, S), -1 to 1 -> places in LABELS (N,
+    S, S).
+    """
     scores = net.of_square(pictures)
     return F.interpolate(scores, size=pictures.shape[-1], mode="bilinear", align_corners=False).argmax(1)
 

@@ -1,6 +1,7 @@
 """BiSeNet: what every pixel of a face is (Yu et al. 2018), with the 19 labels of CelebAMask-HQ.
 
-Its masks and scores are those of research/paper.md sections 2.4 and 2.5.  Keys as in `79999_iter.pth`.
+The paper searches the pose on its masks and compares its scores of drawn and true faces.  Keys as
+in `79999_iter.pth`.
 """
 
 from __future__ import annotations
@@ -134,15 +135,18 @@ class BiSeNet(nn.Module):
         self.conv_out, self.conv_out16, self.conv_out32 = Head(256, 256), Head(128, 64), Head(128, 64)
 
     def all_scores(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalised pictures (N, 3, H, W) -> the scores (N, 19, H, W) of the network and of its two helpers in
-        training."""
+        """Normalised pictures (N, 3, H, W) -> the scores (N, 19, H, W) of the network and of its
+        two helpers in training.
+        """
         size = (x.shape[-2], x.shape[-1])
         eighth, shallow, deep = self.cp(x)
         fused = self.ffm(eighth, shallow)
         return self.conv_out(fused, size), self.conv_out16(shallow, size), self.conv_out32(deep, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised pictures (N, 3, H, W), best at 512 -> scores (N, 19, H, W), in the order of LABELS."""
+        """Normalised pictures (N, 3, H, W), best at 512 -> scores (N, 19, H, W), in the order of
+        LABELS.
+        """
         eighth, shallow, _ = self.cp(x)
         return self.conv_out(self.ffm(eighth, shallow), (x.shape[-2], x.shape[-1]))
 

@@ -1,5 +1,8 @@
-"""The direction matrix of "Finding Directions in GAN's Latent Space for Neural Face Reenactment" (Bounareli et al.
-2022): one linear map from a change of pose and expression to a shift of W+ (research/paper.md section 5).
+"""The direction matrix of "Finding Directions in GAN's Latent Space for Neural Face Reenactment"
+(Bounareli et al.
+2022): one linear map from a change of pose and expression to a shift of W+.
+
+Theirs has 15 parameters (yaw, pitch, roll, jaw, 11 expressions) and shifts the first 8 vectors.
 
 Keys as in the released checkpoints under `A_matrix`.  `fev.tools.lab.train.directions` trains one.
 """
@@ -30,7 +33,9 @@ class DirectionMatrix(nn.Module):
 
     @classmethod
     def sized(cls, shape: tuple[int, ...], w_dim: int = 512) -> DirectionMatrix:
-        """An empty one for a weight of this shape.  Raises ModelMismatchError where there can be none."""
+        """An empty one for a weight of this shape.  Raises ModelMismatchError where there can be
+        none.
+        """
         rows = shape[0] // w_dim if len(shape) == 2 and 0 < w_dim <= MAX_WIDTH else 0
         if not (1 <= rows <= MAX_ROWS and shape[0] == rows * w_dim and 1 <= shape[1] <= MAX_INPUTS):
             raise ModelMismatchError(f"a direction matrix of shape {tuple(shape)} for a W of {w_dim} cannot be")
@@ -48,7 +53,8 @@ class DirectionMatrix(nn.Module):
 
 
 def directions_extra(config: Any) -> dict[str, Any]:
-    """What the configuration of a file of networks says about its matrix; `w_dim`, where it is there, is a number.
+    """What the configuration of a file of networks says about its matrix; `w_dim`, where it is
+    there, is a number.
 
     Raises ModelMismatchError.
     """
@@ -61,7 +67,8 @@ def directions_extra(config: Any) -> dict[str, Any]:
 
 
 def read_own(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a matrix that `fev.tools.lab.train.directions` made, of any size, and what its file says about it.
+    """The tensors of a matrix that `fev.tools.lab.train.directions` made, of any size, and what its
+    file says about it.
 
     Raises ModelMismatchError where it is another file.
     """

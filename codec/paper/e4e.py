@@ -1,7 +1,8 @@
-"""e4e: a W+ code for a picture, feed-forward (Tov et al. 2021, "Designing an Encoder for StyleGAN Image Manipulation").
+"""e4e: a W+ code for a picture, feed-forward (Tov et al. 2021, "Designing an Encoder for StyleGAN
+Image Manipulation").
 
-A feature pyramid on IR-SE-50; the first vector is w, all others add to it (section 4 there, "progressive" training has
-ended).  Keys as in `e4e_ffhq_encode.pt` under `encoder.`.
+A feature pyramid on IR-SE-50; the first vector is w, all others add to it (section 4 there,
+"progressive" training has ended).  Keys as in `e4e_ffhq_encode.pt` under `encoder.`.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ class E4E(nn.Module):
         return out
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pictures (N, 3, 256, 256), RGB, -1 to 1 -> codes (N, num_ws, 512), to which the mean latent is still to be
-        added."""
+        """Pictures (N, 3, 256, 256), RGB, -1 to 1 -> codes (N, num_ws, 512), to which the mean
+        latent is still to be added.
+        """
         fine, middle, coarse = self.taps(x)
 
         def joined(features: Tensor, lateral: Tensor) -> Tensor:

@@ -1,17 +1,19 @@
-"""Stage 5: the 32 facial channels of every frame, by search (supplement sections E.2 to E.4, research/paper.md 2.5).
+"""Stage 5: the 32 facial channels of every frame, by search (the paper's supplement, E.2 to E.4).
 
-AdamW with AMSGrad, betas 0.9 and 0.999, eps 1e-8, 100 steps, the rate times 0.8 every 10, all channels at once.  Each
-channel has a rate of its own, a falling function of its index sensitivity Gamma, so that the strong ones do not do all
-the work.  The paper's equation (5) is not in the sources; here
+AdamW with AMSGrad, betas 0.9 and 0.999, eps 1e-8, 100 steps, the rate times 0.8 every 10, all
+channels at once.  Each channel has a rate of its own, a falling function of its index sensitivity
+Gamma, so that the strong ones do not do all the work.  The paper's equation (5) is not in the
+sources; here
 
     eta_i = eta_0 median(Gamma) / Gamma_i, within a tenth and ten times eta_0
 
-which makes one step of any channel move the picture equally.  eta_0 is such that a search can cross three standard
-deviations of the median channel.
+which makes one step of any channel move the picture equally.  eta_0 is such that a search can cross
+three standard deviations of the median channel.
 
-Terms: L2 and LPIPS on the regions of mouth and jaw and of eyes and brows, L2 alone on the gaze (LPIPS makes it
-tremble), identity against the first frame as rendered, face parsing inside the face, and how much frames change
-against how much their targets do.  The weights of equations (9) to (12) are not in the sources; see `similarity`.
+Terms: L2 and LPIPS on the regions of mouth and jaw and of eyes and brows, L2 alone on the gaze
+(LPIPS makes it tremble), identity against the first frame as rendered, face parsing inside the
+face, and how much frames change against how much their targets do.  The weights of equations (9) to
+(12) are not in the sources; see `similarity`.
 """
 
 from __future__ import annotations
@@ -90,18 +92,20 @@ def search(
 ) -> Tensor:
     """Offsets alpha (N, K) of a segment of frames.
 
-    base: (num_ws, w_dim).  pose: (N, 3), yaw, pitch and roll.  targets: (N, 3, S, S), the rendered inversions.
+    base: (num_ws, w_dim).  pose: (N, 3), yaw, pitch and roll.  targets: (N, 3, S, S), the rendered
+    inversions.
     start: (N, K), where to begin; the offsets of the frame before are a good place.
-    before: the frame before the segment, for the inter-frame term.  first: who the clip's first frame as rendered is,
-    (1, 512); without it the segment's own first one.
-    batch: frames that are computed at once, all by default.  Every step takes all frames in order, batch after batch,
-    and a batch is told of the last frame before it as that was drawn in the same step, so that the number changes
-    memory and rounding and nothing else.
+    before: the frame before the segment, for the inter-frame term.  first: who the clip's first
+    frame as rendered is, (1, 512); without it the segment's own first one.
+    batch: frames that are computed at once, all by default.  Every step takes all frames in order,
+    batch after batch, and a batch is told of the last frame before it as that was drawn in the same
+    step, so that the number changes memory and rounding and nothing else.
     """
     size = min(size, generator.config.resolution, targets.shape[-1])
     masks = regions(size)
     step = rates(channels, steps, specific)
-    # One rate for all in units of the channels' own rates is one rate a channel: what AdamW moves by.
+    # One rate for all in units of the channels' own rates is one rate a channel: what AdamW moves
+    # by.
     beta = (start / step).clone().requires_grad_()
     optimiser = torch.optim.AdamW([beta], lr=1.0, betas=(0.9, 0.999), eps=1e-8, amsgrad=True, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.StepLR(optimiser, DECAY_EVERY, DECAY)
@@ -137,7 +141,9 @@ def _sized(pictures: Tensor, size: int) -> Tensor:
 def _unlike(
     similarity: Similarity, drawn: Tensor, target: Tensor, masks: dict[str, Tensor], parsed: Tensor | None
 ) -> Tensor:
-    """The terms between a frame and its own target, (N,).  parsed: face parsing's scores of the targets."""
+    """The terms between a frame and its own target, (N,).  parsed: face parsing's scores of the
+    targets.
+    """
     w = similarity.weights
     loss = drawn.new_zeros(len(drawn))
     for name in ("lower", "upper", "gaze"):
@@ -155,10 +161,11 @@ def _unlike(
 def _uneven(
     similarity: Similarity, drawn: Tensor, target: Tensor, mask: Tensor, before: PreviousFrame | None
 ) -> Tensor:
-    """How unlike the change from frame to frame is to that of the targets, L_IF; signed in print, its size here.
+    """How unlike the change from frame to frame is to that of the targets, L_IF; signed in print,
+    its size here.
 
-    The frame before is held still, so that a frame answers for its own change only.  The first of a clip changes from
-    itself.
+    The frame before is held still, so that a frame answers for its own change only.  The first of a
+    clip changes from itself.
     """
     before = before or PreviousFrame(drawn[:1], target[:1])
     earlier, was = torch.cat([before.drawn, drawn[:-1]]).detach(), torch.cat([before.target, target[:-1]])

@@ -1,7 +1,8 @@
-"""Stage 2: a W+ code for every frame (research/paper.md section 2.2).
+"""Stage 2: a W+ code for every frame (the paper's supplement, C).
 
-By e4e, feed-forward, where it was imported; with `refine` steps of search from there.  Without e4e the search alone,
-from the mean of W: slower and blind to what faces are, but it needs nothing but the generator.
+By e4e, feed-forward, where it was imported; with `refine` steps of search from there.  Without e4e
+the search alone, from the mean of W: slower and blind to what faces are, but it needs nothing but
+the generator.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def by_e4e(net: E4E, pictures: Tensor) -> Tensor:
 def refined(
     generator: Generator, start: Tensor, pictures: Tensor, similarity: Similarity, steps: int, size: int = 256
 ) -> Tensor:
-    """W+ (N, num_ws, w_dim) after steps of search for what draws the pictures; frames do not see each other."""
+    """W+ (N, num_ws, w_dim) after steps of search for what draws the pictures; frames do not see
+    each other.
+    """
     size = min(size, generator.config.resolution, pictures.shape[-1])
     small = pictures if pictures.shape[-1] == size else F.interpolate(pictures, size=size, mode="area")
     everywhere, face = torch.ones(1, 1, size, size), regions(size)["face"]

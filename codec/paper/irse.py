@@ -1,5 +1,5 @@
-"""IR-SE-50: the residual trunk that ArcFace and e4e share (He et al. 2016 in the form of Deng et al. 2019, with the
-squeeze and excitation of Hu et al. 2018).
+"""IR-SE-50: the residual trunk that ArcFace and e4e share (He et al. 2016 in the form of Deng et
+al. 2019, with the squeeze and excitation of Hu et al. 2018).
 
 Keys as in `model_ir_se50.pth`.
 """
@@ -57,7 +57,9 @@ def stem() -> nn.Sequential:
 
 
 def trunk() -> nn.Sequential:
-    """24 units; units 2, 6, 20 and 23 are the last at a half, a quarter, an eighth and a sixteenth of the side."""
+    """24 units; units 2, 6, 20 and 23 are the last at a half, a quarter, an eighth and a sixteenth
+    of the side.
+    """
     units = []
     for (inputs, outputs), count in zip(pairwise(WIDTHS), UNITS, strict=True):
         units += [Unit(inputs if i == 0 else outputs, outputs, 2 if i == 0 else 1) for i in range(count)]

@@ -1,4 +1,5 @@
-"""The networks that were imported, by name: where they lie, and each loaded when it is first asked for.
+"""The networks that were imported, by name: where they lie, and each loaded when it is first asked
+for.
 
 `imports` wrote the files; `fev-models` is the command over both.
 """
@@ -71,8 +72,9 @@ class NetworkFile:
 
 
 class Networks:
-    """The networks imported under a name.  Raises FevError where nothing was, or a network is asked for that is not
-    there; the message says which file it comes in."""
+    """The networks imported under a name.  Raises FevError where nothing was, or a network is asked
+    for that is not there; the message says which file it comes in.
+    """
 
     def __init__(self, name: str):
         self.name = name

@@ -1,8 +1,9 @@
 """LPIPS: how different two pictures look (Zhang et al. 2018), through the lpips package.
 
-The package brings the linear weights and would fetch the backbone's when it is made.  Nothing here uses a network: the
-backbone is a torchvision file that the user names, or imported (`fev-models import`), or has in torch's cache already;
-without one the distance is missing, not guessed.  `imports.backbone` reads the files.
+The package brings the linear weights and would fetch the backbone's when it is made.  Nothing here
+uses a network: the backbone is a torchvision file that the user names, or imported (`fev-models
+import`), or has in torch's cache already; without one the distance is missing, not guessed.
+`imports.backbone` reads the files.
 """
 
 from __future__ import annotations

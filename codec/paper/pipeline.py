@@ -1,19 +1,24 @@
-"""The paper's pipeline over a clip of aligned squares: inversion, identity, pose, attributes, fine-tuning.
+"""The paper's pipeline over a clip of aligned squares: inversion, identity, pose, attributes,
+tuning.
 
-Each stage is a module of its own and can be used alone; this one says in which order, and what each is given
-(research/paper.md section 1).  Closed loop: the identity is quantised before pose and attributes are searched against
-it, and what they find is quantised before the weights are tuned to it.
+Each stage is a module of its own and can be used alone.  This one says in which order they run, and
+what each is given.
 
     frames I_t -> W+ L_t (invert) -> S_t = G(L_t) -> identity L_ID (selection) -> yaw, pitch (pose)
     -> alpha (facial) -> weight delta, pivots held, targets I_t (fev.codec.fit.tune)
 
-The searches' targets are the rendered inversions S_t, not the frames: the paper's figure says so, and what the
-generator cannot draw would only pull the parameters about.  They are not clamped, as what they are compared with is
-not: beyond -1 and 1 the best parameters would draw something else than their own target.
+Closed loop: the identity is quantised before pose and attributes are searched against it, and what
+they find is quantised before the weights are tuned to it.
 
-The clip is searched in segments of SEGMENT frames side by side, all of which begin where the segment before ended; the
-sources say only that a frame's start is near.  That length is part of the result.  How many of a segment's frames are
-computed at once is not: every step of a search takes all of them, batch after batch.
+The searches' targets are the rendered inversions S_t, not the frames: the paper's figure says so,
+and what the generator cannot draw would only pull the parameters about.  They are not clamped, as
+what they are compared with is not: beyond -1 and 1 the best parameters would draw something else
+than their own target.
+
+The clip is searched in segments of SEGMENT frames side by side, all of which begin where the
+segment before ended; the sources say only that a frame's start is near.  That length is part of the
+result.  How many of a segment's frames are computed at once is not: every step of a search takes
+all of them, batch after batch.
 """
 
 from __future__ import annotations
@@ -43,8 +48,8 @@ IDENTITIES = 64  # frames at most that are asked whether they are the identity
 class Face:
     """What the pipeline works with.
 
-    invert: pictures (N, 3, S, S), -1 to 1 -> W+ (N, num_ws, w_dim).  attributes: name of each facial channel's
-    attribute.  deviation: (K,), of each facial channel over faces.
+    invert: pictures (N, 3, S, S), -1 to 1 -> W+ (N, num_ws, w_dim).  attributes: name of each
+    facial channel's attribute.  deviation: (K,), of each facial channel over faces.
     """
 
     generator: Generator
@@ -59,9 +64,12 @@ class Face:
 class SearchSettings:
     """How much of it is done.
 
-    size: of the pictures that are compared.  specific: rates by index sensitivity; off for the ablation.
-    refine: steps of search from e4e's code; none by default, for farther from what e4e makes an edit means less.
-    batch: frames that are computed at once; it takes memory and does not change the result but by rounding.
+    size: of the pictures that are compared.  specific: rates by index sensitivity; off for the
+    ablation.
+    refine: steps of search from e4e's code; none by default, for farther from what e4e makes an
+    edit means less.
+    batch: frames that are computed at once; it takes memory and does not change the result but by
+    rounding.
     """
 
     size: int = 256
@@ -88,8 +96,9 @@ class Encoded:
 
 @dataclass
 class SearchState:
-    """Where a search has come to, and the next segment begins: yaw and pitch (1, 2), offsets (1, K), the frame before,
-    and who the first frame as rendered is, (1, 512)."""
+    """Where a search has come to, and the next segment begins: yaw and pitch (1, 2), offsets (1,
+    K), the frame before, and who the first frame as rendered is, (1, 512).
+    """
 
     angles: Tensor
     alpha: Tensor
@@ -177,10 +186,11 @@ def search(
     reached: SearchState | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> Tensor:
-    """Stages 4 and 5, segment by segment, each beginning where the one before ended: motion (N, K + 3).
+    """Stages 4 and 5, segment by segment, each beginning where the one before ended: motion (N, K +
+    3).
 
-    turn, shape: whether pose and attributes are searched at all.  reached: where earlier frames of the clip came to; it
-    is taken on to these frames' end.
+    turn, shape: whether pose and attributes are searched at all.  reached: where earlier frames of
+    the clip came to; it is taken on to these frames' end.
     """
     size = min(plan.size, face.generator.config.resolution)
     at = reached or SearchState.at_rest(face)
@@ -226,7 +236,9 @@ def encode(
     plan: SearchSettings,
     progress: Callable[[str, int], None] = lambda stage, n: None,
 ) -> Encoded:
-    """Stages 2 to 5.  batches: all frames in order, (B, 3, S, S), -1 to 1.  read: some of them again, by index."""
+    """Stages 2 to 5.  batches: all frames in order, (B, 3, S, S), -1 to 1.  read: some of them
+    again, by index.
+    """
     size = min(plan.size, face.generator.config.resolution)
     codes = inverted(face, batches, lambda n: progress("invert", n))
     chosen = identity_of(face, codes, read, size)

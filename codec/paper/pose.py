@@ -1,11 +1,12 @@
-"""Stage 4: yaw and pitch of every frame, by search (supplement section E.1, research/paper.md section 2.4).
+"""Stage 4: yaw and pitch of every frame, by search (the paper's supplement, E.1).
 
-Gradient descent on the distance, L2 and LPIPS where the face is rigid, between the rendered inversion of a frame and
-the rotated identity.  Plugging an estimator's angles into the rotation instead trembles (supplement, Tab. 3); one is
-needed only to begin with and to choose the identity, and the paper's own, OpenFace, may not be shipped.  `estimate`
-reads the angles off the face parsing that the pipeline has anyway: how far the nose is from the middle of the eyes, and
-how far down it is between eyes and mouth.  A nose sticks out by about half the distance of the eyes, which makes the
-sine of the yaw.  Good for choosing and beginning, to about 5 degrees; not a measurement.
+Gradient descent on the distance, L2 and LPIPS where the face is rigid, between the rendered
+inversion of a frame and the rotated identity.  Plugging an estimator's angles into the rotation
+instead trembles (supplement, Tab. 3); one is needed only to begin with and to choose the identity,
+and the paper's own, OpenFace, may not be shipped.  `estimate` reads the angles off the face parsing
+that the pipeline has anyway: how far the nose is from the middle of the eyes, and how far down it
+is between eyes and mouth.  A nose sticks out by about half the distance of the eyes, which makes
+the sine of the yaw.  Good for choosing and beginning, to about 5 degrees; not a measurement.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ NOSE_DOWN = 0.62  # where its middle is between eyes and mouth, of a face that l
 
 
 def centres(scores: Tensor, labels: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """Middle (N, 2), x and y from -1 to 1, of the pixels with one of the labels, and how many they are (N,)."""
+    """Middle (N, 2), x and y from -1 to 1, of the pixels with one of the labels, and how many they
+    are (N,).
+    """
     size = scores.shape[-1]
     found = torch.isin(scores.argmax(1), torch.tensor([LABELS.index(v) for v in labels], device=scores.device)).float()
     axis = ((torch.arange(size) + 0.5) * (2 / size) - 1).to(scores)
@@ -39,8 +42,9 @@ def centres(scores: Tensor, labels: tuple[str, ...]) -> tuple[Tensor, Tensor]:
 
 
 def estimate(scores: Tensor) -> Tensor:
-    """Face parsing's scores (N, 19, S, S) -> yaw and pitch in degrees (N, 2), positive to the picture's right and up;
-    nan where a part is not seen."""
+    """Face parsing's scores (N, 19, S, S) -> yaw and pitch in degrees (N, 2), positive to the
+    picture's right and up; nan where a part is not seen.
+    """
     (left, a), (right, b) = (centres(scores, (f"{side} eye",)) for side in ("left", "right"))
     (nose, c), (mouth, d) = centres(scores, ("nose",)), centres(scores, ("mouth", "upper lip", "lower lip"))
     eyes = (left + right) / 2
@@ -66,8 +70,9 @@ def search(
 ) -> Tensor:
     """Yaw and pitch (N, 2) of a block of frames, which are searched side by side.
 
-    base: (num_ws, w_dim).  targets: (N, 3, S, S), the rendered inversions.  start: (N, 2), in degrees.
-    Frames do not see each other, so the result does not depend on the block but by rounding.
+    base: (num_ws, w_dim).  targets: (N, 3, S, S), the rendered inversions.  start: (N, 2), in
+    degrees.  Frames do not see each other, so the result does not depend on the block but by
+    rounding.
     """
     if space.pose is None:
         return torch.zeros_like(start)

@@ -1,12 +1,14 @@
-"""Stage 6 with nothing held back: all weights of the generator tuned to a clip (Roich et al., PTI, arXiv 2106.05744).
+"""Stage 6 with nothing held back: all weights of the generator tuned to a clip (Roich et al., PTI,
+arXiv 2106.05744).
 
-For comparison only: what comes out is as large as the generator, and no file carries it.  `fit.tune` is the stage
-that a file uses: the same pivots and targets, but only as many numbers as the byte budget holds.
+For comparison only: what comes out is as large as the generator, and no file carries it.
+`fit.tune` is the stage that a file uses: the same pivots and targets, but only as many numbers as
+the byte budget holds.
 
-As in research/paper.md section 4.4: Adam at 3e-4, at most 350 steps, L2 + LPIPS with weight one each, no locality
-regularisation, an end at LPIPS 0.06.  The pivots are the encoded frames and stay; the targets are the frames.  Where
-the sources are silent: a step sees a few frames drawn at random instead of one after the other, and without LPIPS there
-is no early end.
+As in the code that its authors published: Adam at 3e-4, at most 350 steps, L2 + LPIPS with weight
+one each, no locality regularisation, an end at LPIPS 0.06.  The pivots are the encoded frames and
+stay; the targets are the frames.  Where the sources are silent: a step sees a few frames drawn at
+random instead of one after the other, and without LPIPS there is no early end.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ def tune_all(
 ) -> Generator:
     """A copy of the generator that draws the frames from the pivots.
 
-    base: (num_ws, w_dim), the identity.  motion: (N, K + 3), the frames' parameters.  frames: (N, 3, S, S), -1 to 1.
+    base: (num_ws, w_dim), the identity.  motion: (N, K + 3), the frames' parameters.  frames: (N,
+    3, S, S), -1 to 1.
     size: of the pictures that are compared; the frames' own if None.
     """
     size = size or frames.shape[-1]

@@ -1,6 +1,7 @@
-"""Stage 3: the one frame whose latent is the clip's identity (supplement section D, research/paper.md section 2.3).
+"""Stage 3: the one frame whose latent is the clip's identity (the paper's supplement, D).
 
-The frame whose inversion is most like it to ArcFace, among those that look nearly straight ahead with open eyes.
+The frame whose inversion is most like it to ArcFace, among those that look nearly straight ahead
+with open eyes.  The paper gives no angle for "near frontal".
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ FRONTAL = 10.0  # degrees of yaw and pitch that are nearly frontal
 def choose(likeness: Tensor, pose: Tensor | None, blinks: Tensor) -> int:
     """Index of the identity frame.
 
-    likeness: (N,), cosine of frame and inversion.  pose: (N, 2) in degrees, None where nothing estimates it.
-    A condition that no frame meets is dropped, blinking last.
+    likeness: (N,), cosine of frame and inversion.  pose: (N, 2) in degrees, None where nothing
+    estimates it.  A condition that no frame meets is dropped, blinking last.
     """
     good = ~blinks
     if pose is not None:

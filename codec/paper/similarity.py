@@ -1,7 +1,7 @@
-"""The distances of the paper's searches, on regions of the FFHQ square (research/paper.md section 2.5).
+"""The distances of the paper's searches, on regions of the FFHQ square (its supplement, E.4).
 
-Each network is optional: without one its term is left out.  All distances are one
-number a frame, never a mean over a batch, so that a search gives a frame the same answer in any company.
+Each network is optional: without one its term is left out.  All distances are one number a frame,
+never a mean over a batch, so that a search gives a frame the same answer in any company.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ PARSED_SIDE = 256  # half of what BiSeNet was made for: its labels stay right an
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the terms.  The sources do not print them; those of e4e's training where it has the term, and one otherwise.
+    """Of the terms.  The sources do not print them; those of e4e's training where it has the term,
+    and one otherwise.
 
-    identity is between a frame and the first one as rendered; parsing between the face parsing's scores; still is on
-    how much frames change against how much the targets do.
+    identity is between a frame and the first one as rendered; parsing between the face parsing's
+    scores; still is on how much frames change against how much the targets do.
     """
 
     squared: float = 1.0
@@ -81,8 +82,9 @@ def _sized(pictures: Tensor, side: int) -> Tensor:
 
 
 def regions(size: int) -> dict[str, Tensor]:
-    """Masks (1, 1, size, size) of the groups that are searched together: mouth and jaw, eyes and brows, gaze; and the
-    whole face."""
+    """Masks (1, 1, size, size) of the groups that are searched together: mouth and jaw, eyes and
+    brows, gaze; and the whole face.
+    """
     parts = geometric_masks(size)
     axis = (torch.arange(size) + 0.5) * (2 / size) - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")

@@ -1,1 +1,4 @@
-"""Work side by side: a stage a thread, a batch in parts."""
+"""Work side by side: `ahead` runs a stage on a thread of its own, `split` a batch in parts.
+
+What comes out depends on neither: a machine with other cores finds the same.
+"""

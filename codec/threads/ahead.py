@@ -1,8 +1,10 @@
-"""Stages side by side: a stage runs ahead of the one that takes what it makes, each on one thread of its own.
+"""Stages side by side: a stage runs ahead of the one that takes what it makes, each on one thread
+of its own.
 
-Small tensors gain next to nothing from OpenMP's threads, and its barriers stand still as soon as another program
-takes one of the cores.  So `fast`, decoding and playing compute on one thread a stage and put stages beside each other:
-what they call releases the interpreter's lock.  What comes out does not depend on which stage is faster.
+Small tensors gain next to nothing from OpenMP's threads, and its barriers stand still as soon as
+another program takes one of the cores.  So `fast`, decoding and playing compute on one thread a
+stage and put stages beside each other: what they call releases the interpreter's lock.  What comes
+out does not depend on which stage is faster.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ POLL = 0.1  # seconds after which a stage that waits looks whether anybody still
 
 @contextlib.contextmanager
 def threads_for_tensors(count: int = 1) -> Iterator[None]:
-    """Tensors of the calling thread on so many threads, 0 for as many as there are; then as many as before."""
+    """Tensors of the calling thread on so many threads, 0 for as many as there are; then as many as
+    before.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -33,13 +37,15 @@ def threads_for_tensors(count: int = 1) -> Iterator[None]:
 class Ahead(Generic[Item]):
     """Iterate over what another thread takes out of `source`, at most `depth` items ahead.
 
-    Its exceptions are raised here, in their place.  Close it (or use it as a context manager) before what the source
-    reads from is closed.
+    Its exceptions are raised here, in their place.  Close it (or use it as a context manager)
+    before what the source reads from is closed.
     """
 
     def __init__(self, source: Iterable[Item], depth: int, threads: int = 1, patience: float | None = None):
-        """threads: that its tensors are computed on; 0 leaves torch's own number.  patience: seconds that `close`
-        waits for a source that may wait for bytes which never come; None for as long as it takes."""
+        """threads: that its tensors are computed on; 0 leaves torch's own number.  patience:
+        seconds that `close` waits for a source that may wait for bytes which never come; None for
+        as long as it takes.
+        """
         self._source, self._threads, self._patience = source, threads, patience
         self._ready: queue.Queue[tuple[str, Item | BaseException | None]] = queue.Queue(depth)
         self._stopped = threading.Event()

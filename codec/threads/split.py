@@ -1,7 +1,8 @@
 """A batch in parts, each computed on one thread, their gradients summed in the order of the parts.
 
-OpenMP's threads wait for each other within every operation; parts meet once a step.  A machine with fewer cores, or
-with others at work on them, takes longer and finds the same: how a batch is cut does not depend on it.
+OpenMP's threads wait for each other within every operation; parts meet once a step.  A machine with
+fewer cores, or with others at work on them, takes longer and finds the same: how a batch is cut
+does not depend on it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def cuts(count: int, parts: int = PARTS) -> list[slice]:
 def gradients(
     loss: Callable[..., Tensor], shared: Sequence[Tensor], parts: Sequence[slice]
 ) -> tuple[Tensor, list[Tensor]]:
-    """The sum of `loss(part, *shared)` over the parts, and its gradients for every tensor of `shared`.
+    """The sum of `loss(part, *shared)` over the parts, and its gradients for every tensor of
+    `shared`.
 
     The tensors that `loss` is given are cut off from whatever made them; pass the gradients on with
     `torch.autograd.backward(shared, gradients)`.
@@ -50,7 +52,8 @@ def gradients(
 
 
 class PartwiseOutputs:
-    """What `work(part, *values of the part)` makes of tensors whose rows know nothing of each other, part by part.
+    """What `work(part, *values of the part)` makes of tensors whose rows know nothing of each
+    other, part by part.
 
     values: the whole of what was made, cut off from how.
     """

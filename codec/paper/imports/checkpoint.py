@@ -1,6 +1,8 @@
-"""Checkpoints of strangers: the zip files and the older streams of `torch.save`, and the plain pickles of NVlabs.
+"""Checkpoints of strangers: the zip files and the older streams of `torch.save`, and the plain
+pickles of NVlabs.
 
-Nothing that they hold is run (`pickles`).  Tensors stay where they are until asked for (`stored.Stored.tensor`).
+Nothing that they hold is run (`pickles`).  Tensors stay where they are until asked for
+(`stored.Stored.tensor`).
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ def _zipped(data: memoryview) -> Any:
 
 
 def _older(data: memoryview | bytes) -> Any:
-    """A stream of torch.save before zip files: magic, version, system, content, keys, then storage by storage."""
+    """A stream of torch.save before zip files: magic, version, system, content, keys, then storage
+    by storage.
+    """
     data = memoryview(data)
     stream = View(data)
     known: dict[str, Storage] = {}
@@ -102,7 +106,8 @@ def _older(data: memoryview | bytes) -> Any:
 def read_checkpoint(data: memoryview | bytes) -> Any:
     """What a checkpoint holds: containers, numbers, text, `Stored` tensors and `Module` networks.
 
-    Raises ModelMismatchError where it asks for more than that or is damaged, LimitError where it is too large.
+    Raises ModelMismatchError where it asks for more than that or is damaged, LimitError where it is
+    too large.
     """
     view = memoryview(data)
     if len(view) > MAX_FILE:

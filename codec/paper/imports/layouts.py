@@ -1,7 +1,8 @@
-"""The generator in the layouts of its two public PyTorch implementations, and every official file by its keys.
+"""The generator in the layouts of its two public PyTorch implementations, and every official file
+by its keys.
 
-Renaming and reshaping only; sizes follow from the tensors.  The rows of the table in `_pairs` are the names of one
-tensor: ours, rosinality's, NVlabs's (research/paper.md section 3).
+Renaming and reshaping only; sizes follow from the tensors.  The rows of the table in `_pairs` are
+the names of one tensor: ours, rosinality's, NVlabs's.
 """
 
 from __future__ import annotations
@@ -122,7 +123,8 @@ def rosinality(state: State, latent_avg: Tensor | None) -> tuple[GeneratorConfig
 def nvlabs(state: State, conv_clamp: float | None) -> tuple[GeneratorConfig, dict[str, Tensor]]:
     """The generator of `G_ema` in a stylegan2-ada-pytorch or stylegan3 snapshot.
 
-    conv_clamp: the limit of its activations, which is not among the tensors.  Raises ModelMismatchError.
+    conv_clamp: the limit of its activations, which is not among the tensors.  Raises
+    ModelMismatchError.
     """
     resolution = max((int(k.split(".")[1][1:]) for k in state if k.endswith(".torgb.weight")), default=0)
     if resolution not in RESOLUTIONS:

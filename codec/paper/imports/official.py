@@ -1,10 +1,12 @@
-"""Official files in, one model out: recognised by their keys, renamed, checked against the networks here.
+"""Official files in, one model out: recognised by their keys, renamed, checked against the networks
+here.
 
-What both ends of a link need (the generator, and StyleFlow where pose is to come from it) becomes one model file whose
-bytes depend on what decides pictures and on nothing else: the weights with the mean latent, and the basis.  Two people
-who import the same networks hold the same model, from whichever files they came and whatever they call it; a `.fev`
-file finds its model by these bytes' sha256.  What only an encoder needs lies beside it in `NAME.encoder.safetensors`,
-and where everything came from, under which licence, in `NAME.sources.json`.
+What both ends of a link need (the generator, and StyleFlow where pose is to come from it) becomes
+one model file whose bytes depend on what decides pictures and on nothing else: the weights with the
+mean latent, and the basis.  Two people who import the same networks hold the same model, from
+whichever files they came and whatever they call it; a `.fev` file finds its model by these bytes'
+sha256.  What only an encoder needs lies beside it in `NAME.encoder.safetensors`, and where
+everything came from, under which licence, in `NAME.sources.json`.
 """
 
 from __future__ import annotations
@@ -231,7 +233,9 @@ def _recognise(content: Any) -> Iterator[tuple[str, str, Tensors, GeneratorConfi
 
 @contextmanager
 def _opened(path: Path) -> Iterator[memoryview]:
-    """A file's bytes, read where they lie.  What goes wrong while they are read is said with the file's name."""
+    """A file's bytes, read where they lie.  What goes wrong while they are read is said with the
+    file's name.
+    """
     try:
         size = path.stat().st_size
         if not 0 < size <= MAX_FILE:
@@ -244,14 +248,17 @@ def _opened(path: Path) -> Iterator[memoryview]:
 
 
 def _is_safetensors(view: memoryview) -> bool:
-    """By its header, a length that fits and JSON; what a pickle or a zip file begins with is no such length."""
+    """By its header, a length that fits and JSON; what a pickle or a zip file begins with is no
+    such length.
+    """
     return int.from_bytes(view[:8], "little") <= len(view) - 8 and bytes(view[8:9]) == b"{"
 
 
 def read_official(path: str | os.PathLike[str]) -> list[ImportedNetwork]:
     """The networks in an official file.  Nothing in it is executed.
 
-    Raises FevError where it cannot be read, ModelMismatchError where it is damaged, hostile or unknown.
+    Raises FevError where it cannot be read, ModelMismatchError where it is damaged, hostile or
+    unknown.
     """
     with _opened(Path(path)) as view:
         digest = hashlib.sha256(view).hexdigest()
@@ -265,10 +272,12 @@ def read_official(path: str | os.PathLike[str]) -> list[ImportedNetwork]:
 
 
 def read_into(path: str | os.PathLike[str], network: str, build: Callable[[], nn.Module]) -> tuple[nn.Module, str]:
-    """A network that is never imported (those that only judge), out of a file with its state dict; the file's sha256.
+    """A network that is never imported (those that only judge), out of a file with its state dict;
+    the file's sha256.
 
-    network: what to call it where the file does not fit.  build: makes it empty.  Nothing in the file is executed.
-    Raises FevError where it cannot be read, ModelMismatchError where it is damaged, hostile or of another network.
+    network: what to call it where the file does not fit.  build: makes it empty.  Nothing in the
+    file is executed.  Raises FevError where it cannot be read, ModelMismatchError where it is
+    damaged, hostile or of another network.
     """
     with _opened(Path(path)) as view:
         digest = hashlib.sha256(view).hexdigest()
@@ -291,8 +300,8 @@ def shape_of(config: GeneratorConfig) -> dict[str, Any]:
 def pack_networks(found: Mapping[str, ImportedNetwork], both: bool, basis: Basis | None = None) -> bytes:
     """A safetensors file of those networks that both ends need, or of those that only encoders do.
 
-    basis: by default the paper's, where the generator has the sizes that it was found for.  No name and no prose goes
-    in, which another user or version might word differently.
+    basis: by default the paper's, where the generator has the sizes that it was found for.  No name
+    and no prose goes in, which another user or version might word differently.
     """
     chosen = {n: f for n, f in sorted(found.items()) if NETWORKS[n].both == both}
     tensors = {f"{n}.{key}": value.contiguous() for n, f in chosen.items() for key, value in f.tensors.items()}

@@ -1,10 +1,11 @@
 """Pickles of strangers, read as data.
 
-A pickle is a program.  The standard decoder of its instructions (`pickletools`) reads it here, and a small machine of
-our own carries out the few that build numbers, text, containers and tensors; `BUILDERS` is the list of names that a
-file may call, and each stands for a function below, never for the one it names.  The standard unpickler with a
-restricted `find_class` is not used: it sets attributes on what it was given, hashes keys of any depth by recursion, and
-its memo takes as much memory as a file says.
+A pickle is a program.  The standard decoder of its instructions (`pickletools`) reads it here, and
+a small machine of our own carries out the few that build numbers, text, containers and tensors;
+`BUILDERS` is the list of names that a file may call, and each stands for a function below, never
+for the one it names.  The standard unpickler with a restricted `find_class` is not used: it sets
+attributes on what it was given, hashes keys of any depth by recursion, and its memo takes as much
+memory as a file says.
 """
 
 from __future__ import annotations
@@ -133,8 +134,9 @@ def _key(value: Any) -> Any:
 class Machine:
     """Carries out one pickle.
 
-    storage: what a persistent name of a storage stands for.  blob: reads a storage's own stream; without them a pickle
-    that has such is refused.  Raises ModelMismatchError at the first instruction that is not on the list.
+    storage: what a persistent name of a storage stands for.  blob: reads a storage's own stream;
+    without them a pickle that has such is refused.  Raises ModelMismatchError at the first
+    instruction that is not on the list.
     """
 
     storage: Callable[[Any], Storage] | None = None

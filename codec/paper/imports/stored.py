@@ -19,7 +19,9 @@ MAX_DEPTH = 32  # modules within modules
 
 
 class View(io.RawIOBase):
-    """Bytes as a file that never gives or allocates more than there are.  (A BytesIO would copy them.)"""
+    """Bytes as a file that never gives or allocates more than there are.  (A BytesIO would copy
+    them.)
+    """
 
     def __init__(self, data: memoryview | bytes):
         self.data, self.place = memoryview(data), 0

@@ -141,7 +141,7 @@ class Batch:
 def draw(
     codes: Codes, pictures: Pictures | None, phase: str, count: int, size: int, truncation: float, rng: torch.Generator
 ) -> Batch:
-    """A batch of a phase (research/paper.md section 5), pictures at `size`.
+    """A batch of a phase of training, pictures at `size`.
 
     synthetic: sources and targets are drawn.  real_synthetic: every other source is a real face with its inversion (so
     that both halves of a batch have both kinds).  paired: source and target are frames of one clip.  A real source is

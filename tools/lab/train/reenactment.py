@@ -1,7 +1,7 @@
 """The losses of training the direction matrix: is it still the same person, and is it the wanted shape?
 
-`directions` draws the pictures; `shape` measures them.  Weights and pairs of landmarks are those of research/paper.md
-section 5 and of the public training code it was read from.  A loss whose network was not imported is left out, and
+`directions` draws the pictures; `shape` measures them.  Weights and pairs of landmarks are those of
+the public training code of Bounareli et al. 2022.  A loss whose network was not imported is left out, and
 `left_out` says so; nothing takes its place.
 
 Choices: distances between the points of a pair are taken along x and along y, each without its sign, as the public code
