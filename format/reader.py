@@ -30,6 +30,7 @@ from .reference import Identities, Identity
 from .salvage import ChunkStream, Damage, settle
 from .seeking import Key, locate, read_end, read_index
 from .segment import Parts, Segment, parse
+from .sequence import Sequence
 from .setup import SETUP, Setup
 from .source import Source
 
@@ -80,10 +81,7 @@ class Reader(Setup):
         self._group: set[str] = set()  # set-up chunks since the last HEAD
         self._place = -1
         self._index_at: int | None = None
-        self._next_index = 0
-        self._next_frame = 0
-        self._last_pts: int | None = None
-        self._linear = True  # every segment so far was met, so totals can be compared
+        self._at = Sequence()
         self._joined = False  # the beginning is missing: nobody knows how many segments went by
         self._hint: tuple[int, list[int]] | None = None
         self._pending: Chunk | None = None
@@ -237,7 +235,7 @@ class Reader(Setup):
         head = self.header
         if head.segment_frames and head.pts_step:
             return head.seconds(segment * head.segment_frames * head.pts_step)
-        return head.seconds(self._last_pts or 0)
+        return head.seconds(self._at.pts or 0)
 
     def _settle(self, upto: int | None) -> None:
         """Turns unreadable regions into damage, now that `upto` is known to be the next segment (None: unknown)."""
@@ -246,16 +244,16 @@ class Reader(Setup):
             offset = regions[0].offset if regions else 0
             self._note(Damage(None, offset, None, None, "the stream does not begin with the signature"))
             self._joined, regions = False, [r for r in regions if r.chunk is not None]
-            upto = self._next_index = upto or 0
-            self._linear = upto == 0
+            upto = self._at.index = upto or 0
+            self._at.linear = upto == 0
         if upto is None:  # the end is missing: all that is known is what looked like a segment
-            upto = self._next_index + sum(region.chunk == "SEGM" for region in regions)
-        lost = range(self._next_index, upto)
+            upto = self._at.index + sum(region.chunk == "SEGM" for region in regions)
+        lost = range(self._at.index, upto)
         for damage in settle(regions, lost[: self.limits.max_damage], self.begin, self._source.offset):
             self._note(damage)
         if lost:
-            self._next_index = upto
-            self._linear = False
+            self._at.index = upto
+            self._at.linear = False
 
     # -- segments ------------------------------------------------------------------------------------------------
 
@@ -295,22 +293,15 @@ class Reader(Setup):
         try:
             parts = parse(chunk.payload, self.header, self.limits)
             if self.salvage:
-                self._settle(max(parts.index, self._next_index))
-            check(parts.index == self._next_index, f"segment {parts.index} where {self._next_index} was expected")
-            if self._linear:
-                check(parts.first_frame == self._next_frame, f"segment {parts.index} does not follow the one before")
-            check(parts.first_frame >= self._next_frame, f"segment {parts.index} begins before the last ended")
-            check(self._last_pts is None or parts.pts[0] > self._last_pts, f"segment {parts.index} goes back in time")
-            check(not parts.audio or self.header.has_audio, "audio in a stream without an audio header")
+                self._settle(max(parts.index, self._at.index))
+            self._at.check(parts, self.header)
         except FevError as error:
             self._ledger.chunk("SEGM", len(chunk.payload))
-            self._blame(chunk, error, self._next_index)
-            self._linear = False
+            self._blame(chunk, error, self._at.index)
+            self._at.linear = False
             return None
         self._ledger.chunk("SEGM", len(chunk.payload), parts.sizes)
-        self._next_index += 1
-        self._next_frame = parts.first_frame + len(parts.pts)
-        self._last_pts = int(parts.pts[-1])
+        self._at.go_on(parts)
         return parts
 
     def _take_index(self, chunk: Chunk) -> None:
@@ -327,16 +318,12 @@ class Reader(Setup):
             end = End.unpack(chunk.payload)
         except FevError as error:
             self._blame(chunk, error)
-            end = End(self._next_index, self._next_frame, 0)
+            end = End(self._at.index, self._at.frame, 0)
         if self.salvage:
-            self._settle(max(self._next_index, min(end.segments, self.limits.max_segments)))
+            self._settle(max(self._at.index, min(end.segments, self.limits.max_segments)))
         self.end = end
         try:
-            if self._linear:
-                seen = (self._next_index, self._next_frame)
-                check(end[:2] == seen, f"the end counts {end[:2]} segments and frames, there were {seen}")
-                promised = self.header.frame_count
-                check(promised in (UNKNOWN_FRAMES, end.frames), f"the header promised {promised} frames")
+            self._at.check_end(end, self.header)
             stated = chunk.offset - end.index_distance if end.index_distance else None
             check(self.salvage or stated == self._index_at, "the end does not point to the index")
             check(not self._source.peek(1), "bytes follow the end of the stream")
@@ -351,7 +338,7 @@ class Reader(Setup):
         self._settle(None)
         if not had:
             self._note(Damage(None, self._source.offset, None, None, "the stream ends without its end chunk"))
-        self.end = End(self._next_index, self._next_frame, 0)
+        self.end = End(self._at.index, self._at.frame, 0)
 
     # -- seeking -------------------------------------------------------------------------------------------------
 
@@ -405,8 +392,7 @@ class Reader(Setup):
         self._pending, self.end = chunk, None
         self._chunks.regions = []
         self._place = _SEGM
-        self._next_index, self._next_frame, self._last_pts = parts.index, parts.first_frame, None
-        self._linear = False
+        self._at.jump(parts.index, parts.first_frame)
         return parts
 
     def sections(self) -> dict[str, int]:

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fev.format import Reader, Segment, Writer
-from fev.tools import make_vectors
+from fev.tools.vectors import __main__ as vectors
 from streams import header, make, motion, read
 
-ROOT = Path(make_vectors.__file__).resolve().parent.parent
-FOLDER = make_vectors.FOLDER
+ROOT = Path(vectors.__file__).resolve().parents[2]
+FOLDER = vectors.FOLDER
 CALM = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -169,16 +169,16 @@ def test_the_second_reader_agrees_on_every_python(python, tmp_path):
             if "command not found" in done.stderr or "not installed" in done.stderr:
                 pytest.skip(f"{python} is not installed")
             assert done.returncode == 0, done.stderr
-            assert done.stdout.split()[-1] == make_vectors.symbols_sha256(path.read_bytes())
+            assert done.stdout.split()[-1] == vectors.symbols_sha256(path.read_bytes())
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_threads_change_nothing(threads):
     code = (
-        "import sys, pathlib; from fev.tools.make_vectors import FOLDER, symbols_sha256;"
+        "import sys, pathlib; from fev.tools.vectors.__main__ import FOLDER, symbols_sha256;"
         "print(symbols_sha256((FOLDER / 'subset' / 'plain.fev').read_bytes()))"
     )
     env = {**CALM, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
-    assert done.stdout.strip() == make_vectors.symbols_sha256((FOLDER / "subset" / "plain.fev").read_bytes())
+    assert done.stdout.strip() == vectors.symbols_sha256((FOLDER / "subset" / "plain.fev").read_bytes())
     assert read((FOLDER / "subset" / "plain.fev").read_bytes())[1]

@@ -1,0 +1,99 @@
+"""The vectors that every reader must read: name, what it shows, the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...format.index import End, pack_index
+from .bent import base, joined, taken_apart
+from .made import stream
+
+
+def subset() -> Iterator[tuple[str, str, bytes]]:
+    """What any encoder may write and every reader must read."""
+    yield (
+        "minimal",
+        "four frames of two parameters, nothing else: the hex dump of the spec",
+        stream([4], params=2, placement=False, crop=True, segment_frames=4, identity=4, width=64, height=64, seed=7),
+    )
+    yield (
+        "plain",
+        "everything: delta, background, audio, placement, metadata",
+        stream(
+            [15, 15, 9], audio=True, delta=True, background=True, meta={"writer": "fev vectors", "synthetic": False}
+        ),
+    )
+    yield "modes", "texture and flow modes", stream([15, 9], modes=True, placement=False, crop=True)
+    yield "pivot", "a pivot before modes", stream([15, 9], modes=True, pivot=True, placement=False, crop=True)
+    yield "jitter", "times a tick off the beat", stream([15, 9], times=lambda f: 3000 * f + f % 3, params=6)
+    yield "cropped", "the aligned square itself: no placement", stream([15, 15], placement=False, crop=True)
+    yield "held", "frames without a face repeat the one before", stream([15, 15], held=(4, 5, 6, 20, 29))
+    yield "still", "nothing moves for two segments", stream([15, 15], size=0)
+    yield (
+        "ntsc",
+        "30000/1001 frames a second, times in units of 1/30000 s",
+        stream([15, 8], fps=(30000, 1001), time_base=(1, 30000)),
+    )
+    yield "indexed", "20 segments and an index", stream([5] * 20, segment_frames=5, params=6)
+    yield (
+        "elsewhere",
+        "refers to the identity that `pivot` holds",
+        stream([15, 9], seed=1, modes=True, pivot=True, placement=False, crop=True, elsewhere=True),
+    )
+    yield "lively", "motion that reaches every group's shapes", stream([15, 15], size=4)
+    yield (
+        "lively_held",
+        "motion goes on from the frame before the held ones",
+        stream([15, 15], size=4, held=(1, 4, 5, 6, 20, 29)),
+    )
+    yield "repeats", "frames that stand still, in a pattern", stream([15, 15], size=3, still=3)
+
+
+def uncommon() -> Iterator[tuple[str, str, bytes]]:
+    """Legal, but rarely met."""
+    yield (
+        "repeated",
+        "the set-up comes again before every second segment",
+        stream([5] * 6, segment_frames=5, params=6, repeat=2, delta=True, audio=True),
+    )
+    yield (
+        "uneven_times",
+        "variable frame rate, from before zero",
+        stream([7, 7, 1], segment_frames=7, params=6, times=lambda f: 5 * f + f * f % 5 - 4),
+    )
+    yield (
+        "long_gap",
+        "a frame that lasts 2**40 ticks",
+        stream([7, 1], segment_frames=7, params=6, times=lambda f: 5 * f + (1 << 40) * (f > 3)),
+    )
+    yield "uneven_segments", "segments of 1, 9, 2 and 4 frames", stream([1, 9, 2, 4], segment_frames=4, params=6)
+    yield "no_regular_length", "the header names no segment length", stream([4, 4], segment_frames=0, params=6)
+    yield (
+        "large_values",
+        "escapes, and levels beyond the last row, seen from either side",
+        stream([9, 9], size=90000, segment_frames=9),
+    )
+    yield (
+        "three_parameters",
+        "groups of one parameter, and others that are empty",
+        stream([9], size=3, params=3, segment_frames=9),
+    )
+    yield "one_parameter", "groups of parameters that are empty", stream([9], params=1, segment_frames=9)
+    yield "held_first", "a held frame begins a segment and is coded all the same", stream([5, 5], held=(5,), params=4)
+    yield "nothing", "no segments at all", stream([])
+    yield (
+        "private_metadata",
+        "keys that begin with x-",
+        stream([4], params=3, meta={"x-lens": "85 mm", "x-take": -3, "title": "Überprüfung"}),
+    )
+    parts = base()
+    yield (
+        "unknown_ancillary",
+        "lower-case chunk types that nobody knows are skipped",
+        joined([*parts[:2], ("thum", b"picture"), *parts[2:-1], ("zzZZ", b""), parts[-1]]),
+    )
+    whole = taken_apart(stream([5] * 20, segment_frames=5, params=6))
+    place = next(i for i, (name, _) in enumerate(whole) if name == "indx")
+    lie = pack_index(8, [200, 201, 202])
+    lying = [*whole[:place], ("indx", lie), ("FEND", End(20, 100, 15 + len(lie)).pack())]
+    yield "lying_index", "the index points into the middle of chunks; it is only a hint", joined(lying)

@@ -1,0 +1,148 @@
+"""Whole streams by arithmetic, so that every machine makes the same bytes: what all vectors begin from."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...format import (
+    AudioConfig,
+    AudioPacket,
+    DeltaTensor,
+    Excerpt,
+    Header,
+    Modes,
+    Pivot,
+    Segment,
+    Still,
+    Writer,
+)
+
+MODEL = bytes(range(32))
+
+
+class Dice:
+    """A 64-bit linear congruential generator; the upper bits are good enough to throw with."""
+
+    def __init__(self, seed: int) -> None:
+        self._state = seed
+
+    def below(self, count: int) -> int:
+        self._state = (self._state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
+        return (self._state >> 33) % count
+
+    def bytes(self, count: int) -> bytes:
+        return bytes(self.below(256) for _ in range(count))
+
+    def step(self, size: int) -> int:
+        """Around zero, mostly small: the difference of two throws, often zero."""
+        return 0 if self.below(3) == 0 else self.below(size + 1) - self.below(size + 1)
+
+    def walk(self, frames: int, start: list[int], size: int) -> np.ndarray:
+        """(frames, len(start)) int32."""
+        rows, at = [], start
+        for _ in range(frames):
+            at = [value + self.step(size) for value in at]
+            rows.append(at)
+        return np.array(rows, np.int32)
+
+
+def header(**changes: Any) -> Header:
+    facts: dict[str, Any] = dict(
+        width=256, height=256, time_base=(1, 30), fps=(30, 1), model_sha256=MODEL, params=35, motion_qp=24,
+        identity_qp=30, placement=True, segment_frames=15,
+    )  # fmt: skip
+    return Header(**{**facts, **changes})
+
+
+def some_modes(dice: Dice) -> Modes:
+    """Three planes; the second has no light, the third no finest bands."""
+    luma, chroma, flow = (
+        np.zeros((3, 16, 16), np.int32),
+        np.zeros((3, 2, 8, 8), np.int32),
+        np.zeros((3, 2, 8, 8), np.int32),
+    )
+    for k, side in ((0, 16), (2, 8)):
+        for y, x in np.ndindex(side, side):
+            luma[k, y, x] = dice.step(2 + 30 // (1 + y + x))
+    for k, y, x in np.ndindex(3, 8, 8):
+        chroma[k, :, y, x] = dice.step(1), dice.step(1)
+        flow[k, :, y, x] = dice.step(1 + 6 // (1 + y + x)), dice.step(1)
+    mix = np.array([[dice.step(20) for _ in range(2)] for _ in range(35)], np.int32)
+    return Modes(mix, 21, luma, chroma, flow, np.array([49, 40, 41]), np.array([33, 28, 29]))
+
+
+def stream(
+    lengths: list[int],
+    *,
+    seed: int = 1,
+    size: int = 2,
+    audio: bool = False,
+    delta: bool = False,
+    modes: bool = False,
+    pivot: bool = False,
+    background: bool = False,
+    meta: dict[str, Any] | None = None,
+    repeat: int = 0,
+    index: bool = True,
+    held: tuple[int, ...] = (),
+    still: int = 0,
+    times: Callable[[int], int] | None = None,
+    identity: int = 24,
+    elsewhere: bool = False,
+    **changes: Any,
+) -> bytes:
+    """A whole stream with segments of the given lengths. `held` frames and `times` count over all frames.
+
+    still: every so manyth frame has the motion of the one before it; 0 = none.
+    elsewhere: the stream refers to the identity that it would hold without.
+    """
+    dice, head, out = Dice(seed), header(**changes), io.BytesIO()
+    who: dict[str, Any] = dict(
+        identity=np.array([dice.step(12) for _ in range(identity)], np.int32),
+        delta=[DeltaTensor(k, 1, 2, 3, np.array([dice.step(2) for _ in range(60)], np.int32)) for k in (2, 5)]
+        if delta
+        else None,
+        modes=some_modes(Dice(seed + 100)) if modes else None,
+        pivot=Pivot((3, -1, 0, 70), Still(1, 256, 256, 1, False, dice.bytes(50))) if pivot else None,
+    )
+    if elsewhere:
+        holder = Writer(io.BytesIO(), head, **who)
+        who = dict(reference=Excerpt(holder.header, holder.identity_chunks).sha256)
+    writer = Writer(
+        out,
+        head,
+        **who,
+        background=Still(1, 64, 64, 1, False, dice.bytes(40)) if background else None,
+        audio=AudioConfig(bitrate=12000) if audio else None,
+        meta=meta,
+        repeat_header_every=repeat,
+    )
+    total = sum(lengths)
+    motion = dice.walk(total, [0] * head.params, size)
+    places = dice.walk(total, [1024, 1000, 610, 0], 3)
+    for frame in held:
+        motion[frame], places[frame] = motion[frame - 1], places[frame - 1]
+    for frame in range(still, total, still) if still else ():
+        motion[frame] = motion[frame - 1]
+    first = 0
+    for number, length in enumerate(lengths):
+        frames = range(first, first + length)
+        packets = [AudioPacket(1600 * first + 960 * k, 960, dice.bytes(10 + k % 3)) for k in range(length * 5 // 3)]
+        writer.write_segment(
+            Segment(
+                number,
+                first,
+                np.array([times(f) if times else f * head.pts_step for f in frames], np.int64),
+                motion[first : first + length],
+                places[first : first + length] if head.placement else None,
+                np.isin(np.array(frames), held),
+                packets if audio else [],
+            )
+        )
+        first += length
+    writer.close(index=index)
+    return out.getvalue()
