@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import binascii
+import pydoc
 import re
 import zlib
 
+import pytest
 from fev.format import Header, Limits, tables
 from fev.format.chunk import SIGNATURE, SYNC
 from fev.format.ledger import SECTION_OF_CHUNK
@@ -14,6 +16,8 @@ from fev.format.wire import crc16
 from test_vectors import FOLDER, ROOT, stranger
 
 TEXT = (ROOT / "spec" / "fev-1.md").read_text()
+FLAT = " ".join(TEXT.split())
+PAGES = sorted((ROOT / "spec").glob("*.md"))
 
 
 def test_the_hex_dump_is_the_vector():
@@ -82,7 +86,10 @@ def test_constants_of_the_pseudo_code():
     from fev.format import counts
     from fev.format.motioncontexts import MotionContexts, PlacementContexts
 
-    assert (MotionContexts.GROUPS, PlacementContexts.GROUPS) == (5, 2) and "G = 5 groups for motion and 2 for" in TEXT
+    assert (MotionContexts.GROUPS, PlacementContexts.GROUPS) == (
+        5,
+        2,
+    ) and "G = 5 groups for motion and 2 for placement" in FLAT
     assert counts.TOTAL - 32 == 65504 and counts.MOST == 4194304 and counts.GAIN == 2 * 512
 
 
@@ -92,10 +99,9 @@ def test_contexts_of_the_modes():
     from fev.format import tables
     from fev.tools import fev_read
 
-    flat = " ".join(TEXT.split())
-    assert "number of " + ", ".join(map(str, modes.BOUNDS)) + " that are at most sum" in flat
+    assert "number of " + ", ".join(map(str, modes.BOUNDS)) + " that are at most sum" in FLAT
     own = (modes.START[: modes.CLASSES] - 2 * tables.ROWS).tolist()
-    assert 2 * tables.ROWS == 72 and "frozen rows 72 + (" + ", ".join(map(str, own)) + ")" in flat
+    assert 2 * tables.ROWS == 72 and "frozen rows 72 + (" + ", ".join(map(str, own)) + ")" in FLAT
     for names, key, second in (
         ("luma", "luma", fev_read.LUMA),
         ("blue, red", "chroma", fev_read.COLOUR),
@@ -105,3 +111,54 @@ def test_contexts_of_the_modes():
             assert f"| {names} | {odd} | " + " | ".join(map(str, row)) + " |" in TEXT
             assert list(second[odd]) == row
     assert list(fev_read.BOUNDS) == modes.BOUNDS.tolist()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_and_symbols_that_a_page_names_exist(page):
+    """Files are named from the repository's root, symbols as `fev.module.name`."""
+    names = set(re.findall(r"`([^`\n]+)`", page.read_text()))
+    tops = "|".join(("codec", "docs", "format", "spec", "tests", "tools"))
+    files = {name for name in names if re.fullmatch(rf"(?:{tops})/.*|[\w/.-]+\.(?:fev|md|py|txt)", name)}
+    assert files and not [name for name in files if not (ROOT / name).exists()]
+    for name in names:
+        if re.fullmatch(r"fev(\.\w+)+", name):
+            assert pydoc.locate(name) is not None, name
+
+
+def test_lines_of_the_pages_are_short():
+    """Tables excepted, which cannot be wrapped."""
+    long = [line for page in PAGES for line in page.read_text().splitlines() if len(line) > 100]
+    assert not [line for line in long if not line.startswith("|")]
+
+
+def test_the_worked_example_is_what_a_reader_meets():
+    """Section 7: levels, shapes and symbols of the first page's motion, as the second reader finds them."""
+    met, symbol, group = [], stranger.RangeDecoder.symbol, stranger.decode_group
+
+    class Watched(stranger.RangeDecoder):
+        def symbol(self, row):
+            state = f"{self.range:016x}", str(self.ahead // (self.range >> 24))
+            met.append([*state, str(symbol(self, row))])
+            return int(met[-1][-1])
+
+    def watched(decoder, tables, levels, shapes=0):
+        first = len(met)
+        values = group(decoder, tables, levels, shapes)
+        for place, value in enumerate(values):
+            shape = shapes if isinstance(shapes, int) else shapes[place]
+            met[first + place] = [str(levels[place]), str(shape), *met[first + place], str(value)]
+        return values
+
+    tables = stranger.Tables(ROOT / "spec" / "tables" / "fev-1.txt")
+    stranger.decode_group = watched
+    try:
+        own = Watched(bytes.fromhex("e9af"))
+        made, stranger.RangeDecoder = stranger.RangeDecoder, lambda code: own
+        stranger.decode_tracks(bytes.fromhex("181ce9af"), tables, [False] * 4, 2, 5, True)
+    finally:
+        stranger.decode_group, stranger.RangeDecoder = group, made
+    example = TEXT.split("**Worked example.**")[1].split("## 8.")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in example.splitlines() if "|" in line]
+    flags = [[row[3], row[4], row[5][0]] for row in rows if len(row) == 6][2:]
+    values = [[row[2], row[3], row[4], row[5], *row[6].split(", ")] for row in rows if len(row) == 8][2:]
+    assert [*flags, *values] == met and len(met) == 9
