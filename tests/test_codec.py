@@ -14,8 +14,9 @@ from fev.codec.face.survey import Survey
 from fev.codec.fit.cropstore import CropStore
 from fev.codec.fit.keyframes import best_identity, spread_out
 from fev.codec.fit.motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
+from fev.codec.fit.optimise import shrink_round, straight_through
 from fev.codec.fit.rdoq import hold
-from fev.codec.fit.tune import ClipFit, TuneSettings, coded_size, shrink_round, straight_through
+from fev.codec.fit.tune import ClipFit, TuneSettings, coded_size
 from fev.codec.media.frame import Frame
 from fev.codec.model.devices import pick_device
 from fev.format.delta import DeltaTensor

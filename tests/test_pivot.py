@@ -8,7 +8,7 @@ import torch
 from fev.codec.draw.pivot import pivot_picture
 from fev.codec.draw.render import Renderer
 from fev.codec.draw.units import step_size
-from fev.codec.fit.modefit import MIX_CODE
+from fev.codec.fit.modebasis import MIX_CODE
 from fev.codec.fit.pivotcoding import code_pivot
 from fev.format.errors import DamagedError
 from fev.format.modes import Modes

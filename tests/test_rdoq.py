@@ -12,6 +12,7 @@ from fev.codec.fit.keyframes import successors, with_successors
 from fev.codec.fit.modefit import ModeFit, ModeSettings
 from fev.codec.fit.rdoq import PRICE, _path, choose, metric_of
 from fev.codec.fit.sensitivity import LEAST_PAIRS, SHARE, decorrelating, sensitivity
+from fev.codec.model.planes import apply_modes
 from fev.format.motion import encode_motion, motion_plan
 from fev.format.tables import LAWS
 from fev.format.values import value_bits
@@ -127,11 +128,14 @@ def test_turning_the_parameters_changes_no_picture():
     pairs = successors(list(range(40)))
     drawn, mix = torch.zeros(1, 3, 64, 64), np.zeros((35, 1), np.int32)
     fit = ModeFit(drawn, truth, truth[:, :0, 0, 0], mix, settings, 900, 0.5, None, pairs)
-    index = torch.arange(40)
-    with torch.no_grad():
-        before, guess = fit.render(index, fit.drawn, False), fit.guess(fit.drawn, truth, fit.driven)
-        fit._turn()
-        after, turned = fit.render(index, fit.drawn, False), fit.guess(fit.drawn, truth, fit.driven)
+
+    @torch.no_grad()
+    def pictures():
+        return apply_modes(fit.drawn, *fit.coefficients.planes(coded=False), fit.fitted())
+
+    before, guess = pictures(), fit.basis.guess(fit.drawn, truth)
+    assert fit.begin_coding(), "Adam begins anew"
+    after, turned = pictures(), fit.basis.guess(fit.drawn, truth)
     torch.testing.assert_close(after, before, rtol=0, atol=1e-3)  # wavelet and back, single precision
     assert float((turned - guess).abs().max()) > 0.1  # the parameters are others
     moved = turned[1:] - turned[:-1]

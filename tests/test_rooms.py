@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ["format", "media", "threads", "model", "face", "draw", "fit", "paper", "encode", "codec", "tools", "lab"]
 DECODING = {"format", "media", "threads", "model", "face", "draw"}  # all that `codec/decoder.py` needs
 MOST_LINES = 400
-LONG = {"modefit.py", "fev_read.py"}
+LONG = {"fev_read.py"}
 
 
 def modules() -> dict[str, Path]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from fev.codec.draw.pivot import pivot_picture
 from fev.codec.draw.render import Renderer
-from fev.codec.fit.modefit import MIX_CODE, PARAMETER_UNIT
+from fev.codec.fit.modebasis import MIX_CODE, PARAMETER_UNIT
 from fev.codec.fit.motion import MotionSettings, fit_motion
 from fev.codec.fit.pivotcoding import code_pivot
 from fev.codec.fit.reading import InverterReading

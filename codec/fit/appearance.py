@@ -27,7 +27,8 @@ from .budget import DEFAULT_BUDGET, by_need
 from .carrier import Appearance, CarrierSettings, Spending
 from .cropstore import CropStore
 from .keyframes import best_identity, spread_out, successors, with_successors, within
-from .modefit import MIX_CODE, ModeFit, ModeSettings, ModeStart, principal_drive
+from .modebasis import MIX_CODE, principal_drive
+from .modefit import ModeFit, ModeSettings, ModeStart
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from .pivotcoding import code_pivot
 from .quantiser import RateDistortion

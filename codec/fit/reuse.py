@@ -24,7 +24,7 @@ from ..media.identities import ReusedIdentity
 from ..model.modelfile import Model
 from .carrier import Appearance, CarrierSettings, Spending
 from .cropstore import CropStore
-from .modefit import PARAMETER_UNIT
+from .modebasis import PARAMETER_UNIT
 from .quantiser import RateDistortion
 from .rdoq import metric_of
 from .reading import InverterReading

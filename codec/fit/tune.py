@@ -1,15 +1,12 @@
 """Fit a clip: identity, weight delta and motion of chosen frames together, under a byte budget.
 
-Pivotal tuning (Roich et al. 2021) with the pivots free to move, the weights changed only through
-`fev.codec.draw.delta`, and a price on every coefficient: the loss carries a rate term whose weight is
-steered until the delta's estimated bits meet the budget.  What comes out is integers; whatever is
-fitted after sees exactly what the decoder will see.
+Pivotal tuning (Roich et al. 2021) with the pivots free to move and the weights changed only through
+`fev.codec.draw.delta`, as `optimise` says. What comes out is integers: whatever is fitted after sees
+exactly what the decoder will see.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,22 +19,27 @@ from ...format.delta import DeltaTensor, encode_delta
 from ..draw.delta import DENSE, FACTOR_U, FACTOR_V, Tunable, expand, tunables
 from ..draw.units import step_code, step_size
 from ..face.regions import importance
+from ..model.inverter import LatentSpace
 from ..model.modelfile import Model
 from .loss import fitting_loss
+from .optimise import DEAD_ZONE, Group, Progress, Schedule, optimise, shrink_round, straight_through, within_bytes
 
-DEAD = 0.6  # values below this many steps become zero
 FACTOR_STEP = step_size(step_code(0.125))  # of U, whose values are about 1
-CODED_FROM = 0.6  # share of the run after which the fit sees quantised values
-Progress = Callable[[int], None]
+FACTOR_RATE = 0.5  # of the rate: U begins as noise that V, which begins as nothing, learns to use
+FACTOR_SEED = 1  # of that noise; any, but the same clip has to give the same file
 
 
 @dataclass(frozen=True)
 class TuneSettings:
     """How long and how finely a clip is fitted.
 
-    steps: (size in pixels, number of steps) in order.  rank: of the kernels' low-rank change.
-    step: quantiser step of the delta in normalised units.  rate: of the optimiser.
-    price: least price of a bit; the budget is a ceiling, and what is not worth this is not sent.
+    Args:
+        steps: (picture size in pixels, number of steps), coarse to fine.
+        batch: frames that a step looks at.
+        rank: of the kernels' low-rank change.
+        step: quantiser step of the delta in normalised units.
+        rate: Adam's, in the same units.
+        price: least price of a bit. 0: bits cost nothing.
     """
 
     steps: tuple[tuple[int, int], ...] = ((64, 120), (128, 150), (256, 60))
@@ -47,12 +49,35 @@ class TuneSettings:
     rate: float = 0.06
     price: float = 1e-6
 
+    def schedule(self, price: float) -> Schedule:
+        """The optimiser's: `Schedule` says what the numbers are.  price: least price of a bit."""
+        return Schedule(
+            steps=self.steps,
+            batch=self.batch,
+            seed=2,  # any; the same clip has to give the same file
+            betas=(0.9, 0.95),  # squares are remembered for 20 steps, of a few hundred
+            coded_from=0.6,  # with the last 40 % of the steps coded, quantising loses 0.1 dB
+            steer_every=5,
+            steer_by=(0.5, 2.0),
+            aim=0.95,  # the price follows late; what is over in the end falls to a dead zone
+            lowest_price=price,
+            widest=64.0,  # weights rarely change by so many steps
+            halvings=24,  # a delta is coded in no time
+        )
+
 
 class ClipFit:
-    """The free variables of one clip and the loss that joins them.
+    """A `Problem` whose values are the identity, the weight delta and the motion of K frames.
 
-    crops: (K, 3, S, S) pictures, -1 to 1.  identity: (rank,).  motion: (K, 35).  hold: the pivots stay where they are
-    and only the weights move, as Roich et al. have it; otherwise identity and motion are fitted with them.
+    Args:
+        crops: (K, 3, S, S) the frames, -1 to 1.
+        identity: (rank,), in the latent space's units.
+        motion: (K, params).
+        budget: bytes of the delta; 0 for none.
+        identity_step: quantiser step, in units of `model.identity_scale`.
+        motion_step: quantiser step of the motion.
+        hold: the pivots stay where they are and only the weights move, as Roich et al. have it;
+            otherwise identity and motion are fitted with them.
     """
 
     def __init__(
@@ -72,7 +97,7 @@ class ClipFit:
         self.identity = (identity / model.identity_scale).clone().requires_grad_(not hold)
         self.motion = motion.clone().requires_grad_(not hold)
         self.known = tunables(model.generator, model.latents) if budget > 0 else []
-        generator = torch.Generator().manual_seed(1)
+        generator = torch.Generator().manual_seed(FACTOR_SEED)
         self.parts: dict[int, dict[int, Tensor]] = {}
         for t in self.known:
             if t.low_rank:
@@ -84,14 +109,13 @@ class ClipFit:
             for value in self.parts[t.key].values():
                 value.requires_grad_()
         self.base = dict(model.generator.named_parameters()) | dict(model.generator.named_buffers())
-        self.price = settings.price
-        self.weights: dict[int, Tensor] = {}
 
     def scale(self, t: Tunable) -> float:
+        """Size of a change of a tensor that moves the picture by one unit."""
         return self.model.tuning_scale.get(t.name, 1.0)
 
     def effective(self, coded: bool = False) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Changed tensors of the generator, and changed directions; `coded` quantises them on the way."""
+        """Changed tensors of the generator, and changed directions; quantised where `coded`."""
         changed: dict[str, Tensor] = {}
         directions: Tensor | None = None
         step = step_size(step_code(self.settings.step))
@@ -99,18 +123,28 @@ class ClipFit:
             parts = self.parts[t.key]
             if coded:
                 parts = {
-                    k: straight_through(v, FACTOR_STEP, 0.5) if k == FACTOR_U else straight_through(v, step, DEAD)
+                    k: straight_through(v, FACTOR_STEP, 0.5) if k == FACTOR_U else straight_through(v, step, DEAD_ZONE)
                     for k, v in parts.items()
                 }
             delta = expand(t, parts, self.scale(t))
             if t.name == "directions":
+                assert isinstance(self.model.latents, LatentSpace)  # no other has them
                 directions = self.model.latents.directions + delta
             else:
                 changed[t.name] = self.base[t.name] + delta
         return changed, directions
 
     def render(self, index: Tensor, size: int, coded: bool) -> Tensor:
-        """Pictures (N, 3, size, size) of the chosen frames; `coded` quantises everything as the file will."""
+        """Draw some of the frames.
+
+        Args:
+            index: (N,) which.
+            size: side of the pictures in pixels.
+            coded: whether everything is quantised, as the file will have it.
+
+        Returns:
+            (N, 3, size, size).
+        """
         changed, directions = self.effective(coded)
         identity, motion = self.identity, self.motion[index]
         if coded:
@@ -118,13 +152,55 @@ class ClipFit:
             motion = straight_through(motion, self.motion_step, 0.5)
         latents = self.model.latents
         base = latents.base(identity * self.model.identity_scale)
-        drive = latents.drive(base, motion) if directions is None else latents.drive(base, motion, directions)
+        if isinstance(latents, LatentSpace):
+            drive = latents.drive(base, motion, directions)
+        else:
+            drive = latents.drive(base, motion)
         options = {"moving": drive.moving, "added": drive.added, "size": size}
-        return functional_call(self.model.generator, changed, (drive.ws,), options)
+        pictures: Tensor = functional_call(self.model.generator, changed, (drive.ws,), options)
+        return pictures
 
-    def rate_proxy(self) -> Tensor:
-        """Differentiable stand-in for the delta's bits: about 1.5 log2(1 + |q|) a coefficient, and
-        a bit more for those that are not zero."""
+    def run(self, progress: Progress = lambda n: None) -> None:
+        """Fit.  progress: called with 1 after every step."""
+        price = self.settings.price if self.parts else 0.0
+        optimise(self, self.settings.schedule(price), self.budget, progress)
+
+    @property
+    def frames(self) -> int:
+        return len(self.crops)
+
+    def groups(self) -> list[Group]:
+        rate = self.settings.rate
+        factors = [p[FACTOR_U] for p in self.parts.values() if FACTOR_U in p]
+        others = [v for p in self.parts.values() for k, v in p.items() if k != FACTOR_U]
+        groups = [
+            Group([self.identity], rate),
+            Group([self.motion], rate),
+            Group(others, rate),
+            Group(factors, FACTOR_RATE * rate),
+        ]
+        return [g for g in groups if g.values and g.values[0].requires_grad]
+
+    def set_size(self, size: int) -> None:
+        same = size == self.crops.shape[-1]
+        self._truth = self.crops if same else F.interpolate(self.crops, size=size, mode="area")
+        self._size, self._weight = size, importance(size)
+
+    def begin_coding(self) -> bool:
+        return False
+
+    def backward(self, index: Tensor, coded: bool, price: float) -> None:
+        out = self.render(index, self._size, coded)
+        loss = fitting_loss(out, self._truth[index], self._weight)
+        if price:
+            loss = loss + price * self._weigh()
+        torch.autograd.backward(loss)
+
+    def _weigh(self) -> Tensor:
+        """Differentiable stand-in for the delta's bits: log2(1 + 2 |q|) a coefficient.
+
+        U is left out: its columns are sent or not as the rows of V are.
+        """
         total = torch.zeros(())
         for parts in self.parts.values():
             for variant, value in parts.items():
@@ -132,58 +208,11 @@ class ClipFit:
                     total = total + torch.log2(1 + 2 * value.abs() / self.settings.step).sum()
         return total
 
-    def optimiser(self) -> torch.optim.Optimizer:
-        rate = self.settings.rate
-        factors = [p[FACTOR_U] for p in self.parts.values() if FACTOR_U in p]
-        others = [v for p in self.parts.values() for k, v in p.items() if k != FACTOR_U]
-        groups = [
-            {"params": [self.identity], "lr": rate},
-            {"params": [self.motion], "lr": rate},
-            {"params": others, "lr": rate},
-            {"params": factors, "lr": rate / 2},
-        ]
-        for group in groups:
-            group["initial"] = group["lr"]
-        moving = [g for g in groups if g["params"] and g["params"][0].requires_grad]
-        return torch.optim.Adam(moving, betas=(0.9, 0.95))
+    def bits(self) -> float:
+        return 8 * coded_size(self.quantised())
 
-    def run(self, progress: Progress = lambda n: None) -> None:
-        """Optimise everything; the price of a bit rises until the estimate meets the budget."""
-        optimiser = self.optimiser()
-        total = sum(n for _, n in self.settings.steps)
-        done = 0
-        order = torch.Generator().manual_seed(2)
-        for size, steps in self.settings.steps:
-            truth = F.interpolate(self.crops, size=size, mode="area") if size != self.crops.shape[-1] else self.crops
-            weight = importance(size)
-            for _ in range(steps):
-                for group in optimiser.param_groups:
-                    group["lr"] = (
-                        group["initial"]
-                        * min(1, (done + 1) / 10)
-                        * (0.05 + 0.95 * math.cos(0.5 * math.pi * done / total))
-                    )
-                index = torch.randperm(len(truth), generator=order)[: self.settings.batch]
-                out = self.render(index, size, done > CODED_FROM * total)
-                loss = fitting_loss(out, truth[index], weight)
-                if self.parts:
-                    loss = loss + self.price * self.rate_proxy()
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                done += 1
-                if self.parts and done % 5 == 0:
-                    self._steer(done / total)
-                progress(1)
-
-    def _steer(self, done: float) -> None:
-        """Multiply the price by how far the estimate is off; the budget tightens over the run."""
-        bits = 8 * coded_size(self.quantised())
-        aim = 8 * self.budget * (0.95 + max(0.0, CODED_FROM - done))
-        self.price = float(np.clip(self.price * float(np.clip(bits / aim, 0.5, 2.0)), self.settings.price, 1e-3))
-
-    def quantised(self, dead: float = DEAD) -> list[DeltaTensor]:
-        """The delta as integers: uniform steps with a dead zone; factors that vanish are dropped."""
+    def quantised(self, dead: float = DEAD_ZONE) -> list[DeltaTensor]:
+        """The delta as integers; factors that vanish are dropped.  dead: dead zone in steps."""
         out: list[DeltaTensor] = []
         code = step_code(self.settings.step)
         step = step_size(code)
@@ -200,43 +229,22 @@ class ClipFit:
             if not keep.any():
                 continue
             rank = int(keep.sum())
-            u, q = u[:, keep], q[keep]
-            qu = (u / FACTOR_STEP).round()
-            out.append(
-                DeltaTensor(t.key, FACTOR_U, rank, step_code(FACTOR_STEP), qu.flatten().numpy().astype(np.int32))
-            )
-            out.append(DeltaTensor(t.key, FACTOR_V, rank, code, q.flatten().numpy().astype(np.int32)))
+            qu, q = (u[:, keep] / FACTOR_STEP).round(), q[keep]
+            factors = ((FACTOR_U, step_code(FACTOR_STEP), qu), (FACTOR_V, code, q))
+            for variant, own_code, values in factors:
+                integers = values.flatten().numpy().astype(np.int32)
+                out.append(DeltaTensor(t.key, variant, rank, own_code, integers))
         return out
 
     def finish(self) -> tuple[np.ndarray, list[DeltaTensor]]:
-        """Quantised identity (integers) and delta, the latter within the budget exactly."""
+        """Quantised identity (rank,), and the delta, within the budget exactly."""
         identity = (self.identity.detach() / self.identity_step).round().numpy().astype(np.int32)
         if not self.parts:
             return identity, []
-        low, high = DEAD, 64.0
-        tensors = self.quantised(low)
-        if coded_size(tensors) <= self.budget:
-            return identity, tensors
-        for _ in range(24):  # widen the dead zone until the bytes fit
-            middle = math.sqrt(low * high)
-            tensors = self.quantised(middle)
-            low, high = (low, middle) if coded_size(tensors) <= self.budget else (middle, high)
-        tensors = self.quantised(high)
-        return identity, tensors if coded_size(tensors) <= self.budget else []
-
-
-def straight_through(value: Tensor, step: float, dead: float) -> Tensor:
-    """Quantise in the forward pass, pass the gradient as if nothing had happened: the fit sees what
-    the decoder will see, and a value has to earn its way out of the dead zone."""
-    return value + (shrink_round(value.detach() / step, dead) * step - value.detach())
+        schedule = self.settings.schedule(self.settings.price)
+        return identity, within_bytes(self.quantised, coded_size, self.budget, schedule) or []
 
 
 def coded_size(tensors: list[DeltaTensor]) -> int:
     """Bytes of a delta in the file, without its chunk."""
     return len(encode_delta(tensors)) if tensors else 0
-
-
-def shrink_round(x: Tensor, dead: float) -> Tensor:
-    """Round to integers; magnitudes below `dead` become zero."""
-    q = x.round()
-    return torch.where(x.abs() < dead, torch.zeros_like(q), q)

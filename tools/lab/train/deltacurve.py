@@ -127,10 +127,7 @@ class Partly(ClipFit):
 
 
 class Unpriced(Partly):
-    """What nobody has to send."""
-
-    def _steer(self, done: float) -> None:
-        self.price = 0.0
+    """What nobody has to send: `fitted` gives it a price of 0."""
 
 
 def fitted(clip: Clip, kind: type[Partly], frames: Tensor, motion: Tensor, budget: int, **options: Any) -> Partly:

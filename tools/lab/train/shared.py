@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ....codec.face.regions import attention, head
 from ....codec.fit.loss import fitting_loss
-from ....codec.fit.modefit import PARAMETER_UNIT
+from ....codec.fit.modebasis import PARAMETER_UNIT
 from ....codec.model.library import find
 from ....codec.model.modelfile import Model, load_bytes, quantise, read_config
 from ....codec.model.pictures import LEVELS_PER_UNIT, from_levels, from_numpy, to_bytes
