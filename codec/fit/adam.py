@@ -1,6 +1,7 @@
 """Adam (Kingma and Ba 2015) for one tensor.
 
-`torch.optim` loads torch's compiler when it is first used: a second and a half, at the start of every `fast` encode.
+`torch.optim` loads torch's compiler when it is first used: a second and a half, at the start of
+every `fast` encode.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ from torch import Tensor
 
 
 class Adam:
-    """value: changed in place by `step`.  betas: decay of the gradient's mean and of its square's."""
+    """The optimiser's state.
+
+    Args:
+        value: any shape, changed in place by `step`.
+        betas: decay of the gradient's mean and of its square's.
+        eps: keeps the division finite.
+    """
 
     def __init__(self, value: Tensor, betas: tuple[float, float], eps: float = 1e-8):
         self.value, self.betas, self.eps = value, betas, eps
@@ -18,6 +25,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self, gradient: Tensor, rate: float) -> None:
+        """Move the value against a gradient of its shape, by about `rate`."""
         a, b = self.betas
         self.steps += 1
         self.mean.lerp_(gradient, 1 - a)

@@ -13,10 +13,16 @@ BEST_CRF = 25  # below it the still is better than the motion that moves it
 
 
 def code_pivot(frame: Tensor, reference: np.ndarray, budget: int, thorough: bool = True) -> Pivot | None:
-    """The best still within `budget` bytes; None where not even the coarsest fits.
+    """The best still within a budget.
 
-    frame: (3, S, S), -1 to 1.  reference: quantised motion parameters of the frame.  thorough: as
-    in `encode_still`.
+    Args:
+        frame: (3, S, S), -1 to 1.
+        reference: (params,) quantised motion parameters of the frame.
+        budget: bytes of the chunk's payload.
+        thorough: as in `encode_still`.
+
+    Returns:
+        None where not even the coarsest still fits.
     """
     rgb = to_numpy(frame[None])[0]
     used = np.flatnonzero(reference)
