@@ -217,6 +217,6 @@ class Fitter:
             return plain
         return replace(
             plain, modes=modes, pivot=pivot, motion_code=fit.motion_code(quality), start=start,
-            refine=RefineModes(ModeStart(fit, driven), driven.shape[1], self.effort.mode_motion),
+            refine=RefineModes(ModeStart(fit), driven.shape[1], self.effort.mode_motion),
             step_is_free=driven.shape[1] == 0,
         )  # fmt: skip

@@ -234,13 +234,11 @@ def coded_size(modes: Modes) -> int:
 class ModeStart:
     """How the parameters of any frame begin: a projection, corrected by what the fit found.
 
-    Args:
-        driven: (M, d) of all frames of the clip, quantised.
+    scale: what one unit of a parameter has become.
     """
 
-    def __init__(self, fit: ModeFit, driven: Tensor):
-        self.driven, self.scale = driven, fit.scale
-        self._basis = fit.basis
+    def __init__(self, fit: ModeFit):
+        self.scale, self._basis = fit.scale, fit.basis
         seen = torch.cat([fit.driven, fit.basis.guess(fit.drawn, fit.truth)], 1)
         self._correction = linear_correction(seen, fit.fitted())
 
