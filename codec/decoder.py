@@ -83,15 +83,19 @@ class DecodeOptions:
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """What was written.  repeated: frames lost to damage, filled with the last good picture.
-    notices: what there is to say, counts by the keys of `notices.WORDS`.
+    """What was written.
+
+    Attributes:
+        repeated: frames lost to damage, filled with the last good picture.
+        elapsed_s: wall time.
+        notices: what there is to say, counts by the keys of `notices.WORDS`.
     """
 
     frames: int
     repeated: int
     width: int
     height: int
-    seconds: float
+    elapsed_s: float
     synthetic: bool
     damage: list[Any] = field(default_factory=list)
     notices: dict[str, int] = field(default_factory=dict)

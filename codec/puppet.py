@@ -54,7 +54,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class PuppetReport:
-    """What was written.  learnt: how the parameters were carried over; False means as they are."""
+    """What was written.
+
+    Attributes:
+        learnt: how the parameters were carried over; False means as they are.
+        elapsed_s: wall time.
+    """
 
     frames: int
     bytes: int
@@ -62,7 +67,7 @@ class PuppetReport:
     learnt: bool
     identity_sha256: str
     motion_sha256: str
-    seconds: float
+    elapsed_s: float
 
 
 def puppet(

@@ -161,8 +161,8 @@ def test_the_whole_way_through_files_and_pipes(tmp_path):
 
     assert command("encode", SAMPLE, coded, "--preset", "fast", "--duration", "1", "-f").returncode == 0  # over itself
     assert coded.read_bytes() == streamed.stdout
-    bad(command("decode", coded, coded, "--mux", "mp4"), "input")
-    back = command("decode", "-", "-", "--mux", "mp4", data=streamed.stdout)
+    bad(command("decode", coded, coded, "--container", "mp4"), "input")
+    back = command("decode", "-", "-", "--container", "mp4", data=streamed.stdout)
     assert back.returncode == 0 and back.stdout[4:8] == b"ftyp"
 
     damaged = tmp_path / "cut.fev"

@@ -66,7 +66,7 @@ def test_the_sheet_has_a_row_a_codec():
 @pytest.mark.slow
 def test_the_whole_demo(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(encoder, "encode", partial(encoder.encode, effort=quick()))
-    assert demo.work(["--seconds", "0.6", "--bitrate", "24", "--out", str(tmp_path / "demo"), "--json"]) == 0
+    assert demo.work(["--duration", "0.6", "--bitrate", "24", "--out", str(tmp_path / "demo"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [row["title"] for row in report["codecs"]] == ["fev", "AV1", "H.264"]
     fev, *rivals = report["codecs"]

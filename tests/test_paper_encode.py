@@ -56,7 +56,7 @@ def test_a_clip_goes_there_and_back(tiny, tmp_path, preset):
         facts = describe(file)
     assert facts["model"] == {"name": "tiny", "sha256": library.find("tiny")[1]}
     assert facts["params"] == len(CHANNELS) + 3 and facts["frames"] == report.frames
-    assert facts["identity_values"] <= 10 * 64
+    assert facts["identity"]["values"] <= 10 * 64
     with open(out, "rb") as file:
         motion = np.concatenate([s.motion for s in fev.open(file).segments()])
     assert motion[:, : len(CHANNELS)].any() and not motion[:, -1].any(), "roll belongs to the placement"

@@ -332,7 +332,7 @@ def test_a_clip_is_played_to_its_end(film, tiny_model_file, tmp_path):
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["shown"] + report["dropped"] == LENGTH and report["shown"] > 5
-    assert report["seconds"] >= LENGTH / RATE
+    assert report["elapsed_s"] >= LENGTH / RATE
 
 
 @pytest.mark.parametrize(("content", "words"), [(b"", b"empty"), (b"hello" * 50, b"not a .fev")])

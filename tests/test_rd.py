@@ -24,7 +24,7 @@ from fev.tools.report.square import Square
 
 SAMPLE = str(Path(fev.__file__).parent / "tools" / "sample" / "sample.mp4")
 FRAMES = 8
-QUICK = ["--duration", "0.32", "--size", "128", "--effort", "fast", "--jobs", "1", "--gops", "single"]
+QUICK = ["--duration", "0.32", "--size", "128", "--classical-preset", "fast", "--jobs", "1", "--gops", "single"]
 SMALL = [
     *QUICK,
     "--codecs",
@@ -35,7 +35,7 @@ SMALL = [
     "fast",
     "--qualities",
     "30,70",
-    "--budgets",
+    "--identity-budgets",
     "4000",
 ]
 
@@ -92,8 +92,8 @@ def test_points_and_their_bytes(report, folder):
     points = report["points"]
     assert [p["codec"] for p in points] == ["x264"] * 3 + ["fev"] * 2
     for p in points:
-        assert p["frames"] == FRAMES and p["seconds"] == pytest.approx(FRAMES / 25)
-        assert p["kbps"]["own"] == pytest.approx(8 * p["bytes"] / p["seconds"] / 1000, abs=1e-3)
+        assert p["frames"] == FRAMES and p["duration_s"] == pytest.approx(FRAMES / 25)
+        assert p["kbps"]["own"] == pytest.approx(8 * p["bytes"] / p["duration_s"] / 1000, abs=1e-3)
         stream = folder / "streams" / p["stream"]
         assert stream.stat().st_size == p["bytes"] + p["container"]
         assert 0 < p["once"] < p["bytes"] and p["kbps"]["marginal"] < p["kbps"]["600"] < p["kbps"]["own"]
@@ -250,7 +250,7 @@ def test_one_bad_clip_does_not_stop_the_others(folder, tmp_path, capsys):
         ([], "no clip was given"),
         ([SAMPLE, "--size", "63"], "--size 63 is not an even number from 64"),
         ([SAMPLE, "--every", "0"], "--every has to be 1"),
-        ([SAMPLE, "--bitrates", "6", "--budgets", "8192"], "bitrates, or qualities and budgets"),
+        ([SAMPLE, "--bitrates", "6", "--identity-budgets", "8192"], "bitrates, or qualities and identity budgets"),
         ([SAMPLE, "--scores", "scores.csv"], "--scores is for --into"),
     ],
 )

@@ -45,7 +45,7 @@ def test_a_square_is_kept_without_loss_and_with_its_times(tmp_path):
     assert [f.pts for f in back] == [t - 7 for t in times]
     assert all((f.rgb == b).all() for f, b in zip(back, frames))
     assert (made.frames, made.fps, made.about) == (5, (30000, 1001), "here")
-    assert made.seconds == pytest.approx((12020 - 7) / 90000 + 1001 / 30000)
+    assert made.duration_s == pytest.approx((12020 - 7) / 90000 + 1001 / 30000)
     square.remember(tmp_path / "s.json", [made])
     assert square.recall(tmp_path / "s.json") == [made]
     (tmp_path / "s.mp4").unlink()

@@ -84,7 +84,7 @@ def test_break_even():
 def result(curve, point, size, once, seconds=10.0, clip="a", **scores):
     codec = "fev" if curve.startswith("fev") else "x264"
     coded = {"bytes": size, "once": once}
-    row = {"clip": clip, "codec": codec, "curve": curve, "label": curve, "point": point, "seconds": seconds}
+    row = {"clip": clip, "codec": codec, "curve": curve, "label": curve, "point": point, "duration_s": seconds}
     return row | {"coded": coded, "scores": scores, "setting": {"gop": "single"}}
 
 
@@ -104,9 +104,9 @@ def test_break_evens_at_the_floor_and_at_equal_quality(rows):
     found = views.break_evens(by["fev"], by["other"])
     one = {r["at"]: r for r in found if r["ours"] == "one"}
     # floor: 2,500 bytes and 1,000 a second; ours 8,750 and 125 a second
-    assert one["its lowest rate"]["seconds"] == pytest.approx(6_250 / 875)
+    assert one["its lowest rate"]["duration_s"] == pytest.approx(6_250 / 875)
     # 32 dB is a quarter of the way up: 4,375 bytes and 1,750 a second
-    assert one["equal PSNR"]["seconds"] == pytest.approx(4_375 / 1_625)
+    assert one["equal PSNR"]["duration_s"] == pytest.approx(4_375 / 1_625)
     # and its rate is a quarter of the way between 10 and 40 kbit/s, interpolated part by part
     assert one["equal PSNR"]["kbps"] == pytest.approx(8 * (4_375 + 17_500) / 10_000)
 
@@ -116,8 +116,8 @@ def test_equal_quality_out_of_range_is_said(rows):
     by = views.lines(rows)
     found = {(r["ours"], r["at"]): r for r in views.break_evens(by["fev"], by["other"])}
     low, high = found["one", "equal PSNR"], found["two", "equal PSNR"]
-    assert low["note"] == views.BETTER and low["seconds"] == found["one", "its lowest rate"]["seconds"]
-    assert high["note"] == views.WORSE and high["seconds"] is None
+    assert low["note"] == views.BETTER and low["duration_s"] == found["one", "its lowest rate"]["duration_s"]
+    assert high["note"] == views.WORSE and high["duration_s"] is None
 
 
 def test_losses_are_found(rows):

@@ -10,7 +10,7 @@ def result(codec, point, clip, size, psnr, gop="single", frames=None):
     label = {"fev": "fev medium"}.get(codec, f"{codec}, {gop}")
     frames = frames or [psnr]
     return {
-        "clip": clip, "codec": codec, "curve": label, "label": codec, "point": point, "seconds": 8.0, "size": 256,
+        "clip": clip, "codec": codec, "curve": label, "label": codec, "point": point, "duration_s": 8.0, "size": 256,
         "coded": {"bytes": size, "once": 0}, "setting": {"gop": gop}, "scores": {"psnr": psnr},
         "per_frame": {"frame": [3 * i for i in range(len(frames))], "psnr": frames},
     }  # fmt: skip

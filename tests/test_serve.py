@@ -174,7 +174,7 @@ def test_the_files_are_listed_and_only_those(server):
 
 def test_the_facts_of_a_file(server, home, film):
     facts = server.json("/facts?file=good.fev")
-    assert facts["frames"] == LENGTH and facts["fps"] == RATE and facts["sound"] and facts["source"]
+    assert facts["frames"] == LENGTH and facts["fps"] == RATE and facts["audio"] and facts["source"]
     assert facts["model_name"] == "tiny" and not facts["damage"] and facts["bytes"] == len(film)
     told = [s[:3] + s[4:] for s in facts["segments"]]
     assert told == [[k, 4 * k / 10, 4 * (k + 1) / 10, [4 * k / 10]] for k in range(4)]

@@ -40,7 +40,7 @@ def arguments() -> Any:
     options.add_argument("--remember", action="store_true", help="keep the identity in the cache for later files")
     options.add_argument("--salvage", action="store_true", help="decode what is intact of a damaged file")
     options.add_argument(
-        "--mux",
+        "--container",
         choices=("mp4", "mkv", "webm", "y4m"),
         help="what to write, whatever the output's name (to standard output mp4 is fragmented)",
     )
@@ -52,7 +52,7 @@ def arguments() -> Any:
 def work() -> int:
     args = arguments()
     nameless = args.output == "-" or (is_special(args.output) and not args.output.endswith(tuple(ENDINGS)))
-    container = args.mux or ("y4m" if nameless else container_of(args.output))
+    container = args.container or ("y4m" if nameless else container_of(args.output))
     if args.output == "-" and container == "mp4":
         container = "fmp4"
     inputs = (args.input, args.identity, args.model)
@@ -71,9 +71,9 @@ def work() -> int:
     for damage in report.damage:
         say(f"damage: {damage}")
     if args.json:
-        print_json({**asdict(report), "damage": [str(d) for d in report.damage]})
+        print_json({**asdict(report), "damage": [d._asdict() for d in report.damage]})
     else:
-        speed = report.frames / report.seconds
+        speed = report.frames / report.elapsed_s
         say(f"{report.frames} frames, {report.width}x{report.height}, {speed:.1f} frames a second")
     say_notices(args.input, report.notices)
     return 0

@@ -148,7 +148,7 @@ def arguments(given: list[str] | None = None) -> Any:
     options.add_argument("--preset", choices=("medium", "slow"), default="medium")
     options.add_argument("--bitrate", type=kilobits, default=BITRATE, metavar="KBPS", help="kbit/s (default: 6)")
     options.add_argument(
-        "--seconds",
+        "--duration",
         type=seconds,
         default=MOST_SECONDS,
         metavar="S",
@@ -178,7 +178,7 @@ def work(given: list[str] | None = None) -> int:
     started = time.perf_counter()
     rivals = [name for name in RIVALS if classic.missing(name) is None]
     with progress(3 + len(rivals), "demo", "step") as bar:
-        frames, fps = prepare(args.clip, clip, args.seconds)
+        frames, fps = prepare(args.clip, clip, args.duration)
         bar.update(1)
         options = EncodeOptions(preset=args.preset, bitrate=args.bitrate, audio=False, device=args.device)
         with coded.open("wb") as out:
@@ -206,8 +206,8 @@ def work(given: list[str] | None = None) -> int:
     for each in results:
         say(f"  {each.line()}")
     say("  fev's bytes: " + ", ".join(f"{name} {size}" for name, size in parts.items()))
-    say(f"  encode {report.seconds / report.frames:.2f} s a frame ({args.preset}), "
-        f"decode {back.frames / back.seconds:.0f} frames a second")  # fmt: skip
+    say(f"  encode {report.elapsed_s / report.frames:.2f} s a frame ({args.preset}), "
+        f"decode {back.frames / back.elapsed_s:.0f} frames a second")  # fmt: skip
     order = ", ".join(label.split()[0] for label, _ in rows)
     say(f"  look at {args.out / 'side_by_side.png'} and {args.out / 'side_by_side.mp4'}: {order}")
     say(f"  {time.perf_counter() - started:.0f} s in all")

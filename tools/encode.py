@@ -101,7 +101,7 @@ def work() -> int:
         rate = 8 * report.bytes / report.duration_s / 1000 if report.duration_s else 0.0
         say(
             f"{report.frames} frames, {report.duration_s:.2f} s -> {report.bytes} bytes, {rate:.2f} kbit/s, "
-            f"{report.seconds:.1f} s of work"
+            f"{report.elapsed_s:.1f} s of work"
         )
     say_notices(args.input, report.notices)
     return 0

@@ -50,7 +50,7 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
         "time_base": list(header.time_base),
         "frames": frames,
         "segments": segments,
-        "held_frames": held,
+        "held": held,
         "duration_s": round(duration, 6),
         "params": header.params,
         "motion_qp": header.motion_qp,
@@ -67,8 +67,8 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
         "identity": {
             "sha256": None if reader.identity_sha256 is None else reader.identity_sha256.hex(),
             "here": not header.identity_elsewhere,
+            "values": 0 if reader.identity is None else len(reader.identity),
         },
-        "identity_values": 0 if reader.identity is None else len(reader.identity),
         "delta": {
             "tensors": len(reader.delta or ()),
             "values": sum(len(tensor.values) for tensor in reader.delta or ()),

@@ -21,7 +21,7 @@ def arguments(given: list[str] | None) -> Any:
     o.add_argument("--full", action="store_true", help="fill the screen")
     o.add_argument("--mute", action="store_true", help="begin without sound")
     o.add_argument("--overlay", action="store_true", help="begin with figures over the picture")
-    o.add_argument("--seconds", type=seconds, metavar="S", help="stop after so long")
+    o.add_argument("--duration", type=seconds, metavar="S", help="stop after so many seconds")
     o.add_argument("--web", action="store_true", help="in the browser instead, as fev-serve does")
     o.add_argument("--port", type=count, default=PORT, metavar="N", help=f"for --web (default: {PORT}, 0 for any)")
     o.add_argument("--model", help="model file, when it is not a built-in one")
@@ -73,7 +73,7 @@ def work(given: list[str] | None = None) -> int:
         decoder = feed.decoder
         with Screen(f"{args.input} - fev", decoder.width, decoder.height, args.full) as screen:
             session = Session(feed, clock, screen, speaker if feed.has_sound else None, args.overlay, args.loop)
-            session.limit = args.seconds
+            session.limit = args.duration
             if args.start:
                 session.seek(args.start)
             session.run()
@@ -84,7 +84,7 @@ def work(given: list[str] | None = None) -> int:
         raise FevError("nothing to play: the stream holds no frame")
     report = session.report()
     wall = time.monotonic() - started
-    report |= {"seconds": round(wall, 2), "cpu_share": round((time.process_time() - spent) / wall, 3)}
+    report |= {"elapsed_s": round(wall, 2), "cpu_share": round((time.process_time() - spent) / wall, 3)}
     if args.json:
         print_json(report)
     return 0

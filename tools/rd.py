@@ -1,9 +1,10 @@
 """`fev-rd`: rate and distortion of fev against H.264, HEVC, AV1 and VP9, as one HTML page, CSV and JSON.
 
-    fev-rd CLIP... --out FOLDER [--codecs x264,x265,svtav1,vp9,fev] [--points N] [--gops single,1s] [--effort slow|fast]
-           [--presets medium] [--qualities 20,40,60,80] [--budgets 8192,27000 | --bitrates 6,12] [--panels CLIP ...]
-           [--every K] [--networks NAME] [--shape FILE] [--dists FILE] [--jobs N | --ray ADDRESS] [--clips median|all]
-           [--keep] [--into FILE.md] [--scores FILE.csv]
+    fev-rd CLIP... --out FOLDER [--panels CLIP ...]
+        [--codecs x264,x265,svtav1,vp9,fev] [--points N] [--gops single,1s] [--classical-preset slow]
+        [--presets medium] [--qualities 20,40,60,80] [--identity-budgets 8192,27000 | --bitrates 6,12]
+        [--every K] [--networks NAME] [--shape FILE] [--dists FILE] [--jobs N | --ray ADDRESS]
+        [--clips median|all] [--keep] [--into FILE.md] [--scores FILE.csv]
 
 What FOLDER holds already is not done again: an interrupted or enlarged run goes on where it was.  The parts are in
 `fev.tools.report`; `jobs` is the work, `summary` the report.
@@ -30,7 +31,7 @@ MARK = "fev-rd.json"  # says that a folder is ours
 CODECS = ("x264", "x265", "svtav1", "vp9", "fev")
 SIZES = (64, 1024)
 PRESETS = ("fast", "medium", "slow")
-QUALITIES, BUDGETS = (20.0, 40.0, 60.0, 80.0), (8192, 27000)
+QUALITIES, IDENTITY_BUDGETS = (20.0, 40.0, 60.0, 80.0), (8192, 27000)
 
 
 def some(kind: Callable[[str], Any], known: tuple[str, ...] | None = None) -> Callable[[str], tuple[Any, ...]]:
@@ -62,10 +63,12 @@ def arguments(given: list[str] | None) -> Any:
         "--gops", type=some(str, ("single", "1s")), default=("single", "1s"), help="single,1s (default: both)"
     )
     o.add_argument("--points", type=count, default=8, metavar="N", help="of each classical codec's ladder (default: 8)")
-    o.add_argument("--effort", choices=("slow", "fast"), default="slow", help="of the classical codecs (default: slow)")
+    o.add_argument(
+        "--classical-preset", choices=("slow", "fast"), default="slow", help="of the classical codecs (default: slow)"
+    )
     o.add_argument("--presets", type=some(str, PRESETS), default=("medium",), help="of fev (default: medium)")
     o.add_argument("--qualities", type=some(percent), help="of fev (default: 20,40,60,80)")
-    o.add_argument("--budgets", type=some(count), help="identity budgets of fev (default: 8192,27000)")
+    o.add_argument("--identity-budgets", type=some(count), metavar="BYTES", help="of fev (default: 8192,27000)")
     o.add_argument(
         "--bitrates", type=some(kilobits), metavar="KBPS", help="of fev's whole file, instead of those two: 6,12,24"
     )
@@ -103,10 +106,11 @@ def arguments(given: list[str] | None) -> Any:
         raise UsageError("no clip was given: fev-rd CLIP... --out FOLDER")
     if args.size is not None and (not SIZES[0] <= args.size <= SIZES[1] or args.size % 2):
         raise UsageError(f"--size {args.size} is not an even number from {SIZES[0]} to {SIZES[1]}")
-    if args.bitrates and (args.budgets or args.qualities):
-        raise UsageError("give bitrates, or qualities and budgets")
+    if args.bitrates and (args.identity_budgets or args.qualities):
+        raise UsageError("give bitrates, or qualities and identity budgets")
     if args.bitrates is None:
-        args.qualities, args.budgets = args.qualities or QUALITIES, args.budgets or BUDGETS
+        args.qualities = args.qualities or QUALITIES
+        args.identity_budgets = args.identity_budgets or IDENTITY_BUDGETS
     if args.scores and not args.into:
         raise UsageError("--scores is for --into")
     for name in ("points", "every"):
@@ -196,8 +200,8 @@ def write(
     from .report.jobs import Store
 
     names = (
-        "codecs", "gops", "points", "effort", "presets", "qualities", "budgets", "bitrates", "model", "every",
-        "duration",
+        "codecs", "gops", "points", "classical_preset", "presets", "qualities", "identity_budgets", "bitrates", "model",
+        "every", "duration",
     )  # fmt: skip
     settings = {k: list(v) if isinstance(v := getattr(args, k), tuple) else v for k in names}
     report = summary.report(squares, results, {"version": __version__, "settings": settings, "errors": errors})

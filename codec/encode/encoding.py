@@ -51,8 +51,8 @@ class EncodeReport:
     Args:
         frames: of the file; `held` of them had no face.
         bytes: of the file.
-        seconds: wall time.
-        identity: the hash that other files may refer to.
+        elapsed_s: wall time.
+        identity_sha256: what other files may refer to.
         stages: seconds by stage.
         notices: what there is to say, counts by the keys of `notices.WORDS`.
     """
@@ -66,8 +66,8 @@ class EncodeReport:
     preset: str
     model: str
     aligned: bool
-    seconds: float
-    identity: str = ""
+    elapsed_s: float
+    identity_sha256: str = ""
     stages: dict[str, float] = field(default_factory=dict)
     notices: dict[str, int] = field(default_factory=dict)
 
@@ -118,8 +118,8 @@ class Encoding(ABC):
             preset=self.options.preset,
             model=self.model.name,
             aligned=clip.survey.aligned,
-            seconds=time.perf_counter() - started,
-            identity=file.excerpt.sha256.hex(),
+            elapsed_s=time.perf_counter() - started,
+            identity_sha256=file.excerpt.sha256.hex(),
             stages=self.stages.seconds,
             notices=self.notices.as_dict(),
         )

@@ -46,7 +46,7 @@ ENCODE = """
 import fev
 options = __import__('json').loads(sys.argv[3])
 report = fev.encode(sys.argv[1], sys.argv[2], **options)
-result = dict(frames=report.frames, s_per_frame=report.seconds / report.frames, bytes=report.bytes)
+result = dict(frames=report.frames, s_per_frame=report.elapsed_s / report.frames, bytes=report.bytes)
 result['stages'] = report.stages
 """
 
@@ -54,7 +54,7 @@ DECODE = """
 import fev
 options = __import__('json').loads(sys.argv[3])
 report = fev.decode(sys.argv[1], sys.argv[2], **options)
-result = dict(frames=report.frames, frames_per_s=report.frames / report.seconds)
+result = dict(frames=report.frames, frames_per_s=report.frames / report.elapsed_s)
 """
 
 RENDER = """

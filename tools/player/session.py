@@ -173,7 +173,7 @@ class Session:
         out: dict[str, Any] = {
             "shown": self.shown, "dropped": t.dropped + self.late, "lost": t.lost, "drawn": t.drawn,
             "draw_ms": round(1000 * t.draw_seconds, 2), "first_picture_s": self.first_picture,
-            "damage": [str(d) for d in t.damage],
+            "damage": [d._asdict() for d in t.damage],
         }  # fmt: skip
         if self.drift:
             away = np.abs(self.drift)

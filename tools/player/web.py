@@ -87,7 +87,7 @@ def facts(path: Path) -> dict[str, Any]:
     digest = h.model_sha256.hex()
     return {
         "bytes": path.stat().st_size, "width": h.width, "height": h.height,
-        "fps": h.fps[0] / h.fps[1], "frames": frames, "synthetic": h.synthetic, "sound": reader.audio is not None,
+        "fps": h.fps[0] / h.fps[1], "frames": frames, "synthetic": h.synthetic, "audio": reader.audio is not None,
         "model": digest, "model_name": library.holding(digest), "once": once, "segments": segments,
         "damage": [str(d) for d in reader.damage],
     }  # fmt: skip

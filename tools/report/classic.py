@@ -35,12 +35,12 @@ SEI = 6  # type of the NAL unit in which x264 writes its version and settings
 
 @dataclass(frozen=True)
 class Codec:
-    """encoder: PyAV's name.  ladder: from the lowest rate up; what each point is called.  efforts: options of each."""
+    """encoder: PyAV's name.  ladder: from the lowest rate up; what each point is called.  presets: options of each."""
 
     encoder: str
     title: str
     ladder: tuple[str, ...]
-    efforts: dict[str, dict[str, str]]
+    presets: dict[str, dict[str, str]]
 
 
 CODECS = {
@@ -81,11 +81,11 @@ def points(name: str, count: int) -> tuple[str, ...]:
     return tuple(ladder[i] for i in sorted(set(place.tolist())))
 
 
-def options(name: str, point: str, gop: str, effort: str, fps: Fraction) -> tuple[dict[str, str], int]:
+def options(name: str, point: str, gop: str, preset: str, fps: Fraction) -> tuple[dict[str, str], int]:
     """Options of the encoder, and its longest GOP in frames."""
     kind, value = point.rstrip("0123456789"), point.lstrip("abcdefghijklmnopqrstuvwxyz")
     frames = ENDLESS if gop == "single" else max(1, round(fps))
-    given = dict(CODECS[name].efforts[effort])
+    given = dict(CODECS[name].presets[preset])
     if name == "x264":
         keys = "keyint=infinite" if gop == "single" else f"keyint={frames}:min-keyint={frames}"
         given |= {kind: value, "x264-params": f"{keys}:scenecut=0"}
@@ -102,9 +102,9 @@ def options(name: str, point: str, gop: str, effort: str, fps: Fraction) -> tupl
     return given, frames
 
 
-def encode(name: str, point: str, gop: str, effort: str, frames: Iterable[np.ndarray], fps: Fraction) -> Coded:
+def encode(name: str, point: str, gop: str, preset: str, frames: Iterable[np.ndarray], fps: Fraction) -> Coded:
     """Code frames (S, S, 3), S even.  Raises FevError where the encoder refuses."""
-    given, longest = options(name, point, gop, effort, fps)
+    given, longest = options(name, point, gop, preset, fps)
     started = time.perf_counter()
     try:
         return _encode(name, given, longest, frames, fps, gop == "single", started)
@@ -142,11 +142,11 @@ def _encode(
         take(stream.encode(None))
         # In MP4 the parameter sets of H.264 and HEVC lie outside of the packets; AV1 repeats its own in the key frame.
         sets = len(context.extradata or b"") if name in ("x264", "x265") else 0
-    seconds = time.perf_counter() - started
+    elapsed = time.perf_counter() - started
     count = sum(sizes) + sets
     once = sets + (sizes[0] if single else 0)
     return Coded(
-        out.getvalue(), ".mp4", count, once, len(out.getbuffer()) - count, seconds, key_frames=keys, software=version()
+        out.getvalue(), ".mp4", count, once, len(out.getbuffer()) - count, elapsed, key_frames=keys, software=version()
     )
 
 

@@ -21,7 +21,7 @@ class Coded:
     container: bytes of the stream that are not counted.
     sections: of `.fev`, as `fev-info` has them.
     key_frames: of the classical codecs.
-    seconds: of encoding, wall time on one thread.
+    elapsed_s: of encoding, wall time on one thread.
     """
 
     stream: bytes
@@ -29,7 +29,7 @@ class Coded:
     bytes: int
     once: int
     container: int
-    seconds: float
+    elapsed_s: float
     sections: dict[str, int] = field(default_factory=dict)
     key_frames: int | None = None
     software: str = ""

@@ -125,8 +125,8 @@ def _perform(task: Task, square: str | bytes) -> Done:
     scores = _scorer(job.named).score(frames_of(source()), pictures, job.every)
     result = {
         "clip": job.square.name, "codec": job.codec, "label": job.label, "curve": job.curve, "point": job.point,
-        "setting": job.setting, "size": job.square.size, "frames": pictures.count, "seconds": job.square.seconds,
-        "coded": facts, "decode_seconds": pictures.seconds, "scores": scores.means,
+        "setting": job.setting, "size": job.square.size, "frames": pictures.count, "duration_s": job.square.duration_s,
+        "coded": facts, "decode_s": pictures.elapsed_s, "scores": scores.means,
         "per_frame": {"frame": scores.frames, **scores.values}, "missing": scores.missing, "by": scores.by,
     }  # fmt: skip
     return Done(job, None if task.stream is not None else stream, facts, result)
@@ -136,7 +136,7 @@ def _encode(job: Job, square: Any) -> Any:
     if job.codec == OURS:
         return ours.encode(square, job.setting)
     s = job.setting
-    return classic.encode(job.codec, s["point"], s["gop"], s["effort"], frames_of(square), Fraction(*job.square.fps))
+    return classic.encode(job.codec, s["point"], s["gop"], s["preset"], frames_of(square), Fraction(*job.square.fps))
 
 
 def decoded(job: Job, stream: bytes) -> Iterator[np.ndarray]:
@@ -151,7 +151,7 @@ class Timed:
     """An iterator that knows how many came out of it and how long it took to make them."""
 
     def __init__(self, inner: Iterator[np.ndarray]):
-        self.inner, self.count, self.seconds = inner, 0, 0.0
+        self.inner, self.count, self.elapsed_s = inner, 0, 0.0
 
     def __iter__(self) -> Timed:
         return self
@@ -159,7 +159,7 @@ class Timed:
     def __next__(self) -> np.ndarray:
         started = time.perf_counter()
         item = next(self.inner)
-        self.seconds += time.perf_counter() - started
+        self.elapsed_s += time.perf_counter() - started
         self.count += 1
         return item
 

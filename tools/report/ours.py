@@ -40,13 +40,13 @@ def encode(square: MediaSource, setting: dict[str, Any]) -> Coded:
     report = encode_fev(square, out, EncodeOptions(crop=True, audio=False, **setting))
     if not report.aligned:
         raise FevError("fev took the square for a picture with a face somewhere in it, and cut it again")
-    seconds = time.perf_counter() - started
+    elapsed = time.perf_counter() - started
     with Reader(io.BytesIO(out.getvalue())) as reader:
         for _ in reader.segments():
             pass
         sections = reader.sections()
     stream = out.getvalue()
-    return Coded(stream, ".fev", len(stream), len(stream) - growing(stream), 0, seconds, sections, software=version())
+    return Coded(stream, ".fev", len(stream), len(stream) - growing(stream), 0, elapsed, sections, software=version())
 
 
 def growing(stream: bytes) -> int:

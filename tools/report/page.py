@@ -85,7 +85,7 @@ def _clips(report: dict[str, Any]) -> str:
         left = [f"{c['dropped']} before the first face left out"] if c["dropped"] else []
         left += [f"{c['faceless']} without a face"] if c["faceless"] else []
         rate = f"{c['fps'][0] / c['fps'][1]:.4g}"
-        cells = (c["about"], f"{c['size']}x{c['size']}", str(c["frames"]), rate, f"{c['seconds']:.2f}")
+        cells = (c["about"], f"{c['size']}x{c['size']}", str(c["frames"]), rate, f"{c['duration_s']:.2f}")
         rows.append([c["name"], *cells, ("; ".join(left), "t")])
     return tables.table(["clip", "from", "square", "frames", "frames/s", "seconds", ""], rows)
 

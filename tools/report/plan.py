@@ -104,7 +104,7 @@ def _classic(args: Any, s: Square, codec: str, named: Named) -> list[Job]:
     for gop in args.gops:
         curve = f"{title}, {'one GOP' if gop == 'single' else '1 s GOP'}"
         for point in classic.points(codec, args.points):
-            setting = {"point": point, "gop": gop, "effort": args.effort}
+            setting = {"point": point, "gop": gop, "preset": args.classical_preset}
             out.append(Job(s, codec, title, curve, point, setting, args.every, named))
     return out
 
@@ -115,7 +115,7 @@ def _ours(args: Any, s: Square, named: Named) -> list[Job]:
     else:
         targets = [
             ({"quality": quality, "identity_budget": budget}, f"{budget} B, q{quality:g}")
-            for budget in args.budgets
+            for budget in args.identity_budgets
             for quality in args.qualities
         ]
     out = []

@@ -40,7 +40,7 @@ BLOCK = 1 << 20
 class Square:
     """A cut clip.
 
-    path: the lossless file.  digest: of its frames and times, whatever file they lie in.  seconds: to the end of the
+    path: the lossless file.  digest: of its frames and times, whatever file they lie in.  duration_s: to the end of the
     last frame.  dropped: frames before the first face.  faceless: later frames without one.  aligned: the source was
     the square already.  about: where it comes from, in words.
     """
@@ -51,7 +51,7 @@ class Square:
     size: int
     frames: int
     fps: tuple[int, int]
-    seconds: float
+    duration_s: float
     dropped: int = 0
     faceless: int = 0
     aligned: bool = True

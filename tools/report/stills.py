@@ -41,7 +41,7 @@ class Pick:
 
 
 def kbps(result: dict[str, Any]) -> float:
-    return float(8 * result["coded"]["bytes"] / result["seconds"] / 1000)
+    return float(8 * result["coded"]["bytes"] / result["duration_s"] / 1000)
 
 
 def pick(results: list[dict[str, Any]]) -> list[Pick]:

@@ -77,20 +77,24 @@ def of_clip(results: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 def clip(square: Square) -> dict[str, Any]:
     row = asdict(square)
-    return {k: row[k] for k in ("name", "about", "digest", "size", "frames", "fps", "seconds", "dropped", "faceless")}
+    return {
+        k: row[k] for k in ("name", "about", "digest", "size", "frames", "fps", "duration_s", "dropped", "faceless")
+    }
 
 
 def point(result: dict[str, Any]) -> dict[str, Any]:
     """A row of the table of points."""
     coded, scores = result["coded"], result["scores"]
-    row: dict[str, Any] = {k: result[k] for k in ("clip", "codec", "curve", "point", "frames", "seconds", "setting")}
+    row: dict[str, Any] = {k: result[k] for k in ("clip", "codec", "curve", "point", "frames", "duration_s", "setting")}
     row["setting"] = {k: v for k, v in row["setting"].items() if k not in ("path", "digest")}
     row |= {"bytes": coded["bytes"], "once": coded["once"], "container": coded.get("container")}
     kbps = views.lengths(result) if coded["bytes"] is not None else {}
     row |= {"kbps": {k: round(v, 4) for k, v in kbps.items()}, "sections": coded["sections"]}
     row |= {"key_frames": coded.get("key_frames"), "software": coded.get("software")}
-    row["encode_s_per_frame"] = None if coded.get("seconds") is None else round(coded["seconds"] / result["frames"], 4)
-    row["decode_s_per_frame"] = round(result["decode_seconds"] / result["frames"], 5)
+    row["encode_s_per_frame"] = (
+        None if coded.get("elapsed_s") is None else round(coded["elapsed_s"] / result["frames"], 4)
+    )
+    row["decode_s_per_frame"] = round(result["decode_s"] / result["frames"], 5)
     return row | {"scores": {m: round(v, 6) for m, v in scores.items()}, "stream": result.get("stream")}
 
 

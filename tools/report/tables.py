@@ -139,7 +139,7 @@ def _even(found: list[dict[str, Any]]) -> Cell:
         return "–"
     if all(r["note"] == WORSE for r in found):
         return (WORSE, "t")
-    known = sorted(float("inf") if r["seconds"] is None else r["seconds"] for r in found)
+    known = sorted(float("inf") if r["duration_s"] is None else r["duration_s"] for r in found)
     low, middle, high = (None if v == float("inf") else v for v in (known[0], median(known), known[-1]))
     text = duration(middle)
     if len(found) > 1 and low != high:
@@ -187,7 +187,7 @@ def published_table(report: dict[str, Any]) -> str:
 
 def points_csv(report: dict[str, Any]) -> str:
     metrics, sections = measured(report), sorted({s for p in report["points"] for s in p["sections"]})
-    plain = ["clip", "codec", "curve", "point", "frames", "seconds", "bytes", "once", "container", "key_frames"]
+    plain = ["clip", "codec", "curve", "point", "frames", "duration_s", "bytes", "once", "container", "key_frames"]
     times = ["encode_s_per_frame", "decode_s_per_frame"]
     kbps = ["own", *(f"{t:g}" for t in LENGTHS), "marginal"]
     out = io.StringIO(newline="")

@@ -43,7 +43,7 @@ class Cost:
 
 def cost_of(result: dict[str, Any]) -> Cost:
     coded = result["coded"]
-    return Cost(coded["once"], coded["bytes"] - coded["once"], result["seconds"])
+    return Cost(coded["once"], coded["bytes"] - coded["once"], result["duration_s"])
 
 
 def quality(result: dict[str, Any], metric: str) -> float | None:
@@ -101,7 +101,7 @@ def break_evens(ours: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[
         base = {"clip": r["clip"], "ours": r["point"], "our_curve": r["curve"], "curve": rows[0]["curve"]}
         at = break_even(mine, cost_of(floor))
         out.append(
-            {**base, "at": "its lowest rate", "seconds": at, "kbps": cost_of(floor).kbps(), "note": floor["point"]}
+            {**base, "at": "its lowest rate", "duration_s": at, "kbps": cost_of(floor).kbps(), "note": floor["point"]}
         )
         for metric in EQUAL:
             q, points = quality(r, metric), points_of(rows, metric)
@@ -112,7 +112,8 @@ def break_evens(ours: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[
             found = interpolated(rows, metric, read)
             out.append({
                 **base, "at": f"equal {METRICS[metric].title}", "kbps": found.kbps(),
-                "seconds": None if read.where == ABOVE else break_even(mine, found), "note": note.get(read.where, ""),
+                "duration_s": None if read.where == ABOVE else break_even(mine, found),
+                "note": note.get(read.where, ""),
             })  # fmt: skip
     return out
 

@@ -141,11 +141,20 @@ class Batch:
 def draw(
     codes: Codes, pictures: Pictures | None, phase: str, count: int, size: int, truncation: float, rng: torch.Generator
 ) -> Batch:
-    """A batch of a phase of training, pictures at `size`.
+    """A batch of a phase of training.
 
-    synthetic: sources and targets are drawn.  real_synthetic: every other source is a real face with its inversion (so
-    that both halves of a batch have both kinds).  paired: source and target are frames of one clip.  A real source is
-    the picture itself, as in the public code, not what its code draws.  Raises UsageError where pictures are missing.
+    A real source is the picture itself, as in the public code, not what its code draws.
+
+    Args:
+        pictures: real ones, for the phases that need them.
+        phase: "synthetic", sources and targets are drawn; "real_synthetic", every other source is a real
+            face with its inversion, so that both halves of a batch have both kinds; "paired", source and
+            target are frames of one clip.
+        count: of the batch.
+        size: side of the pictures, pixels.
+        truncation: of drawn codes, 0 to 1.
+
+    Raises UsageError where pictures are missing.
     """
     device = codes.generator.const.device
 

@@ -1,10 +1,11 @@
 """Train the direction matrix A (`fev.codec.paper.directions`): from a change of 15 parameters to a shift of W+.
 
-As Bounareli et al. 2022 and their public code have it: one linear map onto the first 8 vectors of W+, weights
-from N(0, 0.03), Adam with a rate of 1e-4 and a weight decay of 5e-4, batches of 12 (4 of pairs), truncation 0.7, three
-phases.  Half of a batch takes all parameters of the target; the other half changes ONE at random, to anywhere in its
-range, so that directions come apart.  The shape model is behind `shape`, the losses are in `reenactment`, the faces
-come from `codes`, and a step is in `matrixtraining`.
+The method is that of Bounareli et al. (2022, "Finding Directions in GAN's Latent Space for Neural Face
+Reenactment"): one linear map onto the first 8 vectors of W+, weights from N(0, 0.03), Adam with a rate
+of 1e-4 and a weight decay of 5e-4, batches of 12 (4 of pairs), truncation 0.7, three phases.  Half of a
+batch takes all parameters of the target.  The other half changes ONE at random, to anywhere in its
+range, so that directions come apart.  The shape model is behind `measure.shape`, the losses are in
+`reenactment`, the faces come from `codes`, and a step is in `matrixtraining`.
 
     python -m fev.tools.lab.train.directions --model NAME --shape SHAPE --out matrix.safetensors
         [--phase synthetic|real_synthetic|paired] [--data DIR] [--networks NAME] [--roll] [--minutes 60]
@@ -14,7 +15,7 @@ landmark-based stand-in on an imported BiSeNet; or a file of `landmarks`, the sa
 The phases are run one after another with the same --out.  Every run resumes what lies beside it
 (`matrix.training.safetensors`); `fev-models import matrix.safetensors --name NAME` puts the matrix to the networks.
 
-Choices where the sources are silent: 15 parameters are yaw, pitch, roll, jaw and 11 expressions, or with faces that are
+Choices where the paper is silent: 15 parameters are yaw, pitch, roll, jaw and 11 expressions, or with faces that are
 aligned upright (the default) yaw, pitch, jaw and 12.  Ranges are the least and the most over 2,000 synthetic pictures,
 as in the public code.  A new phase keeps A and begins Adam anew.  A generator larger than 256 is drawn at 256 by its
 own skip connection instead of drawn whole and shrunk.

@@ -2,7 +2,8 @@
 
 Puts the latent space into its coded units first: the identity's coefficients are rotated to their
 principal axes (so that few of them carry most), every motion parameter is scaled so that one unit
-moves the picture equally (beta = alpha * Gamma), and the sensitivity of every
+moves the picture equally (a parameter is multiplied by how far it moves the picture), and the
+sensitivity of every
 tunable tensor is measured.  Then quantises to 8 bits, writes the safetensors file and its sha256.
 
     python -m fev.tools.lab.train.export --data DIR --run DIR --aligner aligner.pt --name base-256

@@ -1,8 +1,9 @@
 """The losses of training the direction matrix: is it still the same person, and is it the wanted shape?
 
-`directions` draws the pictures; `shape` measures them.  Weights and pairs of landmarks are those of
-the public training code of Bounareli et al. 2022.  A loss whose network was not imported is left out, and
-`left_out` says so; nothing takes its place.
+`directions` draws the pictures; `measure.shape` measures them.  Weights and pairs of landmarks are
+those of the public training code of Bounareli et al. (2022, "Finding Directions in GAN's Latent Space
+for Neural Face Reenactment").  A loss whose network was not imported is left out, and `left_out` says
+so.  Nothing takes its place.
 
 Choices: distances between the points of a pair are taken along x and along y, each without its sign, as the public code
 does, so that a closed mouth and one that stands upside down are alike; every loss is a mean over the batch.  LPIPS sees
