@@ -99,7 +99,13 @@ def puppet(
         carry = _Carry(loaded, who, how, progress)
         written = _write(dst, who, how, carry, audio, digests, progress)
     return PuppetReport(
-        written.frames, written.bytes_written, how.seconds, carry.learnt, *digests, time.perf_counter() - started
+        written.frames,
+        written.bytes_written,
+        how.seconds,
+        carry.learnt,
+        digests[0],
+        digests[1],
+        time.perf_counter() - started,
     )
 
 
@@ -259,7 +265,7 @@ def roaming(places: np.ndarray, own: np.ndarray, moving: np.ndarray | None) -> n
     room = ROAM * np.array([rest[2], rest[2], rest[2], 1.0])
     out = np.clip(out, own.min(0) - room, own.max(0) + room)
     out[gone, 2] = 0
-    return out
+    return np.asarray(out)
 
 
 def _write(

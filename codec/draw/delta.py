@@ -57,7 +57,7 @@ def tunables(generator: Generator, latents: LatentSpace | StyleSpace) -> list[Tu
         out.append(Tunable(len(out), name, tuple(shape), low_rank))
 
     add("const", generator.const.shape)
-    for i, layer in enumerate(generator.layers):
+    for i, layer in enumerate(generator.style_layers):
         add(f"layers.{i}.weight", layer.weight.shape, layer.spec.kind != "rgb")
         add(f"layers.{i}.bias", layer.bias.shape)
         add(f"layers.{i}.affine.bias", layer.affine.bias.shape)
@@ -76,7 +76,8 @@ def expand(tunable: Tunable, parts: Mapping[int, Tensor], scale: float) -> Tenso
     if DENSE in parts:
         return parts[DENSE].reshape(tunable.shape) * scale
     u, v = parts[FACTOR_U], parts[FACTOR_V]
-    return (u @ v).reshape(tunable.shape) * (scale / tunable.shape[0] ** 0.5)
+    out: Tensor = (u @ v).reshape(tunable.shape) * (scale / tunable.shape[0] ** 0.5)
+    return out
 
 
 def read_parts(model: Model, tensors: Sequence[DeltaTensor]) -> dict[int, dict[int, Tensor]]:

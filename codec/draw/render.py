@@ -65,7 +65,7 @@ class Renderer:
         generator, latents = apply_delta(model, delta)
         if self.device.type != "cpu" and generator is model.generator:
             generator = copy.deepcopy(generator)  # the model itself stays on the processor
-        self.generator = generator.to(self.device, memory_format=torch.channels_last)
+        self.generator = generator.to(self.device).to(memory_format=torch.channels_last)
         values = torch.zeros(rank)
         values[: len(identity)] = torch.from_numpy(np.asarray(identity, np.float32)) * step_size(identity_code)
         self.base = latents.base(values * model.identity_scale).to(self.device)
@@ -74,7 +74,7 @@ class Renderer:
         self.modes = None if modes is None else ClipModes(modes, params, self.device)
         self._driven = self.modes is None or self.modes.mix.shape[1] > 1
         self._pivot: Tensor | None = None
-        self._planes: tuple[Tensor, ...] | None = None  # of the shared modes: texture, flow
+        self._planes: tuple[Tensor, Tensor] | None = None  # of the shared modes: texture, flow
         self._under: dict[int, Tensor] = {}  # what is added to the model's picture, by size
         if pivot is not None:
             if len(pivot.reference) > params:
@@ -83,7 +83,8 @@ class Renderer:
             self._reference = torch.zeros(1, params, device=self.device)
             if model.shared is not None:  # the same for every picture
                 with torch.no_grad():
-                    self._planes = tuple(p.to(self.device) for p in model.shared.planes())
+                    texture, flow = model.shared.planes()
+                self._planes = texture.to(self.device), flow.to(self.device)
             self._reference[0, : len(pivot.reference)] = torch.tensor(pivot.reference) * self.motion_step
 
     @property
@@ -121,7 +122,8 @@ class Renderer:
             return under.expand(len(motion), -1, -1, -1)
         if self._planes is not None:
             change = self._drive(motion) - self._drive(self._reference)
-            return apply_modes(under.expand(len(change), -1, -1, -1), *self._planes, change)
+            texture, flow = self._planes
+            return apply_modes(under.expand(len(change), -1, -1, -1), texture, flow, change)
         return self._generate(motion, size).float() + under
 
     @torch.no_grad()

@@ -12,7 +12,8 @@ DEFAULT_QUALITY = 60
 
 def step_size(code: int) -> float:
     """Quantiser step of a step code (0 to 255)."""
-    return STEP_UNIT * 2.0 ** (code / 4)
+    out: float = STEP_UNIT * 2.0 ** (code / 4)
+    return out
 
 
 def step_code(size: float) -> int:
@@ -31,8 +32,10 @@ def motion_code(quality: float) -> int:
 def quantise_placement(placement: np.ndarray) -> np.ndarray:
     """(N, 4) pixels and radians -> integers: 1/8 px, and 2 pi / 16384 for the angle."""
     unit = np.array([8, 8, 8, 16384 / (2 * np.pi)])
-    return np.round(placement * unit).astype(np.int32)
+    out: np.ndarray = np.round(placement * unit).astype(np.int32)
+    return out
 
 
 def dequantise_placement(values: np.ndarray) -> np.ndarray:
-    return np.asarray(values, np.float64) / np.array([8, 8, 8, 16384 / (2 * np.pi)])
+    out: np.ndarray = np.asarray(values, np.float64) / np.array([8, 8, 8, 16384 / (2 * np.pi)])
+    return out

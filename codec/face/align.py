@@ -8,6 +8,7 @@ network, `fev.codec.face.paste` puts the square back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ class FaceTracker:
         self._waited = self._unsure = self._followed = 0
         self.restarted = False
         self._sure: np.ndarray | None = None  # the last placement of a face that was compared
-        self._cascade = None
+        self._cascade: Any = None  # made when it is first needed
 
     @torch.no_grad()
     def refine(self, frame: np.ndarray, rough: np.ndarray, rounds: int) -> tuple[np.ndarray, np.ndarray]:
@@ -333,7 +334,7 @@ def smooth(placement: np.ndarray, found: np.ndarray) -> np.ndarray:
         low, high = max(0, i - LOOK_AHEAD), i + LOOK_AHEAD + 1
         row = smooth_at(placement[low:high], found[low:high], i - low)
         out[i] = row if row is not None else out[max(0, i - 1)]
-    return out
+    return np.asarray(out)
 
 
 def is_aligned_crop(placements: Sequence[np.ndarray], width: int, height: int) -> bool:

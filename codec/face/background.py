@@ -89,7 +89,8 @@ def make_plate(samples: list[Sample]) -> tuple[np.ndarray, int]:
         plate[top : top + MEDIAN_ROWS] = _median(kept, top, min(height, top + MEDIAN_ROWS))
     away = sum(1 for s in shifts if s is None or np.hypot(*s) > 0) if moving else 0
     squares = [None if s.placement is None else s.placement - [*v, 0, 0] for s, v in kept]
-    return (plate if any(q is None for q in squares) else smooth_under(plate, squares)), away
+    covering = [q for q in squares if q is not None]
+    return (smooth_under(plate, covering) if len(covering) == len(squares) else plate), away
 
 
 def _laid_over(samples: list[Sample]) -> tuple[int, list[np.ndarray | None]]:
@@ -130,11 +131,12 @@ def _median(samples: list[tuple[Sample, np.ndarray]], top: int, bottom: int) -> 
     values, shown = np.stack(rows), np.stack(free)
     shown[:, ~shown.any(0)] = True
     if shown.all():
-        return np.median(values, 0).astype(np.uint8)
+        return np.asarray(np.median(values, 0).astype(np.uint8))
     count = shown.sum(0)[None, ..., None].repeat(3, 3)
     ordered = np.sort(np.where(shown[..., None], values, np.int16(MISSING)), 0)
     low, high = (np.take_along_axis(ordered, at, 0)[0] for at in ((count - 1) // 2, count // 2))
-    return ((low + high) // 2).astype(np.uint8)
+    out: np.ndarray = ((low + high) // 2).astype(np.uint8)
+    return out
 
 
 def covers(placement: np.ndarray, x: np.ndarray, y: np.ndarray, share: float) -> np.ndarray:
@@ -142,7 +144,8 @@ def covers(placement: np.ndarray, x: np.ndarray, y: np.ndarray, share: float) ->
     cx, cy, half, angle = placement
     c, s = np.cos(angle), np.sin(angle)
     u, v = (c * (x - cx) + s * (y - cy)) / half, (-s * (x - cx) + c * (y - cy)) / half
-    return np.maximum(np.abs(u), np.abs(v)) < share
+    out: np.ndarray = np.maximum(np.abs(u), np.abs(v)) < share
+    return out
 
 
 def smooth_under(plate: np.ndarray, placements: list[np.ndarray]) -> np.ndarray:

@@ -29,7 +29,7 @@ def shift(picture: np.ndarray, other: np.ndarray, faces: list[np.ndarray]) -> np
     peak = found[top]
     near = np.roll(found, (4 - top[0], 4 - top[1]), (0, 1))
     near[:9, :9] = 0
-    if not peak > CLEAR * max(float(near.max()), 1e-12) and tuple(top) != (0, 0):
+    if not peak > CLEAR * max(float(near.max()), 1e-12) and any(int(v) for v in top):
         return None
     y, x = (int(v) - n if v > n // 2 else int(v) for v, n in zip(top, found.shape, strict=True))
     if not _most_of(a, b, y, x):
@@ -69,4 +69,5 @@ def _prepared(picture: np.ndarray, factor: int, faces: list[np.ndarray]) -> np.n
         beside = np.maximum(np.abs(x - cx) / BODY, cy - y)  # the body below moves with the face
         weight *= np.clip((beside / half - 0.8) / 0.2, 0, 1)
     mean = (small * weight).sum() / max(float(weight.sum()), 1e-6)
-    return (small - mean) * weight
+    out: np.ndarray = (small - mean) * weight
+    return out

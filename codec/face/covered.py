@@ -36,7 +36,8 @@ class Covered(nn.Module):
         self.head = nn.Linear(WIDTHS[-1] * 25, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x).flatten(1))[:, 0]
+        out: Tensor = self.head(self.body(x).flatten(1))[:, 0]
+        return out
 
 
 def lower_half(squares: Tensor) -> Tensor:
@@ -59,4 +60,5 @@ def covered(squares: Tensor) -> Tensor:
     """
     if squares.shape[-1] != 256:
         squares = F.interpolate(squares, size=256, mode="bilinear", align_corners=False)
-    return network()(lower_half(evened(squares)))
+    out: Tensor = network()(lower_half(evened(squares)))
+    return out

@@ -37,12 +37,14 @@ def tone(frame: np.ndarray) -> np.ndarray:
     rows = np.linspace(0, grey.shape[0], TONE[0] + 1).astype(int)
     columns = np.linspace(0, grey.shape[1], TONE[1] + 1).astype(int)
     sums = np.add.reduceat(np.add.reduceat(grey, rows[:-1], 0), columns[:-1], 1)
-    return np.round(sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.uint8)
+    out: np.ndarray = np.round(sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.uint8)
+    return out
 
 
 def contrast(tones: np.ndarray) -> np.ndarray:
     """Standard deviation of the grey levels of tones (N, 18, 32), (N,)."""
-    return np.asarray(tones, np.float32).std((1, 2))
+    out: np.ndarray = np.asarray(tones, np.float32).std((1, 2))
+    return out
 
 
 def lit(tones: np.ndarray) -> np.ndarray:
@@ -50,12 +52,14 @@ def lit(tones: np.ndarray) -> np.ndarray:
     seen = contrast(tones)
     white = burnt(tones)
     good = (seen >= LIT * np.percentile(seen, 80)) & (white <= np.median(white) + 0.15)
-    return good if good.any() else seen == seen.max()
+    out: np.ndarray = good if good.any() else seen == seen.max()
+    return out
 
 
 def reference(tones: np.ndarray) -> np.ndarray:
     """The tone of a clip's well-lit pictures, (18, 32) float32."""
-    return np.median(np.asarray(tones, np.float32)[lit(tones)], 0)
+    out: np.ndarray = np.median(np.asarray(tones, np.float32)[lit(tones)], 0)
+    return out
 
 
 def gain(here: np.ndarray, lit_tone: np.ndarray, least: float = FADED) -> tuple[float, float]:
@@ -79,7 +83,8 @@ def gain(here: np.ndarray, lit_tone: np.ndarray, least: float = FADED) -> tuple[
 
 def burnt(tones: np.ndarray) -> np.ndarray:
     """Share of each tone's blocks that are burnt out, (N,)."""
-    return (np.asarray(tones) >= BLOWN).mean((1, 2))
+    out: np.ndarray = (np.asarray(tones) >= BLOWN).mean((1, 2))
+    return out
 
 
 def sudden(here: np.ndarray, before: np.ndarray) -> bool:

@@ -32,12 +32,12 @@ def paste(plate: np.ndarray, crop: Tensor, placement: np.ndarray) -> np.ndarray:
     """
     height, width = plate.shape[:2]
     cx, cy, half, angle = (float(v) for v in placement)
+    out: np.ndarray = plate.copy()
     if half <= 0:
-        return plate.copy()
+        return out
     reach = half * (abs(np.cos(angle)) + abs(np.sin(angle))) + 1
     left, right = max(0, int(cx - reach)), min(width, int(cx + reach) + 2)
     top, bottom = max(0, int(cy - reach)), min(height, int(cy + reach) + 2)
-    out = plate.copy()
     if right <= left or bottom <= top:
         return out
     x = (torch.arange(left, right, dtype=torch.float32) + 0.5 - cx) / half

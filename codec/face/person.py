@@ -55,7 +55,8 @@ class Person:
         """Squares (N, 3, 256, 256), -1 to 1 -> unit vectors (N, K)."""
         mean, matrix = _map()
         out = (self.inverter.features(evened(squares)) - mean) @ matrix.t()
-        return out / out.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        made: Tensor = out / out.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        return made
 
     def likeness(self, squares: Tensor) -> np.ndarray:
         """Cosine of each square with the nearest view of the person, (N,)."""

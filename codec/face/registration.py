@@ -97,8 +97,8 @@ def register(frame: Tensor, key: Tensor, mask: Tensor, start: Tensor | None = No
         if not bool(torch.isfinite(affine).all()) or float((affine - torch.eye(2, 3)).abs().max()) > FARTHEST:
             affine = torch.eye(2, 3)
             break
-    small = [F.interpolate(v[None], size=SIDES[-1], mode="area")[0] for v in (frame, key)]
-    return affine, residual(*small, F.interpolate(mask, size=SIDES[-1], mode="area"), affine)
+    last, last_key = (F.interpolate(v[None], size=SIDES[-1], mode="area")[0] for v in (frame, key))
+    return affine, residual(last, last_key, F.interpolate(mask, size=SIDES[-1], mode="area"), affine)
 
 
 def similarity(affine: Tensor) -> np.ndarray:

@@ -30,6 +30,7 @@ LEAP = 0.5  # half sides that a face does not move from one frame to the next
 LEAVING = 0.75  # share of the inner face inside the picture below which a face that is lost has left
 DARK = 3.0  # contrast of a picture that shows nothing
 NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
+Leading = tuple[Frame, np.ndarray]  # a frame before the first face, without its picture; its tone
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Survey:
         return sum(self.notices[key] for key in ("held", "other", "absent"))
 
     def __iter__(self) -> Iterator[SurveyedFrame]:
-        leading: list[tuple[Frame, np.ndarray]] = []  # frames before the first face, without pictures, and their tones
+        leading: list[Leading] = []
         window: deque[_Row] = deque()
         past: deque[_Row] = deque(maxlen=LOOK_AHEAD)
         before: np.ndarray | None = None  # tone of the frame before
@@ -154,7 +155,7 @@ class Survey:
         if found and last is not None and np.hypot(*(placement[:2] - last[:2])) > LEAP * last[2]:
             self._track += 1
 
-    def _emit(self, window: deque[_Row], past: deque[_Row], leading: list) -> Iterator[SurveyedFrame]:
+    def _emit(self, window: deque[_Row], past: deque[_Row], leading: list[Leading]) -> Iterator[SurveyedFrame]:
         rows, at = [*past, *window], len(past)
         row = window.popleft()
         past.append(row)
@@ -201,7 +202,7 @@ class Survey:
     def _say(self, absent: bool, other: bool) -> None:
         self.notices.add("absent" if absent else "other" if other else "held")
 
-    def _before(self, leading: list, first: _Row, size: tuple[int, int]) -> Iterator[SurveyedFrame]:
+    def _before(self, leading: list[Leading], first: _Row, size: tuple[int, int]) -> Iterator[SurveyedFrame]:
         """The frames before the first face: a dark or a hidden face is held, a title or an empty
         room shows nobody.
         """

@@ -17,4 +17,5 @@ def regression(features: Tensor, values: Tensor) -> Tensor:
     x = x / spread
     penalty = SHRINK * len(x) * torch.eye(x.shape[1], dtype=torch.float64)
     solved = torch.linalg.solve(x.t() @ x + penalty, x.t() @ (values - values.mean(0)).double())
-    return (solved / spread[:, None]).float()
+    out: Tensor = (solved / spread[:, None]).float()
+    return out

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -74,7 +74,8 @@ class AudioReader:
             self._container, self._view = open_container(file, self.name)
             self._stack.enter_context(self._container)
             self._track = track
-            self._stream = self._container.streams[track.index]
+            # the stubs know streams in general alone
+            self._stream = cast(Any, self._container.streams[track.index])
             context = self._stream.codec_context
             if context is None:
                 raise MediaError(f"{self.name}: no decoder for its audio codec; use --no-audio")

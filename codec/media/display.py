@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -51,7 +52,8 @@ def display_of(frame: av.VideoFrame) -> Display:
     """By the frame's display matrix (ISO/IEC 14496-12): x' = a x + c y, y' = b x + d y, to the
     nearest quarter turn.
     """
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    side_data: Any = frame.side_data  # its stub takes no keys by type
+    data = side_data.get(Type.DISPLAYMATRIX)
     if data is None:
         return Display()
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data)[:36])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
@@ -62,7 +63,10 @@ class Mp4Writer:
         odd = codec == "libx264" and (width % 2 or height % 2)
         self._format = "yuv444p" if odd else "yuv420p"
         self._container = av.open(target.for_muxer(), "w", format=FORMATS[container], options=muxer)
-        stream = self._container.add_stream(codec, rate=fps, options=options, width=width, height=height)
+        stream = cast(
+            av.VideoStream,
+            self._container.add_stream(codec, rate=fps, options=options, width=width, height=height),
+        )
         stream.pix_fmt = self._format
         stream.time_base = stream.codec_context.time_base = self._base
         stream.codec_context.gop_size = max(1, min(250, round(fps * (1 if container == "fmp4" else 4))))

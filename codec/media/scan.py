@@ -35,7 +35,8 @@ def own_clock(container: av.container.InputContainer) -> bool:
     """The container's clock begins where the clip does; that of a transport stream is its
     transmitter's.
     """
-    return not container.format.flags & av.format.Flags.ts_discont.value
+    discontinuous: Any = av.format.Flags.ts_discont  # its stub has no number
+    return not container.format.flags & discontinuous.value
 
 
 def tracks_of(container: av.container.InputContainer, view: View, until: float | None = None) -> dict[int, Track]:
@@ -45,7 +46,7 @@ def tracks_of(container: av.container.InputContainer, view: View, until: float |
     until: seconds that are wanted; where there are no streams to choose between, not much more is
     read.
     """
-    streams = [s for s in container.streams if s.type in ("video", "audio")]
+    streams: list[Any] = [s for s in container.streams if s.type in ("video", "audio")]
     if "mp4" in container.format.name and all(s.frames for s in streams if s.type == "video"):
         return {s.index: _stated(s) for s in streams}
     video = next((s.index for s in streams if s.type == "video" and not is_picture(s)), -1)
@@ -72,8 +73,8 @@ def tracks_of(container: av.container.InputContainer, view: View, until: float |
             break
     out = {}
     for stream in streams:
-        span = joint.span(stream.index) or (None, None)
-        out[stream.index] = Track(stream.index, counts[stream.index], *span, joint.jumps(stream.index))
+        first, end = joint.span(stream.index) or (None, None)
+        out[stream.index] = Track(stream.index, counts[stream.index], first, end, joint.jumps(stream.index))
     return out
 
 

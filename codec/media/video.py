@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
+from typing import Any, cast
 
 import av
 
@@ -132,7 +133,9 @@ class VideoReader:
     def _open(self) -> None:
         container, self._view = open_container(self._file, self.name)
         self._stack.enter_context(container)
-        self._container, self._stream = container, container.streams[self._track.index]
+        self._container = container
+        # the stubs know streams in general alone
+        self._stream = cast(Any, container.streams[self._track.index])
         context = self._stream.codec_context
         if context is None:
             raise MediaError(f"{self.name}: no decoder for its video codec")

@@ -45,7 +45,8 @@ class Aligner(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, 3, INPUT, INPUT), RGB from -1 to 1.  Returns (N, 5)."""
-        return self.head(F.silu(self.hidden(self.body(x).flatten(1))))
+        out: Tensor = self.head(F.silu(self.hidden(self.body(x).flatten(1))))
+        return out
 
 
 def similarity_grid(params: Tensor, size: int) -> Tensor:

@@ -16,6 +16,7 @@ a picture beside StyleGAN2's own).  `fev.tools.lab.animator` trains it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -169,7 +170,8 @@ class MotionEncoder(nn.Module):
         self.out = EqualLinear(HIDDEN, config.params)
 
     def forward(self, frame: Tensor) -> Tensor:
-        return self.out(active(self.hidden(self.down(frame)[-1].float().flatten(1))))
+        out: Tensor = self.out(active(self.hidden(self.down(frame)[-1].float().flatten(1))))
+        return out
 
 
 def places(size: int, device: torch.device) -> Tensor:
@@ -240,8 +242,8 @@ class Animator(nn.Module):
             }
         )
         for layer in self.flows.values():
-            nn.init.zeros_(layer.weight)  # the pivot stands still at first
-        for layer in self.generator.layers:
+            nn.init.zeros_(cast(StyleLayer, layer).weight)  # the pivot stands still at first
+        for layer in self.generator.style_layers:
             if layer.spec.kind == "rgb" and layer.spec.size > 8:
                 nn.init.zeros_(layer.weight)
 
@@ -253,7 +255,8 @@ class Animator(nn.Module):
     def shift(self, change: Tensor) -> Tensor:
         """Change of the parameters (N, 35) -> change of the first W+ vectors (N, motion_ws, w_dim)."""
         scale = 0.3 * self.config.params**-0.5
-        return torch.einsum("np,pkw->nkw", change, self.directions) * scale
+        out: Tensor = torch.einsum("np,pkw->nkw", change, self.directions) * scale
+        return out
 
     def draw(self, seen: PivotFeatures, change: Tensor, size: int = 256, dtype: torch.dtype = torch.float32) -> Drawn:
         """change: (N, 35), parameters minus the pivot's."""
@@ -268,7 +271,7 @@ class Animator(nn.Module):
         maps[:, 2] = 1.0  # the pivot's features are used
         maps[:, 3] = -1.0  # and its pixels
         first = True
-        for layer in self.generator.layers:
+        for layer in self.generator.style_layers:
             spec = layer.spec
             if spec.size > size:
                 break
@@ -287,7 +290,7 @@ class Animator(nn.Module):
                 warped = fetch(seen.features[spec.size], maps[:, :2] * rest)
                 x = torch.lerp(x, warped.to(dtype), seen_here.to(dtype))
             if spec.kind == "conv" and spec.size >= 8:
-                head = self.flows[str(spec.size)]
+                head = cast(StyleLayer, self.flows[str(spec.size)])
                 y = head(x, head.affine(w)).float()
                 maps = maps + torch.cat([y[:, :2] * FLOW_UNIT, y[:, 2:]], 1)
         flow, own = maps[:, :2] * rest, torch.sigmoid(maps[:, 3:]) * rest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...format.errors import ModelMismatchError
 from .aligner import Aligner
 from .inverter import Inverter, LatentSpace
@@ -15,7 +17,7 @@ MAX_PLANE = 256  # side of a shared mode
 UNUSABLE = (AttributeError, KeyError, TypeError, ValueError, OverflowError)  # what JSON of a stranger can raise
 
 
-def build_shared(config: dict, params: int) -> SharedModes | None:
+def build_shared(config: dict[str, Any], params: int) -> SharedModes | None:
     """Empty shared modes of a configuration, or None where it has none."""
     if "shared" not in config:
         return None
@@ -28,7 +30,7 @@ def build_shared(config: dict, params: int) -> SharedModes | None:
     return SharedModes(params, texture, grid)
 
 
-def build_generator(config: dict) -> Generator:
+def build_generator(config: dict[str, Any]) -> Generator:
     """An empty generator of a configuration; every number is bounded before anything is allocated."""
     try:
         g = config["generator"]
@@ -50,7 +52,7 @@ def build_generator(config: dict) -> Generator:
     return Generator(shape)
 
 
-def build(config: dict) -> tuple[Generator, LatentSpace, Inverter, Aligner]:
+def build(config: dict[str, Any]) -> tuple[Generator, LatentSpace, Inverter, Aligner]:
     """Empty networks of a configuration of the basis `directions`."""
     generator = build_generator(config)
     shape = generator.config
@@ -63,7 +65,7 @@ def build(config: dict) -> tuple[Generator, LatentSpace, Inverter, Aligner]:
     return generator, LatentSpace(shape.num_ws, shape.w_dim, rank, motion_ws), Inverter(rank), Aligner()
 
 
-def build_stylespace(config: dict) -> tuple[Generator, StyleSpace]:
+def build_stylespace(config: dict[str, Any]) -> tuple[Generator, StyleSpace]:
     """Empty networks of a configuration of the basis `stylespace`."""
     generator = build_generator(config)
     shape = generator.config

@@ -28,7 +28,8 @@ class Residual(nn.Module):
         nn.init.zeros_(self.b.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.b(F.leaky_relu(self.a(F.leaky_relu(x, 0.2)), 0.2))
+        out: Tensor = x + self.b(F.leaky_relu(self.a(F.leaky_relu(x, 0.2)), 0.2))
+        return out
 
 
 class Inverter(nn.Module):

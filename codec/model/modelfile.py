@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -52,7 +53,7 @@ class Model:
 
     name: str
     sha256: str
-    config: dict
+    config: dict[str, Any]
     generator: Generator
     latents: LatentSpace | StyleSpace
     inverter: Inverter | None
@@ -91,7 +92,7 @@ def quantise(name: str, value: Tensor) -> dict[str, Tensor]:
     return {name + ".q8": q.reshape(value.shape), name + ".scale8": scale.half()}
 
 
-def pack(modules: dict[str, nn.Module], identity_scale: Tensor, config: dict) -> bytes:
+def pack(modules: dict[str, nn.Module], identity_scale: Tensor, config: dict[str, Any]) -> bytes:
     """The bytes of a model file.  modules: generator, latents, inverter and aligner by these names.
 
     `config` gives name, basis, licence and the like; what `build` needs is added from the modules.
@@ -101,7 +102,7 @@ def pack(modules: dict[str, nn.Module], identity_scale: Tensor, config: dict) ->
         for key, value in module.state_dict().items():
             if value.dtype.is_floating_point:
                 tensors |= quantise(f"{prefix}.{key}", value)
-    g, latents = modules["generator"].config, modules["latents"]
+    g, latents = cast(Generator, modules["generator"]).config, cast(LatentSpace, modules["latents"])
     shape = {
         "resolution": g.resolution, "channels": list(g.channels), "w_dim": g.w_dim, "z_dim": g.z_dim,
         "mapping_layers": g.mapping_layers, "noise_size": g.noise_size,
@@ -113,7 +114,7 @@ def pack(modules: dict[str, nn.Module], identity_scale: Tensor, config: dict) ->
     return pack_tensors(tensors, {"config": json.dumps(full, sort_keys=True)})
 
 
-def read_config(data: bytes) -> dict:
+def read_config(data: bytes) -> dict[str, Any]:
     """The JSON configuration out of the header of a safetensors file."""
     if len(data) < 8:
         raise ModelMismatchError("model file is too short")

@@ -40,7 +40,8 @@ def synthesis_matrix(side: int) -> Tensor:
 
 @lru_cache
 def analysis_matrix(side: int) -> Tensor:
-    return torch.linalg.inv(synthesis_matrix(side).double()).float()
+    out: Tensor = torch.linalg.inv(synthesis_matrix(side).double()).float()
+    return out
 
 
 def _sides(size: int) -> list[int]:

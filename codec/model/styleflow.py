@@ -10,6 +10,8 @@ needs here.  Keys as in `modellarge10k.pt`.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +28,9 @@ STEPS = 16
 
 class MovingNorm(nn.Module):
     """Batch normalisation by running statistics, invertible."""
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +58,8 @@ class ConcatSquash(nn.Module):
         self._hyper_gate = nn.Linear(context, WIDTH)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        return self._layer(x) * torch.sigmoid(self._hyper_gate(context)) + self._hyper_bias(context)
+        out: Tensor = self._layer(x) * torch.sigmoid(self._hyper_gate(context)) + self._hyper_bias(context)
+        return out
 
 
 class Field(nn.Module):
@@ -69,7 +75,7 @@ class Field(nn.Module):
         """y: (N, rows, 512).  conditions: (N, 17)."""
         time = torch.as_tensor(t, dtype=y.dtype, device=y.device).expand(len(conditions), 1)
         context = torch.cat([time, conditions], 1)[:, None]
-        for index, layer in enumerate(self.diffeq.layers):
+        for index, layer in enumerate(cast(nn.ModuleList, self.diffeq.layers)):
             y = layer(torch.tanh(y) if index else y, context)
         return y
 
@@ -104,10 +110,12 @@ class StyleFlow(nn.Module):
         the same shape.
         """
         first, flow, last = self.chain
-        return last(flow(first(ws), conditions, False, steps))
+        out: Tensor = last(flow(first(ws), conditions, False, steps))
+        return out
 
     def inverse(self, latent: Tensor, conditions: Tensor, steps: int = STEPS) -> Tensor:
         first, flow, last = self.chain
+        first, last = cast(MovingNorm, first), cast(MovingNorm, last)
         return first.inverse(flow(last.inverse(latent), conditions, True, steps))
 
     def turned(self, ws: Tensor, conditions: Tensor, pose: Tensor, steps: int = STEPS) -> Tensor:

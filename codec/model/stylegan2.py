@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -143,6 +144,8 @@ class EqualLinear(nn.Module):
 class StyleLayer(nn.Module):
     """One style layer: affine from W, modulated convolution, and for non-RGB noise and activation."""
 
+    noise: Tensor
+
     def __init__(self, spec: LayerSpec, w_dim: int, noise_size: int = 0, clamp: float | None = None):
         super().__init__()
         self.spec, self.clamp = spec, clamp
@@ -227,7 +230,8 @@ class StyleLayer(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> StyleLayer:
         self._kept = None  # `to` moves the weights without writing to them
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch gives it no types
+        return self
 
     def _bare(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The convolution alone, with the upsampling and its blur where the layer has them."""
@@ -277,6 +281,8 @@ class Mapping(nn.Module):
 class Generator(nn.Module):
     """StyleGAN2 with skip RGB and constant noise (arXiv 1912.04958, configuration E/F)."""
 
+    w_avg: Tensor  # the mean of W
+
     def __init__(self, config: GeneratorConfig):
         super().__init__()
         self.config = config
@@ -287,6 +293,11 @@ class Generator(nn.Module):
         self.layers = nn.ModuleList(
             StyleLayer(spec, config.w_dim, config.noise_size, config.conv_clamp) for spec in self.table
         )
+
+    @property
+    def style_layers(self) -> list[StyleLayer]:
+        """`layers`, by their type."""
+        return [layer for layer in self.layers if isinstance(layer, StyleLayer)]
 
     def truncated(self, w: Tensor, psi: float = 0.7, cutoff: int | None = None) -> Tensor:
         """W (N, w_dim) at `psi` of its way from the mean -> W+ (N, num_ws, w_dim); from `cutoff` on
@@ -308,7 +319,7 @@ class Generator(nn.Module):
         shared = self.config.num_ws if moving is None else moving
         return [
             layer.affine(ws[:, spec.w_index] if spec.w_index < shared else ws[:1, spec.w_index])
-            for layer, spec in zip(self.layers, self.table, strict=True)
+            for layer, spec in zip(self.style_layers, self.table, strict=True)
         ]
 
     def synthesis(
@@ -341,7 +352,7 @@ class Generator(nn.Module):
         return rgb
 
     def forward(
-        self, ws: Tensor, moving: int | None = None, added: abc.Mapping[int, Tensor] | None = None, **options
+        self, ws: Tensor, moving: int | None = None, added: abc.Mapping[int, Tensor] | None = None, **options: Any
     ) -> Tensor:
         """W+ -> picture; the options are those of `styles` and `synthesis`.
 

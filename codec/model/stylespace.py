@@ -130,6 +130,8 @@ class StyleSpace(nn.Module):
     has no such channel.
     """
 
+    mean: Tensor
+
     def __init__(self, config: GeneratorConfig, channels: Sequence[Channel], pose: LinearPose | FlowPose | None = None):
         super().__init__()
         table = layer_table(config)

@@ -27,7 +27,8 @@ class ArcFace(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Pictures (N, 3, 112, 112), RGB, -1 to 1 -> (N, 512) of any length."""
-        return self.output_layer(self.body(self.input_layer(x)))
+        out: Tensor = self.output_layer(self.body(self.input_layer(x)))
+        return out
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, 3, 112, 112), RGB, -1 to 1 -> unit vectors (N, 512)."""
@@ -43,4 +44,5 @@ class ArcFace(nn.Module):
 
     def of_square(self, pictures: Tensor) -> Tensor:
         """FFHQ squares (N, 3, S, S), S at least 256 -> unit vectors (N, 512)."""
-        return self(self.crop(pictures))
+        out: Tensor = self(self.crop(pictures))
+        return out

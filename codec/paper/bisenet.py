@@ -148,11 +148,13 @@ class BiSeNet(nn.Module):
         LABELS.
         """
         eighth, shallow, _ = self.cp(x)
-        return self.conv_out(self.ffm(eighth, shallow), (x.shape[-2], x.shape[-1]))
+        out: Tensor = self.conv_out(self.ffm(eighth, shallow), (x.shape[-2], x.shape[-1]))
+        return out
 
     def of_square(self, pictures: Tensor, side: int = SIDE) -> Tensor:
         """FFHQ squares (N, 3, S, S), -1 to 1 -> scores (N, 19, side, side)."""
         if pictures.shape[-1] != side:
             pictures = F.interpolate(pictures, size=side, mode="bilinear", antialias=True, align_corners=False)
         mean, deviation = (pictures.new_tensor(v)[None, :, None, None] for v in (MEAN, DEVIATION))
-        return self((pictures / 2 + 0.5 - mean) / deviation)
+        out: Tensor = self((pictures / 2 + 0.5 - mean) / deviation)
+        return out

@@ -43,7 +43,8 @@ class DirectionMatrix(nn.Module):
 
     def forward(self, change: Tensor) -> Tensor:
         """Change of the parameters (N, inputs) -> shift (N, rows, w_dim)."""
-        return self.linear(change).view(-1, self.rows, self.w_dim)
+        out: Tensor = self.linear(change).view(-1, self.rows, self.w_dim)
+        return out
 
     def shifted(self, ws: Tensor, change: Tensor) -> Tensor:
         """W+ (N, num_ws, w_dim) moved by a change (N, inputs)."""

@@ -34,7 +34,8 @@ class StyleBlock(nn.Module):
         self.linear = EqualLinear(512, 512)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.convs(x).flatten(1))
+        out: Tensor = self.linear(self.convs(x).flatten(1))
+        return out
 
 
 class E4E(nn.Module):

@@ -124,6 +124,7 @@ def search(
                 anchor = person[:1].detach()
             loss = _unlike(similarity, drawn, target, masks, scores)
             if person is not None:
+                assert anchor is not None
                 loss = loss + similarity.weights.identity * (1 - (person * anchor).sum(1))
             loss = loss + similarity.weights.still * _uneven(similarity, drawn, target, masks["face"], earlier)
             loss.sum().backward()

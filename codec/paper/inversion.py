@@ -23,7 +23,8 @@ def by_e4e(net: E4E, pictures: Tensor) -> Tensor:
     """Pictures (N, 3, S, S), -1 to 1 -> W+ (N, num_ws, 512)."""
     small = pictures if pictures.shape[-1] == SIDE else F.interpolate(pictures, size=SIDE, mode="area")
     with torch.no_grad():
-        return net(small) + net.latent_avg
+        out: Tensor = net(small) + net.latent_avg
+        return out
 
 
 def refined(

@@ -49,7 +49,8 @@ class Unit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         short = x[:, :, :: self.stride, :: self.stride] if self.shortcut_layer is None else self.shortcut_layer(x)
-        return self.res_layer(x) + short
+        out: Tensor = self.res_layer(x) + short
+        return out
 
 
 def stem() -> nn.Sequential:

@@ -66,4 +66,5 @@ class Perceptual(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Pictures (N, 3, H, W), -1 to 1, sides of at least 32 -> distances (N,)."""
-        return self.lpips(a, b).flatten()
+        out: Tensor = self.lpips(a, b).flatten()
+        return out

@@ -146,7 +146,8 @@ def identity_of(face: Face, codes: Tensor, read: Callable[[list[int]], Tensor], 
             if scores is not None:
                 angles.append(pose.estimate(scores))
     seen = torch.cat(angles).nan_to_num(90.0) if angles else None
-    return rows[selection.choose(torch.cat(likeness), seen, blinking(torch.cat(openings)))]
+    out: int = rows[selection.choose(torch.cat(likeness), seen, blinking(torch.cat(openings)))]
+    return out
 
 
 def channels_of(face: Face, base: Tensor, size: int) -> Channels:
@@ -226,7 +227,8 @@ def search(
 @torch.no_grad()
 def _moved(face: Face, base: Tensor, motion: Tensor, size: int) -> Tensor:
     drive = face.space.drive(base, motion)
-    return face.generator(drive.ws, drive.moving, drive.added, size=size)
+    out: Tensor = face.generator(drive.ws, drive.moving, drive.added, size=size)
+    return out
 
 
 def encode(

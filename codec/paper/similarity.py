@@ -63,7 +63,8 @@ class Similarity:
         """LPIPS of the pictures with the rest blanked: (N,); 0 without the network."""
         if self.perceptual is None:
             return a.new_zeros(len(a))
-        return self.perceptual(*(_sized(masked(v, mask), LPIPS_SIDE) for v in (a, b)))
+        out: Tensor = self.perceptual(*(_sized(masked(v, mask), LPIPS_SIDE) for v in (a, b)))
+        return out
 
     def person(self, pictures: Tensor) -> Tensor | None:
         """Unit vectors (N, 512) of who it is; None without the network."""

@@ -17,7 +17,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 PARTS = 4  # of a batch that is one step; more than cores cost little, fewer leave cores idle
 
 

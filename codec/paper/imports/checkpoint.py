@@ -114,7 +114,7 @@ def read_checkpoint(data: memoryview | bytes) -> Any:
         raise LimitError(f"the checkpoint is larger than {MAX_FILE >> 30} GiB")
     if bytes(view[:4]) == b"PK\x03\x04":
         return _zipped(view)
-    if view[:1] != b"\x80":
+    if bytes(view[:1]) != b"\x80":
         refuse("it is neither a zip file nor a pickle")
     try:
         first = Machine().run(View(view[:64]))

@@ -55,7 +55,7 @@ def _converted(state: State, config: GeneratorConfig, column: int, known: tuple[
     """Tensors by our names.  known: endings of keys that need not be in the table."""
     out, used = {}, set()
     for row in _pairs(config):
-        name, theirs, shape = row[0], row[column], row[3]
+        name, shape, theirs = row[0], row[3], row[1] if column == ROSINALITY else row[2]
         value = state.get(theirs)
         if value is None:
             raise ModelMismatchError(f"the generator lacks {theirs}")

@@ -194,7 +194,8 @@ def _recognise(content: Any) -> Iterator[tuple[str, str, Tensors, GeneratorConfi
     state = _flat(content.get("state_dict")) or {}
     encoder, decoder = _part(state, "encoder."), _part(state, "decoder.")
     if "latlayer1.weight" in encoder:
-        options = content.get("opts") if isinstance(content.get("opts"), dict) else {}
+        opts = content.get("opts")
+        options: dict[Any, Any] = opts if isinstance(opts, dict) else {}
         kind = options.get("encoder_type", "Encoder4Editing")
         if kind != "Encoder4Editing":
             raise ModelMismatchError(f"an encoder of type {kind!r:.40}, only Encoder4Editing is known")
@@ -240,7 +241,7 @@ def _opened(path: Path) -> Iterator[memoryview]:
         size = path.stat().st_size
         if not 0 < size <= MAX_FILE:
             raise ModelMismatchError(f"a file of {size} bytes is no checkpoint")
-        yield memoryview(np.memmap(path, np.uint8, "r"))  # unmapped when nothing refers to it
+        yield np.memmap(path, np.uint8, "r").data  # unmapped when nothing refers to it
     except OSError as error:
         raise FevError(f"{path}: cannot be read: {error.strerror}") from error
     except (ModelMismatchError, LimitError) as error:
@@ -263,7 +264,7 @@ def read_official(path: str | os.PathLike[str]) -> list[ImportedNetwork]:
     with _opened(Path(path)) as view:
         digest = hashlib.sha256(view).hexdigest()
         if _is_safetensors(view):
-            tensors, extra = read_own(path)
+            tensors, extra = read_own(Path(path))
             return [ImportedNetwork("directions", "fev's own format", digest, len(view), tensors, None, extra)]
         return [
             ImportedNetwork(network, container, digest, len(view), tensors, config, extra)

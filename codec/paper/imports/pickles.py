@@ -13,7 +13,7 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -95,7 +95,8 @@ def _scalar(*args: Any) -> float | int | bool:
     dtype = np.dtype("<" + args[0].code)
     if len(args[1]) != dtype.itemsize:
         refuse("a numpy number of strange parts")
-    return np.frombuffer(args[1], dtype)[0].item()
+    number: float | int | bool = np.frombuffer(args[1], dtype)[0].item()
+    return number
 
 
 def _module(*args: Any) -> Module:
@@ -146,7 +147,7 @@ class Machine:
 
     def run(self, stream: View) -> Any:
         try:
-            for count, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
+            for count, (opcode, arg, _) in enumerate(pickletools.genops(cast("IO[bytes]", stream))):
                 if count > MAX_STEPS:
                     raise LimitError(f"the checkpoint's pickle has more than {MAX_STEPS} instructions")
                 if opcode.name == "STOP":
