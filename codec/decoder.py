@@ -116,7 +116,8 @@ class FrameDecoder:
             raise FevError(f"the file has {h.params} motion parameters, the model {self.model.latents.params}")
         self.renderer = Renderer(
             self.model, who.values, who.delta, who.modes, who.pivot,
-            identity_code=h.identity_qp, motion_code=h.motion_qp, device=pick_device(options.device),
+            identity_step_code=h.identity_step_code, motion_step_code=h.motion_step_code,
+            device=pick_device(options.device),
         )  # fmt: skip
         self.square = options.crop or h.crop
         if not (self.square or h.placement):

@@ -130,10 +130,10 @@ class _Clip:
             raise FevError(f"{self.name} has {h.params} motion parameters, the model {model.latents.params}")
         self.modes = None if r.modes is None else ClipModes(r.modes, h.params, torch.device("cpu"))
         self.plain = self.modes is None or self.modes.plain
-        self.step = step_size(h.motion_qp)
+        self.step = step_size(h.motion_step_code)
         self.renderer = Renderer(
             model, r.values, r.delta, r.modes, r.pivot,
-            identity_code=h.identity_qp, motion_code=h.motion_qp, device=device,
+            identity_step_code=h.identity_step_code, motion_step_code=h.motion_step_code, device=device,
         )  # fmt: skip
         frames, places, first, last = 0, [], None, 0
         for segment in self.segments():

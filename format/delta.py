@@ -39,14 +39,14 @@ class DeltaTensor:
         key: index into the model's list of tunable tensors, 0..65535.
         variant: how the values make the change (`codec/draw/delta.py` lists them), 0..255.
         rank: of a low-rank change, 0..255.
-        step: quantiser number, 0..255.
+        step_code: of the values, 0..255.
         values: (n,) int32, n > 0.
     """
 
     key: int
     variant: int
     rank: int
-    step: int
+    step_code: int
     values: NDArray[np.int32]
 
 
@@ -137,7 +137,7 @@ def encode_delta(tensors: Sequence[DeltaTensor]) -> bytes:
         if model is not None and _spend(symbols, deepcopy(model)) <= _spend(symbols, Adaptive(start)):
             start = CARRY_ON
         model = _start(start, model)
-        pack.fixed("HBBBB", tensor.key, tensor.variant, tensor.rank, tensor.step, start).varint(len(wide))
+        pack.fixed("HBBBB", tensor.key, tensor.variant, tensor.rank, tensor.step_code, start).varint(len(wide))
         at = 0
         while at < len(wide):
             block = symbols[at : at + model.block]
@@ -171,7 +171,7 @@ def decode_delta(data: bytes, limits: Limits | None = None) -> list[DeltaTensor]
     model: Adaptive | None = None
     seed = 0xFFFF
     out = []
-    for key, variant, rank, step, start, count in tensors:
+    for key, variant, rank, step_code, start, count in tensors:
         model = _start(start, model)
         values = np.zeros(count, np.int64)
         at = 0
@@ -183,7 +183,7 @@ def decode_delta(data: bytes, limits: Limits | None = None) -> list[DeltaTensor]
         check(int(np.abs(values).max()) <= MAX_MAGNITUDE, f"a delta value is beyond {MAX_MAGNITUDE}")
         narrow = values.astype(np.int32)
         seed = crc16(narrow.astype("<i4").tobytes(), seed)
-        out.append(DeltaTensor(key, variant, rank, step, narrow))
+        out.append(DeltaTensor(key, variant, rank, step_code, narrow))
     decoder.finish()
     if seed != stated:
         raise DamagedError("the delta's final check fails")

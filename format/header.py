@@ -36,7 +36,7 @@ class Header:
         fps: (num, den) nominal frame rate.
         model_sha256: 32 bytes, of the model file.
         params: motion parameters per frame.
-        motion_qp, identity_qp: quantiser numbers; `codec/quant.py` says what step they mean.
+        motion_step_code, identity_step_code: what steps they mean says `spec/codec-1.md`.
         crop, placement, synthetic: see the flags above.
         has_delta, has_background, has_audio, has_modes, has_pivot: which optional set-up chunks follow. A Writer
             sets them itself, as well as the next.
@@ -52,8 +52,8 @@ class Header:
     fps: tuple[int, int]
     model_sha256: bytes
     params: int = 35
-    motion_qp: int = 0
-    identity_qp: int = 0
+    motion_step_code: int = 0
+    identity_step_code: int = 0
     crop: bool = False
     placement: bool = False
     synthetic: bool = False
@@ -89,8 +89,8 @@ class Header:
 
     @property
     def bound(self) -> bytes:
-        """What an identity's integers mean something with: model, tables, parameters and quantisers, as in HEAD."""
-        return self.model_sha256 + TABLES_SHA256 + bytes((self.params, self.motion_qp, self.identity_qp))
+        """What an identity's integers mean something with: model, tables, parameters and step codes, as in HEAD."""
+        return self.model_sha256 + TABLES_SHA256 + bytes((self.params, self.motion_step_code, self.identity_step_code))
 
     def seconds(self, pts: int) -> float:
         """A pts as seconds, for messages."""
@@ -110,8 +110,8 @@ class Header:
             self.model_sha256,
             TABLES_SHA256,
             self.params,
-            self.motion_qp,
-            self.identity_qp,
+            self.motion_step_code,
+            self.identity_step_code,
             self.flags,
             self.segment_frames,
             self.matrix,
@@ -137,7 +137,7 @@ class Header:
         if version != VERSION:
             raise UnsupportedError(f"the stream is of format version {version}, this reader reads version {VERSION}")
         width, height, tb_num, tb_den, fps_num, fps_den, frames = take.fixed("HHIIIII")
-        model, table_hash, params, motion_qp, identity_qp = take.fixed("32s32sBBB")
+        model, table_hash, params, motion_step_code, identity_step_code = take.fixed("32s32sBBB")
         flags, segment_frames, matrix, primaries, transfer, full_range = take.fixed("HHBBBB")
         take.end()
         check(width and height, "the picture has no extent")
@@ -165,8 +165,8 @@ class Header:
             fps=(fps_num, fps_den),
             model_sha256=model,
             params=params,
-            motion_qp=motion_qp,
-            identity_qp=identity_qp,
+            motion_step_code=motion_step_code,
+            identity_step_code=identity_step_code,
             crop=bool(flags & FLAG_CROP),
             placement=bool(flags & FLAG_PLACEMENT),
             synthetic=bool(flags & FLAG_SYNTHETIC),

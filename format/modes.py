@@ -36,27 +36,27 @@ class Modes:
     Args:
         mix: (params, 1 + driven) int32, what drives the model: its parameter i is
             mix[i, 0] + sum of mix[i, 1 + k] * parameter k.
-        mix_step: quantiser number of `mix`.
+        mix_step_code: of `mix`.
         luma: (planes, S, S) int32, S a power of two, 8 or more.  chroma: (planes, 2, S / 2, S / 2).
         flow: (planes, 2, G, G), across and down, G a power of two, 8 or more.
-        texture_steps, flow_steps: (planes,) quantiser numbers.
+        texture_step_codes, flow_step_codes: (planes,).
     """
 
     mix: NDArray[np.int32]
-    mix_step: int
+    mix_step_code: int
     luma: NDArray[np.int32]
     chroma: NDArray[np.int32]
     flow: NDArray[np.int32]
-    texture_steps: NDArray[np.int64]
-    flow_steps: NDArray[np.int64]
+    texture_step_codes: NDArray[np.int64]
+    flow_step_codes: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, mix: NDArray[np.int32], mix_step: int) -> Modes:
+    def empty(cls, mix: NDArray[np.int32], mix_step_code: int) -> Modes:
         """Modes that add nothing to what the model draws."""
         planes = mix.shape[1]
-        steps = np.zeros(planes, np.int64)
+        codes = np.zeros(planes, np.int64)
         luma, rest = np.zeros((planes, 8, 8), np.int32), np.zeros((planes, 2, 8, 8), np.int32)
-        return cls(mix, mix_step, luma, rest[:, :, :4, :4], rest, steps, steps)
+        return cls(mix, mix_step_code, luma, rest[:, :, :4, :4], rest, codes, codes)
 
     @property
     def planes(self) -> int:
@@ -165,7 +165,7 @@ def _check(modes: Modes) -> None:
     good = [v.shape for v in (modes.luma, modes.chroma, modes.flow)] == shapes and planes > 0
     good = good and all(side >= 8 and side & (side - 1) == 0 for side in (size, grid))
     good = good and modes.mix.ndim == 2 and 1 <= modes.mix.shape[1] <= planes and 1 <= len(modes.mix) <= 255
-    good = good and len(modes.texture_steps) == len(modes.flow_steps) == planes <= 255
+    good = good and len(modes.texture_step_codes) == len(modes.flow_step_codes) == planes <= 255
     if not good:
         raise UsageError("modes: the parts do not fit each other")
     for part in (modes.mix, modes.luma, modes.chroma, modes.flow):
@@ -181,24 +181,24 @@ def encode_modes(modes: Modes) -> bytes:
     size, grid = modes.luma.shape[-1], modes.flow.shape[-1]
     pack = Pack().fixed(
         "BBBBBB", modes.planes, len(modes.mix), modes.mix.shape[1], size.bit_length() - 1, grid.bit_length() - 1,
-        modes.mix_step,
+        modes.mix_step_code,
     )  # fmt: skip
-    steps = np.concatenate([modes.texture_steps, modes.flow_steps]).astype(np.uint8).tobytes()
-    return pack.raw(steps).raw(encoder.finish()).fixed("H", _crc(modes)).bytes()
+    codes = np.concatenate([modes.texture_step_codes, modes.flow_step_codes]).astype(np.uint8).tobytes()
+    return pack.raw(codes).raw(encoder.finish()).fixed("H", _crc(modes)).bytes()
 
 
 def decode_modes(data: bytes, limits: Limits | None = None) -> Modes:
     """Reads modes back.  Raises DamagedError or LimitError."""
     limits = limits or Limits()
     take = Take(data, "modes")
-    planes, params, columns, size_bits, grid_bits, mix_step = take.fixed("BBBBBB")
+    planes, params, columns, size_bits, grid_bits, mix_step_code = take.fixed("BBBBBB")
     check(planes and params and 1 <= columns <= planes, "modes: no planes, or more driven than there are")
     check(3 <= grid_bits <= 16 and 3 <= size_bits <= 16, "modes: unknown size")
     size, grid = 1 << size_bits, 1 << grid_bits
     total = planes * (size * size * 3 // 2 + 2 * grid * grid)
     if total > limits.max_mode_values:
         raise LimitError(f"more than {limits.max_mode_values} mode values")
-    steps = np.frombuffer(take.raw(2 * planes), np.uint8).astype(np.int64)
+    codes = np.frombuffer(take.raw(2 * planes), np.uint8).astype(np.int64)
     check(take.left() >= 2, "modes end early")
     decoder = RangeDecoder(take.raw(take.left() - 2))
     stated = take.fixed("H")[0]
@@ -211,7 +211,7 @@ def decode_modes(data: bytes, limits: Limits | None = None) -> Modes:
     check(most <= MAX_MAGNITUDE, f"modes: a value is beyond {MAX_MAGNITUDE}")
     luma, blue, red, across, down = (np.stack(part, dtype=np.int32, casting="unsafe") for part in parts)
     narrow = [np.ascontiguousarray(mix.T, np.int32), luma, np.stack([blue, red], 1), np.stack([across, down], 1)]
-    modes = Modes(narrow[0], mix_step, narrow[1], narrow[2], narrow[3], steps[:planes], steps[planes:])
+    modes = Modes(narrow[0], mix_step_code, narrow[1], narrow[2], narrow[3], codes[:planes], codes[planes:])
     if _crc(modes) != stated:
         raise DamagedError("the modes' final check fails")
     return modes

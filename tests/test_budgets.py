@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from efforts import quick
-from fev.codec.draw.units import IDENTITY_CODE
+from fev.codec.draw.units import IDENTITY_STEP_CODE
 from fev.codec.encode.options import EncodeOptions
 from fev.codec.face.portrait import Conditions
 from fev.codec.fit.appearance import Fitter
@@ -44,7 +44,7 @@ def test_budgets_are_kept_to_the_byte(preset, budget, tiny_model):
     spending = Spending(budget=budget)
     fit = fitter.at_once if preset == "fast" else fitter.fit
     look = fit(frames if preset == "fast" else store, guess, good, spending)
-    header = Header(64, 64, (1, 30), (30, 1), bytes(32), 35, look.motion_code, IDENTITY_CODE, crop=True)
+    header = Header(64, 64, (1, 30), (30, 1), bytes(32), 35, look.motion_step_code, IDENTITY_STEP_CODE, crop=True)
     kept = within(look.identity, budget)
     np.testing.assert_array_equal(kept, look.identity)
     writer = Writer(io.BytesIO(), header, **look.chunks())
@@ -63,7 +63,7 @@ def test_the_budget_is_what_the_file_s_chunks_come_to(budget, tmp_path):
         spent = sum(len(payload) for payload in reader.kept.values())
         list(reader.segments())
         sections = reader.sections()
-    assert set(reader.kept) <= set(PARTS) and spent == sections["identity"] + sections["delta"] + sections["basis"]
+    assert set(reader.kept) <= set(PARTS) and spent == sections["identity"] + sections["delta"] + sections["modes"]
     assert spent <= budget
 
 

@@ -8,7 +8,7 @@ import torch
 from fev.codec.decoder import DecodeOptions
 from fev.codec.draw.delta import DENSE, FACTOR_U, FACTOR_V, apply_delta, tunables
 from fev.codec.draw.render import Renderer
-from fev.codec.draw.units import motion_code, step_code, step_size
+from fev.codec.draw.units import motion_step_code, step_code, step_size
 from fev.codec.encode.options import EncodeOptions
 from fev.codec.face.survey import Survey
 from fev.codec.fit.cropstore import CropStore
@@ -108,7 +108,7 @@ def test_keys_are_places_in_an_order_that_the_architecture_fixes(tiny_model):
 
 
 def renderer_of(model, delta=(), **options):
-    return Renderer(model, ints(12, high=4), list(delta), identity_code=36, motion_code=36, **options)
+    return Renderer(model, ints(12, high=4), list(delta), identity_step_code=36, motion_step_code=36, **options)
 
 
 def test_batch_size_does_not_change_the_picture(tiny_model):
@@ -132,11 +132,11 @@ def test_same_integers_give_the_same_picture(tiny_model):
 
 
 def test_short_identity_is_filled_with_zeros_and_a_long_one_refused(tiny_model):
-    short = Renderer(tiny_model, np.array([3], np.int32), [], identity_code=36, motion_code=36)
-    full = Renderer(tiny_model, np.array([3] + [0] * 11, np.int32), [], identity_code=36, motion_code=36)
+    short = Renderer(tiny_model, np.array([3], np.int32), [], identity_step_code=36, motion_step_code=36)
+    full = Renderer(tiny_model, np.array([3] + [0] * 11, np.int32), [], identity_step_code=36, motion_step_code=36)
     assert (short.base == full.base).all()
     with pytest.raises(DamagedError, match="identity"):
-        Renderer(tiny_model, np.zeros(13, np.int32), [], identity_code=36, motion_code=36)
+        Renderer(tiny_model, np.zeros(13, np.int32), [], identity_step_code=36, motion_step_code=36)
 
 
 # -- tuning and motion
@@ -177,7 +177,7 @@ def test_what_tuning_returns_is_what_it_rendered(tiny_model, clip):
     """Closed loop: the Renderer draws from the integers what the fit saw, while the budget did not bind."""
     fit, _, after = fitted(tiny_model, clip[1], 100_000)
     identity, delta = fit.finish()
-    renderer = Renderer(tiny_model, identity, delta, identity_code=step_code(0.1), motion_code=step_code(0.1))
+    renderer = Renderer(tiny_model, identity, delta, identity_step_code=step_code(0.1), motion_step_code=step_code(0.1))
     fit.identity_step = step_size(step_code(0.1))
     q = quantise_motion(fit.motion.detach(), step_code(0.1))
     error = float((renderer.draw(q) - clip[1]).square().mean())
@@ -281,7 +281,7 @@ def test_identity_is_taken_from_neutral_frames():
 
 
 def test_quality_sets_the_step():
-    codes = [motion_code(q) for q in range(0, 101, 10)]
+    codes = [motion_step_code(q) for q in range(0, 101, 10)]
     assert codes == sorted(codes, reverse=True) and codes[0] > codes[-1]
 
 

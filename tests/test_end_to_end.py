@@ -294,7 +294,7 @@ def test_medium_keeps_its_budget_and_beats_fast(tmp_path):
     with fev.open(tmp_path / "m.fev") as reader:
         list(reader.segments())
         sections = reader.sections()
-    assert 0 < sections["identity"] + sections["delta"] + sections["basis"] <= budget
+    assert 0 < sections["identity"] + sections["delta"] + sections["modes"] <= budget
     clip_with(tmp_path / "source.mp4", lambda i, rgb: rgb)
     scores = []
     for name in ("m", "f"):
@@ -313,7 +313,7 @@ def test_without_a_pivot_no_picture_is_sent(tmp_path, preset):
         assert len(list(reader.segments())) == 1 and reader.pivot is None
         assert bool(reader.delta) == (reader.modes is not None) == (preset == "slow")
         sections = reader.sections()
-    assert sections["identity"] + sections["delta"] + sections["basis"] <= budget
+    assert sections["identity"] + sections["delta"] + sections["modes"] <= budget
     assert fev.decode(path, tmp_path / "c.mp4").frames == 10
 
 

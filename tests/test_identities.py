@@ -18,7 +18,7 @@ from efforts import encode_quickly
 from fev.codec import decoder, encoder, puppet
 from fev.codec.decoder import DecodeOptions, FrameDecoder
 from fev.codec.draw.render import Renderer
-from fev.codec.draw.units import motion_code, step_code
+from fev.codec.draw.units import motion_step_code, step_code
 from fev.codec.encode import encoding
 from fev.codec.encode.options import EncodeOptions
 from fev.codec.fit.reuse import ReadStart
@@ -98,7 +98,7 @@ def test_nothing_of_the_identity_is_sent_and_the_pictures_are_the_same(first, se
         list(reader.segments())
         sections = reader.sections()
     assert sum(sections.values()) == second.stat().st_size < first.stat().st_size - 1000
-    assert (sections["identity"], sections["delta"], sections["basis"]) == (32, 0, 0)
+    assert (sections["identity"], sections["delta"], sections["modes"]) == (32, 0, 0)
     np.testing.assert_array_equal(motion_of(first), motion_of(second))
     assert all((a == b).all() for a, b in zip(pictures(first), pictures(second), strict=True))
     assert fev.verify(second).ok
@@ -229,7 +229,7 @@ def test_the_cache_keeps_what_was_used_last(tiny_sha, cache, monkeypatch):
 
 def test_quality_is_that_of_the_identity(first, tmp_path):
     with fev.open(first) as reader:
-        assert reader.header.motion_qp == motion_code(60)
+        assert reader.header.motion_step_code == motion_step_code(60)
     out = tmp_path / "out.fev"
     words = [SAMPLE, out, "--preset", "fast", "--crop", "--no-audio", "--duration", "0.1", "--identity", first]
     bad(command("encode", *words, "--quality", "60"), "the quality is that file's", code=2)
@@ -238,7 +238,7 @@ def test_quality_is_that_of_the_identity(first, tmp_path):
     fev.encode(SAMPLE, fine, preset="fast", duration=0.1, quality=90, **CLIP)
     fev.encode(SAMPLE, again, preset="fast", duration=0.1, identity=fine, **CLIP)
     with fev.open(again) as reader:
-        assert reader.header.motion_qp == motion_code(90) and not reader.header.synthetic
+        assert reader.header.motion_step_code == motion_step_code(90) and not reader.header.synthetic
 
 
 @pytest.mark.parametrize("wrong", [{"identity_budget": 5000}, {"pivot": False}])
@@ -297,8 +297,8 @@ def stream(model: str, motion: np.ndarray, value: int = 3, reference: bytes | No
     """Modes with two textures and nothing that drives the generator."""
     modes = Modes.empty(np.zeros((35, 1), np.int32), STEP)
     modes = replace(modes, luma=np.zeros((3, 8, 8), np.int32), chroma=np.zeros((3, 2, 4, 4), np.int32),
-                    flow=np.zeros((3, 2, 8, 8), np.int32), texture_steps=np.zeros(3, np.int64) + 20,
-                    flow_steps=np.zeros(3, np.int64))  # fmt: skip
+                    flow=np.zeros((3, 2, 8, 8), np.int32), texture_step_codes=np.zeros(3, np.int64) + 20,
+                    flow_step_codes=np.zeros(3, np.int64))  # fmt: skip
     modes.luma[1, 0, 0], modes.luma[2, 0, 1] = 30, 30
     header = Header(64, 64, (1, 30), (30, 1), bytes.fromhex(model), 35, STEP, STEP, crop=True, segment_frames=4)
     who = {"identity": np.array([value, -2, 1], np.int32), "modes": modes} if reference is None else {}
@@ -331,8 +331,8 @@ def test_parameters_begin_as_the_first_file_s_own_frames_say(tiny_sha, tiny_mode
     path.write_bytes(stream(tiny_sha, motion[:64]))
     who = read_identity(path)
     assert np.array_equal(who.motion, motion[:64])
-    renderer = Renderer(model, who.identity.values, [], who.identity.modes, identity_code=STEP, motion_code=STEP,
-                        dtype=torch.float32)  # fmt: skip
+    renderer = Renderer(model, who.identity.values, [], who.identity.modes, identity_step_code=STEP,
+                        motion_step_code=STEP, dtype=torch.float32)  # fmt: skip
     start = ReadStart(model, who, renderer)
     truth = renderer.draw(motion[64:]).clamp(-1, 1)
     got = start.guess(truth, truth, torch.zeros(32, 0))
@@ -364,7 +364,7 @@ def test_driven_parameters_are_solved_through_the_mix(tiny_sha, tiny_model_bytes
     mix[4, 0], mix[0, 1], mix[1, 2] = 9, 4, 2
     modes = replace(who.identity.modes, mix=mix)
     who = replace(who, identity=replace(who.identity, modes=modes))
-    renderer = Renderer(model, who.identity.values, [], modes, identity_code=STEP, motion_code=STEP)
+    renderer = Renderer(model, who.identity.values, [], modes, identity_step_code=STEP, motion_step_code=STEP)
     start = ReadStart(model, who, renderer)
     file = torch.zeros(2, 35)
     file[:, :2] = torch.tensor([[3.0, -2.0], [0.5, 7.0]])

@@ -12,7 +12,7 @@ from fev.codec.draw.modes import ClipModes
 from fev.codec.draw.render import Renderer
 from fev.codec.draw.units import step_size
 from fev.codec.fit.keyframes import successors
-from fev.codec.fit.modebasis import MIX_CODE, principal, principal_drive
+from fev.codec.fit.modebasis import MIX_STEP_CODE, principal, principal_drive
 from fev.codec.fit.modefit import ModeFit, ModeSettings
 from fev.codec.fit.motion import MotionSettings, fit_motion
 from fev.codec.model.planes import analyse, apply_modes, colour, decompose, synthesis_matrix, synthesise, warp
@@ -64,18 +64,18 @@ def make_modes(params: int = 35, planes: int = 3) -> Modes:
     flow = rng.integers(-2, 3, (planes, 2, 8, 8)).astype(np.int32)
     steps = np.array([45, 40, 42, 43])[:planes]
     mix = rng.integers(-9, 10, (params, 3)).astype(np.int32)
-    return Modes(mix, MIX_CODE, luma, chroma, flow, steps, steps)
+    return Modes(mix, MIX_STEP_CODE, luma, chroma, flow, steps, steps)
 
 
 def test_empty_modes_change_nothing_but_the_drive(tiny_model):
     mix = np.zeros((35, 2), np.int32)
     mix[4, 0], mix[7, 1] = 3, 5
-    options = {"identity_code": 36, "motion_code": 36, "dtype": torch.float32}
-    renderer = Renderer(tiny_model, np.array([3], np.int32), [], Modes.empty(mix, MIX_CODE), **options)
+    options = {"identity_step_code": 36, "motion_step_code": 36, "dtype": torch.float32}
+    renderer = Renderer(tiny_model, np.array([3], np.int32), [], Modes.empty(mix, MIX_STEP_CODE), **options)
     plain = Renderer(tiny_model, np.array([3], np.int32), [], **options)
     motion, own = torch.zeros(2, 35), torch.zeros(2, 35)
     motion[1, 0] = 2.0
-    own[:, 4], own[1, 7] = 3 * step_size(MIX_CODE), 10 * step_size(MIX_CODE)
+    own[:, 4], own[1, 7] = 3 * step_size(MIX_STEP_CODE), 10 * step_size(MIX_STEP_CODE)
     torch.testing.assert_close(renderer.draw_values(motion), plain.draw_values(own), rtol=0, atol=1e-4)
 
 
@@ -103,7 +103,7 @@ def test_principal_drive_keeps_what_moves():
     mix, driven = principal_drive(motion, 8, 0.5)
     assert mix.shape == (35, 3) and driven.shape == (60, 2)  # what moves less than a step is left out
     assert torch.equal((driven / 0.5).round() * 0.5, driven)
-    back = (torch.from_numpy(mix).float() * step_size(MIX_CODE)) @ torch.cat([torch.ones(60, 1), driven], 1).t()
+    back = (torch.from_numpy(mix).float() * step_size(MIX_STEP_CODE)) @ torch.cat([torch.ones(60, 1), driven], 1).t()
     assert float((back.t() - motion).square().mean().sqrt()) < 0.2  # rounding of the codes and of the mix
 
 
@@ -112,7 +112,7 @@ def test_nothing_needs_to_drive_the_model():
     motion = torch.randn(20, 35, generator=torch.Generator().manual_seed(1))
     mix, driven = principal_drive(motion, 0, 0.5)
     assert mix.shape == (35, 1) and driven.shape == (20, 0)
-    expected = (motion.mean(0) / step_size(MIX_CODE)).round().numpy()
+    expected = (motion.mean(0) / step_size(MIX_STEP_CODE)).round().numpy()
     assert np.array_equal(mix[:, 0], expected)
 
 
@@ -221,8 +221,8 @@ def test_a_fit_finds_what_it_always_found(moving):
     fit = ModeFit(moving[:1], moving, torch.zeros(24, 0), mix, settings, 700, 0.5, moved, pairs)
     fit.run()
     modes = fit.finish()
-    assert modes.texture_steps.tolist() == [49, 39, 39, 40, 40, 40, 42]
-    assert modes.flow_steps.tolist() == [31, 21, 20, 21, 22, 22, 24] and fit.motion_code(60) == 36
+    assert modes.texture_step_codes.tolist() == [49, 39, 39, 40, 40, 40, 42]
+    assert modes.flow_step_codes.tolist() == [31, 21, 20, 21, 22, 22, 24] and fit.motion_step_code(60) == 36
     luma = [[-4, -4, -61, 12], [-4, -4, -61, 12], [-4, -4, -61, 13], [-4, -4, -61, 13]]
     flow = [[8, 5, 7, 8], [7, 5, 7, 8], [7, 5, 7, 7], [7, 5, 7, 7]]
     # A value on a rounding edge may fall either way on another processor.  Planes but the first may change sign.
@@ -237,7 +237,7 @@ def test_no_room_means_no_modes(moving):
 
 
 def test_motion_fit_finds_what_moves_the_modes_and_leaves_the_driven_alone(tiny_model):
-    options = {"identity_code": 36, "motion_code": 36, "dtype": torch.float32}
+    options = {"identity_step_code": 36, "motion_step_code": 36, "dtype": torch.float32}
     renderer = Renderer(tiny_model, np.array([3], np.int32), [], make_modes(planes=4), **options)
     motion = torch.zeros(5, 35)
     motion[:, :3] = torch.randn(5, 3, generator=torch.Generator().manual_seed(6))
@@ -265,8 +265,8 @@ def test_flow_is_interpolated_bicubically():
 @pytest.mark.parametrize("with_modes", [False, True])
 def test_parameters_on_the_processor_meet_modes_on_another_device(tiny_model, with_modes):
     """Without a pivot the encoder draws what drives the model: its parameters and pictures lie on the processor."""
-    modes = Modes.empty(np.ones((35, 3), np.int32), MIX_CODE) if not with_modes else make_modes()
-    options = {"identity_code": 36, "motion_code": 36, "device": torch.device("meta"), "dtype": torch.float32}
+    modes = Modes.empty(np.ones((35, 3), np.int32), MIX_STEP_CODE) if not with_modes else make_modes()
+    options = {"identity_step_code": 36, "motion_step_code": 36, "device": torch.device("meta"), "dtype": torch.float32}
     renderer = Renderer(tiny_model, np.array([3], np.int32), [], modes, **options)
     motion, pictures = torch.zeros(2, 35), torch.zeros(2, 3, 64, 64)
     assert renderer.draw_model(motion).device.type == "meta"

@@ -32,5 +32,5 @@ def test_a_short_clip_is_no_dear_one(tmp_path):
         reader = Reader(file)
         list(reader.segments())
         sections = reader.sections()
-    spent = sections["identity"] + sections["delta"] + sections["basis"]
+    spent = sections["identity"] + sections["delta"] + sections["modes"]
     assert 1000 < spent <= 4000

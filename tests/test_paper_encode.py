@@ -70,7 +70,7 @@ def test_a_clip_goes_there_and_back(tiny, tmp_path, preset):
     # a second of one face before a still camera is registered to its first frame; fast writes before it could know
     assert keys == ([] if preset == "fast" else [0])
     if preset != "fast":
-        assert facts["sections"]["identity"] + facts["sections"]["delta"] + facts["sections"]["basis"] < 27_000 + 200
+        assert facts["sections"]["identity"] + facts["sections"]["delta"] + facts["sections"]["modes"] < 27_000 + 200
 
 
 def test_the_file_needs_the_model_it_was_made_with(tiny, tmp_path, monkeypatch):
@@ -168,7 +168,7 @@ def test_weights_are_tuned_to_the_motion_that_the_decoder_will_see(tiny, tmp_pat
     with fev.open(out) as reader:
         modes = ClipModes(reader.modes, reader.header.params, torch.device("cpu"))
         motion = np.concatenate([s.motion for s in reader.segments()])
-        step = step_size(reader.header.motion_qp)
+        step = step_size(reader.header.motion_step_code)
     decoded = modes.drive(torch.from_numpy(motion.astype(np.float32)) * step)
     assert motion.any()
     torch.testing.assert_close(seen[0], decoded, rtol=1e-5, atol=1e-6)
@@ -215,7 +215,7 @@ def test_parameters_of_two_faces_are_carried_over_as_they_are(tiny, tmp_path, mo
     for name, path in (("how", how), ("out", out)):
         with fev.open(path) as reader:
             modes = ClipModes(reader.modes, reader.header.params, torch.device("cpu"))
-            step = step_size(reader.header.motion_qp)
+            step = step_size(reader.header.motion_step_code)
             motion = np.concatenate([s.motion for s in reader.segments()])
             driven[name] = modes.drive(torch.from_numpy(motion.astype(np.float32)) * step)
             half = 0.5 * step * modes.mix[:, 1:].diagonal()  # in the end those of `out`, which are the identity's

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fev.codec.draw.units import IDENTITY_CODE, step_size
+from fev.codec.draw.units import IDENTITY_STEP_CODE, step_size
 from fev.codec.face.registration import rigid
 from fev.codec.model.stylegan2 import Generator
 from fev.codec.paper import pipeline
@@ -51,7 +51,7 @@ def test_each_stage_brings_the_pictures_nearer(clip):
     plan = SearchSettings(size=64, pose_steps=25, facial_steps=60)
     found = encoded(clip, plan)
     base = pipeline.base_of(face, found.identity)
-    assert (base - found.codes[0]).abs().max() <= step_size(IDENTITY_CODE) * 0.25 / 2 + 1e-6
+    assert (base - found.codes[0]).abs().max() <= step_size(IDENTITY_STEP_CODE) * 0.25 / 2 + 1e-6
     rest = torch.zeros_like(found.motion)
     turned = pipeline.search(face, found.codes, base, found.channels, plan, shape=False)
     stiff = rigid(64)

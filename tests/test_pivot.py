@@ -8,13 +8,13 @@ import torch
 from fev.codec.draw.pivot import pivot_picture
 from fev.codec.draw.render import Renderer
 from fev.codec.draw.units import step_size
-from fev.codec.fit.modebasis import MIX_CODE
+from fev.codec.fit.modebasis import MIX_STEP_CODE
 from fev.codec.fit.pivotcoding import code_pivot
 from fev.format.errors import DamagedError
 from fev.format.modes import Modes
 from fev.format.still import Pivot, Still
 
-CODES = {"identity_code": 36, "motion_code": 36, "dtype": torch.float32}
+CODES = {"identity_step_code": 36, "motion_step_code": 36, "dtype": torch.float32}
 IDENTITY = np.array([3, -2], np.int32)
 
 
@@ -60,7 +60,7 @@ def test_at_its_own_parameters_the_pivot_is_the_picture(tiny_model, coded):
 
 
 def test_the_model_does_not_draw_where_nothing_drives_it(tiny_model, coded, monkeypatch):
-    modes = Modes.empty(np.full((35, 1), 4, np.int32), MIX_CODE)
+    modes = Modes.empty(np.full((35, 1), 4, np.int32), MIX_STEP_CODE)
     renderer = Renderer(tiny_model, IDENTITY, [], modes, coded, **CODES)
     monkeypatch.setattr(renderer, "_generate", None)
     drawn = renderer.draw(np.ones((3, 35), np.int32))

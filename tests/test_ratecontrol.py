@@ -17,7 +17,7 @@ import torch
 from conftest import tiny_modules
 from efforts import encode_quickly, quick
 from fev.codec.decoder import DecodeOptions, FrameDecoder
-from fev.codec.draw.units import motion_code
+from fev.codec.draw.units import motion_step_code
 from fev.codec.encode import aim, trials
 from fev.codec.encode.options import EncodeOptions
 from fev.codec.fit import appearance
@@ -224,7 +224,7 @@ def test_the_step_stays_where_parameters_drive_the_model(tmp_path, measured, mon
     encoded(path, 40.0, pivot=False, model=measured)
     with fev.open(path) as reader:
         assert reader.modes is not None and reader.modes.mix.shape[1] > 1
-        assert reader.header.motion_qp == motion_code(shares[-1].quality)
+        assert reader.header.motion_step_code == motion_step_code(shares[-1].quality)
 
 
 @pytest.mark.slow

@@ -156,7 +156,7 @@ def test_key_frames_have_successors():
 
 def test_the_metric_of_a_clip_is_that_of_its_renderer(tiny_model):
     renderer = Renderer(
-        tiny_model, np.array([3], np.int32), [], identity_code=36, motion_code=36, dtype=torch.float32
+        tiny_model, np.array([3], np.int32), [], identity_step_code=36, motion_step_code=36, dtype=torch.float32
     )  # fmt: skip
     metric = metric_of(renderer, torch.zeros(2, 35))
     assert metric.shape == (35, 35) and np.allclose(metric, metric.T)

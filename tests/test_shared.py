@@ -9,7 +9,7 @@ import pytest
 import torch
 from fev.codec.draw.pivot import pivot_picture
 from fev.codec.draw.render import Renderer
-from fev.codec.fit.modebasis import MIX_CODE, PARAMETER_UNIT
+from fev.codec.fit.modebasis import MIX_STEP_CODE, PARAMETER_UNIT
 from fev.codec.fit.motion import MotionSettings, fit_motion
 from fev.codec.fit.pivotcoding import code_pivot
 from fev.codec.fit.reading import InverterReading
@@ -21,7 +21,7 @@ from fev.format.modes import Modes
 from fev.tools.lab.train.shared import GRID, TEXTURE, Training, normalised, put_into, train
 from safetensors.torch import load, save
 
-CODES = {"identity_code": 36, "motion_code": 36, "dtype": torch.float32}
+CODES = {"identity_step_code": 36, "motion_step_code": 36, "dtype": torch.float32}
 NOBODY = np.zeros(1, np.int32)
 PARAMS = 35
 
@@ -95,7 +95,8 @@ def test_the_constant_of_a_mix_cancels(model, pivot):
     motion = np.zeros((1, PARAMS), np.int32)
     motion[0, 0] = 7
     drawn = [
-        Renderer(model, NOBODY, [], Modes.empty(m, MIX_CODE), pivot, **CODES).draw(motion) for m in (mix, with_constant)
+        Renderer(model, NOBODY, [], Modes.empty(m, MIX_STEP_CODE), pivot, **CODES).draw(motion)
+        for m in (mix, with_constant)
     ]
     torch.testing.assert_close(*drawn, rtol=0, atol=1e-5)
 

@@ -180,16 +180,16 @@ class Drawing:
         need(head["flags"] & 3, "neither the square nor a placement")
         self.model = model
         self.tensors = fev_model.changed(model, stream["delta"] or [])
-        self.motion_step = step(head["motion_qp"])
+        self.motion_step = step(head["motion_step_code"])
         scale = self.tensors["identity_scale"]
         need(len(stream["identity"]) <= len(scale), "too many coefficients")
         identity = np.zeros(len(scale))
         identity[: len(stream["identity"])] = stream["identity"]
-        identity *= step(head["identity_qp"]) * scale
+        identity *= step(head["identity_step_code"]) * scale
         self.face = self.tensors["latents.mean"] + np.tensordot(identity, self.tensors["latents.basis"], 1)
         self.mix, self.modes = None, None
         if "modes" in stream:
-            self.mix = np.array(stream["modes"]["mix"], np.float64).T * step(stream["modes"]["mix_step"][0])
+            self.mix = np.array(stream["modes"]["mix"], np.float64).T * step(stream["modes"]["mix_step_code"][0])
             self.modes = clip_modes(stream["modes"])
             need(len(self.mix) == model.params and len(self.modes.flow) <= model.params + 1, "modes of another model")
         self.pivot, self.shared = None, None

@@ -234,7 +234,16 @@ def read_head(data: bytes, tables: Tables) -> dict:
     need(take.fixed("I")[0] == 1, "another version of the format")
     names = ("width", "height", "tb_num", "tb_den", "fps_num", "fps_den", "frames", "model", "tables", "params")
     head.update(zip(names, take.fixed("HHIIIII32s32sB")))
-    names = ("motion_qp", "identity_qp", "flags", "segment_frames", "matrix", "primaries", "transfer", "full_range")
+    names = (
+        "motion_step_code",
+        "identity_step_code",
+        "flags",
+        "segment_frames",
+        "matrix",
+        "primaries",
+        "transfer",
+        "full_range",
+    )
     head.update(zip(names, take.fixed("BBHHBBBB")))
     need(not take.left(), "header too long")
     need(1 <= head["width"] <= 8192 and 1 <= head["height"] <= 8192, "picture size")
@@ -302,7 +311,7 @@ def halve(counts: list[int]) -> None:
 
 
 def read_delta(data: bytes, tables: Tables) -> list[tuple]:
-    """spec: DELT. (key, variant, rank, step, values) of each tensor."""
+    """spec: DELT. (key, variant, rank, step_code, values) of each tensor."""
     take = Bytes(data)
     listed = [(*take.fixed("HBBBB"), take.varint(1 << 19)) for _ in range(take.varint(4096))]
     need(listed and all(entry[5] for entry in listed) and sum(entry[5] for entry in listed) <= 1 << 19, "delta counts")
@@ -311,7 +320,7 @@ def read_delta(data: bytes, tables: Tables) -> list[tuple]:
     decoder = RangeDecoder(take.raw(take.left() - 2))
     counts: list[int] = []
     known, check, tensors = 0, 0xFFFF, []
-    for key, variant, rank, step, start, size in listed:
+    for key, variant, rank, step_code, start, size in listed:
         if start != 255:
             need(start < 108, "unknown row")
             counts, known = list(tables.rows[start]), 0
@@ -328,7 +337,7 @@ def read_delta(data: bytes, tables: Tables) -> list[tuple]:
             known += block
         need(all(abs(v) <= MAX_MAGNITUDE for v in values), "value out of range")
         check = binascii.crc_hqx(words(values), check)
-        tensors.append((key, variant, rank, step, values))
+        tensors.append((key, variant, rank, step_code, values))
     decoder.finish()
     need(check == take.fixed("H")[0], "delta check")
     return tensors
@@ -337,7 +346,7 @@ def read_delta(data: bytes, tables: Tables) -> list[tuple]:
 def read_modes(data: bytes, tables: Tables) -> dict[str, list]:
     """spec: MODE. The mix by columns, and five components: a list of planes, each a list of rows."""
     take = Bytes(data)
-    planes, params, columns, size, grid, mix_step = take.fixed("BBBBBB")
+    planes, params, columns, size, grid, mix_step_code = take.fixed("BBBBBB")
     need(planes and params and 1 <= columns <= planes and 3 <= size <= 16 and 3 <= grid <= 16, "modes")
     need(planes * (3 * 4**size // 2 + 2 * 4**grid) <= 1 << 21, "too many mode values")
     steps = list(take.raw(2 * planes))
@@ -363,7 +372,7 @@ def read_modes(data: bytes, tables: Tables) -> dict[str, list]:
         need(all(abs(value) <= MAX_MAGNITUDE for value in values), "value out of range")
         check = binascii.crc_hqx(words(values), check)
     need(check == take.fixed("H")[0], "modes check")
-    return {"mix": mix, "mix_step": [mix_step], "steps": steps, "components": [luma, blue, red, across, down]}
+    return {"mix": mix, "mix_step_code": [mix_step_code], "steps": steps, "components": [luma, blue, red, across, down]}
 
 
 # spec: MODE, the weights of its table, for odd = 0 and 1; and the bounds of the sum

@@ -98,7 +98,7 @@ def read_parts(model: Model, tensors: Sequence[DeltaTensor]) -> dict[int, dict[i
             shape = (rows, t.rank) if t.variant == FACTOR_U else (t.rank, columns)
         if len(t.values) != int(np.prod(shape)) or t.variant in out.get(t.key, {}):
             raise DamagedError(f"weight delta of tensor {t.key} does not fit the model")
-        values = torch.from_numpy(np.asarray(t.values, np.float32)) * step_size(t.step)
+        values = torch.from_numpy(np.asarray(t.values, np.float32)) * step_size(t.step_code)
         out.setdefault(t.key, {})[t.variant] = values.reshape(shape)
     for key, parts in out.items():
         if known[key].low_rank and (set(parts) != {FACTOR_U, FACTOR_V} or parts[1].shape[1] != parts[2].shape[0]):

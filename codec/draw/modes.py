@@ -38,10 +38,10 @@ class ClipModes:
     def __init__(self, modes: Modes, params: int, device: torch.device):
         if len(modes.mix) != params or modes.planes > params + 1:
             raise DamagedError(f"modes of {len(modes.mix)} parameters, the model has {params}")
-        mix = torch.from_numpy(modes.mix.astype(np.float32)) * step_size(modes.mix_step)
+        mix = torch.from_numpy(modes.mix.astype(np.float32)) * step_size(modes.mix_step_code)
         steps, flow_steps = (
             torch.tensor([step_size(int(code)) for code in codes]).view(-1, 1, 1)
-            for codes in (modes.texture_steps, modes.flow_steps)
+            for codes in (modes.texture_step_codes, modes.flow_step_codes)
         )
         luma = synthesise(torch.from_numpy(modes.luma.astype(np.float32)) * steps)
         chroma = synthesise(torch.from_numpy(modes.chroma.astype(np.float32)) * steps[:, None] * CHROMA_STEP)

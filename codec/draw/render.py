@@ -39,7 +39,7 @@ PIXELS = 8 * 256**2  # that a generator draws at once: more is no faster, and a 
 class Renderer:
     """A clip's identity and tuned generator, ready to draw.
 
-    identity: (rank,) integers; fewer are filled up with zeros.  motion_code, identity_code: step
+    identity: (rank,) integers; fewer are filled up with zeros.  motion_step_code, identity_step_code: step
     codes of the header.  dtype: None picks what is fastest on the device.
     """
 
@@ -51,8 +51,8 @@ class Renderer:
         modes: Modes | None = None,
         pivot: Pivot | None = None,
         *,
-        identity_code: int,
-        motion_code: int,
+        identity_step_code: int,
+        motion_step_code: int,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ):
@@ -61,13 +61,13 @@ class Renderer:
             raise DamagedError(f"{len(identity)} identity coefficients, the model has {rank}")
         self.device = device or torch.device("cpu")
         self.dtype = dtype or pick_dtype(self.device)
-        self.motion_step = step_size(motion_code)
+        self.motion_step = step_size(motion_step_code)
         generator, latents = apply_delta(model, delta)
         if self.device.type != "cpu" and generator is model.generator:
             generator = copy.deepcopy(generator)  # the model itself stays on the processor
         self.generator = generator.to(self.device).to(memory_format=torch.channels_last)
         values = torch.zeros(rank)
-        values[: len(identity)] = torch.from_numpy(np.asarray(identity, np.float32)) * step_size(identity_code)
+        values[: len(identity)] = torch.from_numpy(np.asarray(identity, np.float32)) * step_size(identity_step_code)
         self.base = latents.base(values * model.identity_scale).to(self.device)
         self.latents = latents if self.device.type == "cpu" else copy.deepcopy(latents).to(self.device)
         self.size = model.size

@@ -21,10 +21,10 @@ def step_code(size: float) -> int:
     return int(np.clip(round(4 * np.log2(max(size, 1e-12) / STEP_UNIT)), 0, 255))
 
 
-IDENTITY_CODE = step_code(0.12)
+IDENTITY_STEP_CODE = step_code(0.12)
 
 
-def motion_code(quality: float) -> int:
+def motion_step_code(quality: float) -> int:
     """Step code of the motion parameters: one unit of a parameter moves the picture by 2 %."""
     return step_code(0.5 * 2 ** ((DEFAULT_QUALITY - quality) / 20))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..draw.units import motion_code
+from ..draw.units import motion_step_code
 from ..fit.budget import LEAST_BUDGET
 from ..fit.carrier import Appearance, Spending
 from ..fit.cropstore import CropStore
@@ -107,7 +107,7 @@ class Aim:
         fineness = self.encoding.options.fineness
         if not self.encoding.carrier.sends_identity:
             return Spending(fineness, 0)
-        nobody = Appearance(np.zeros(1, np.int32), motion_code(fineness))
+        nobody = Appearance(np.zeros(1, np.int32), motion_step_code(fineness))
         others = self._still(nobody).writer.bytes_written - LEAST_BUDGET + reserved
         left, frames, curves = self.target.bytes - others, len(self.seen.pts), self.encoding.model.rates
         least = LEAST_BUDGET if curves is None else least_bytes(frames, curves)
@@ -158,7 +158,7 @@ class Aim:
             if way and turn != (way > 0):
                 break
             way = 1 if turn else -1
-            appearance = replace(appearance, motion_code=appearance.motion_code + way)
+            appearance = replace(appearance, motion_step_code=appearance.motion_step_code + way)
             quantise = self._start(appearance).quantise
             now = self._size(appearance, motion, quantise, 1.0)
         return appearance, quantise, now

@@ -191,7 +191,7 @@ class Encoding(ABC):
             time_base=(info.time_base.numerator, info.time_base.denominator),
             fps=(info.fps.numerator, info.fps.denominator),
             model_sha256=bytes.fromhex(model.sha256), params=model.latents.params,
-            motion_qp=appearance.motion_code, identity_qp=appearance.identity_code,
+            motion_step_code=appearance.motion_step_code, identity_step_code=appearance.identity_step_code,
             crop=crop, placement=not crop, segment_frames=self.segment_frames(clip),
         )  # fmt: skip
         renderer = appearance.renderer(model, self.device)

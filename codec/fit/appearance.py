@@ -20,14 +20,14 @@ from ...format.identity import encode_identity
 from ...format.modes import Modes
 from ...format.still import Pivot
 from ..draw.render import Renderer
-from ..draw.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code, step_size
+from ..draw.units import DEFAULT_QUALITY, IDENTITY_STEP_CODE, motion_step_code, step_size
 from ..face.portrait import Conditions, best_frame
 from ..model.modelfile import Model
 from .budget import DEFAULT_BUDGET, by_need
 from .carrier import Appearance, CarrierSettings, Spending
 from .cropstore import CropStore
 from .keyframes import best_identity, spread_out, successors, with_successors, within
-from .modebasis import MIX_CODE, principal_drive
+from .modebasis import MIX_STEP_CODE, principal_drive
 from .modefit import ModeFit, ModeSettings, ModeStart
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from .pivotcoding import code_pivot
@@ -113,7 +113,7 @@ class Fitter:
         self, frames: Tensor, reading: InverterReading, conditions: Conditions, spending: Spending
     ) -> Appearance:
         """From the first frames of a clip, nothing fitted."""
-        budget, code = spending.budget, motion_code(spending.quality)
+        budget, code = spending.budget, motion_step_code(spending.quality)
         quantised = within(self._quantised(reading.identity.mean(0) / self.model.identity_scale), budget)
         room = min(FAST_PIVOT, budget - len(encode_identity(quantised)))
         pivot = self._pivot(frames, reading.moves, room, conditions, code)
@@ -127,7 +127,7 @@ class Fitter:
 
     def fit(self, store: CropStore, reading: InverterReading, conditions: Conditions, spending: Spending) -> Appearance:
         """From all frames of a clip."""
-        code, motion = motion_code(spending.quality), reading.motion
+        code, motion = motion_step_code(spending.quality), reading.motion
         usable = conditions.usable
         chosen = best_identity(reading.identity[usable], motion[usable]) / self.model.identity_scale
         delta: list[DeltaTensor] = []
@@ -165,7 +165,7 @@ class Fitter:
 
     @staticmethod
     def _quantised(identity: Tensor) -> np.ndarray:
-        return (identity / step_size(IDENTITY_CODE)).round().numpy().astype(np.int32)
+        return (identity / step_size(IDENTITY_STEP_CODE)).round().numpy().astype(np.int32)
 
     def _tune(
         self, store: CropStore, identity: Tensor, motion: Tensor, spending: Spending
@@ -176,12 +176,13 @@ class Fitter:
         keys = spread_out(motion, min(len(motion), self.effort.tune_keys))
         fit = ClipFit(
             self.model, store.read(keys), identity * self.model.identity_scale, motion[keys], settings,
-            round(spending.budget * TUNE_SHARE), step_size(IDENTITY_CODE), step_size(motion_code(spending.quality)),
+            round(spending.budget * TUNE_SHARE), step_size(IDENTITY_STEP_CODE),
+            step_size(motion_step_code(spending.quality)),
         )  # fmt: skip
         self.stages.run("tune", lambda: fit.run(self.stages.counter("tune", sum(n for _, n in steps))))
         quantised, delta = fit.finish()
         correction = linear_correction(motion[keys], fit.motion.detach())
-        tuned = torch.from_numpy(quantised).float() * step_size(IDENTITY_CODE)
+        tuned = torch.from_numpy(quantised).float() * step_size(IDENTITY_STEP_CODE)
         return tuned, delta, corrected(motion, correction)
 
     def _with_modes(
@@ -192,10 +193,10 @@ class Fitter:
         With a pivot nothing drives the model: what its pictures add to the pivot's made every clip measured so far
         worse at equal bytes (docs/measurements/pivot.md).
         """
-        code, motion = plain.motion_code, plain.start
+        code, motion = plain.motion_step_code, plain.start
         mix, driven = principal_drive(motion, 0 if plain.pivot else DRIVEN, step_size(code))
         pivot = replace(plain.pivot, reference=()) if plain.pivot else None
-        renderer = replace(plain, pivot=pivot, modes=Modes.empty(mix, MIX_CODE)).renderer(
+        renderer = replace(plain, pivot=pivot, modes=Modes.empty(mix, MIX_STEP_CODE)).renderer(
             self.model, self.settings.device
         )
         steps = self.effort.steps_for(self.effort.modes, len(motion))
@@ -216,7 +217,7 @@ class Fitter:
         if modes is None:
             return plain
         return replace(
-            plain, modes=modes, pivot=pivot, motion_code=fit.motion_code(quality), start=start,
+            plain, modes=modes, pivot=pivot, motion_step_code=fit.motion_step_code(quality), start=start,
             refine=RefineModes(ModeStart(fit), driven.shape[1], self.effort.mode_motion),
             step_is_free=driven.shape[1] == 0,
         )  # fmt: skip

@@ -23,7 +23,7 @@ from ...format.excerpt import Excerpt
 from ...format.modes import Modes
 from ...format.still import Pivot
 from ..draw.render import Renderer
-from ..draw.units import DEFAULT_QUALITY, IDENTITY_CODE
+from ..draw.units import DEFAULT_QUALITY, IDENTITY_STEP_CODE
 from ..face.portrait import Conditions
 from ..face.registration import Registration
 from ..model.modelfile import Model
@@ -106,7 +106,7 @@ class Appearance:
 
     Args:
         identity: (up to rank,) integers, as they are sent.
-        motion_code, identity_code: of the header's quantiser steps.
+        motion_step_code, identity_step_code: of the header's quantiser steps.
         delta: weights that change.
         pivot: a still picture of the face.
         modes: textures and flow of this clip, or the units of its parameters.
@@ -119,8 +119,8 @@ class Appearance:
     """
 
     identity: np.ndarray
-    motion_code: int
-    identity_code: int = IDENTITY_CODE
+    motion_step_code: int
+    identity_step_code: int = IDENTITY_STEP_CODE
     delta: Sequence[DeltaTensor] = ()
     pivot: Pivot | None = None
     modes: Modes | None = None
@@ -140,8 +140,8 @@ class Appearance:
     def renderer(self, model: Model, device: torch.device | None = None) -> Renderer:
         """Draws it as the decoder will."""
         return Renderer(
-            model, self.identity, self.delta, self.modes, self.pivot, identity_code=self.identity_code,
-            motion_code=self.motion_code, device=device, dtype=torch.float32,
+            model, self.identity, self.delta, self.modes, self.pivot, identity_step_code=self.identity_step_code,
+            motion_step_code=self.motion_step_code, device=device, dtype=torch.float32,
         )  # fmt: skip
 
 

@@ -44,10 +44,10 @@ class Coefficients:
 
     def __init__(self, values: Sequence[Tensor], codes: Tensor):
         spread = torch.cat([torch.ones(1), codes.square().mean(0).sqrt().clamp_min(LEAST_SPREAD)])
-        self.texture_codes = np.array([step_code(TEXTURE_STEP / float(v)) for v in spread])
-        self.flow_codes = np.array([step_code(FLOW_STEP / float(v)) for v in spread])
-        self._texture_steps = torch.tensor([step_size(int(c)) for c in self.texture_codes]).view(-1, 1, 1)
-        self._flow_steps = torch.tensor([step_size(int(c)) for c in self.flow_codes]).view(-1, 1, 1, 1)
+        self.texture_step_codes = np.array([step_code(TEXTURE_STEP / float(v)) for v in spread])
+        self.flow_step_codes = np.array([step_code(FLOW_STEP / float(v)) for v in spread])
+        self._texture_steps = torch.tensor([step_size(int(c)) for c in self.texture_step_codes]).view(-1, 1, 1)
+        self._flow_steps = torch.tensor([step_size(int(c)) for c in self.flow_step_codes]).view(-1, 1, 1, 1)
         # Adam, and the sum of a gradient's parts, are slow on tensors that are not contiguous, as
         # what a solver returns may be.
         self.values = [
@@ -108,7 +108,7 @@ class Coefficients:
             mix_code: step code of `mix`.
         """
         luma, chroma, flow = (shrink_round(v.detach(), dead).numpy().astype(np.int32) for v in self.values)
-        return Modes(mix, mix_code, luma, chroma, flow, self.texture_codes, self.flow_codes)
+        return Modes(mix, mix_code, luma, chroma, flow, self.texture_step_codes, self.flow_step_codes)
 
 
 def least_squares(codes: Tensor, seen: Tensor) -> Tensor:

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..draw.units import DEFAULT_QUALITY, motion_code, step_code, step_size
+from ..draw.units import DEFAULT_QUALITY, motion_step_code, step_code, step_size
 from ..face.regions import attention
 from ..model.planes import apply_modes
 from .motion import corrected, linear_correction
 from .sensitivity import LOOKS, SIZE, sensitivity
 
-DEFAULT_STEP = step_size(motion_code(DEFAULT_QUALITY))  # of motion, at the default quality
-MIX_CODE = step_code(0.04)  # of the mix; parameters of several units multiply its errors
+DEFAULT_STEP = step_size(motion_step_code(DEFAULT_QUALITY))  # of motion, at the default quality
+MIX_STEP_CODE = step_code(0.04)  # of the mix; parameters of several units multiply its errors
 # One unit of a parameter moves the picture by this, root mean square, where pictures are -1 to 1.
 PARAMETER_UNIT = 0.014
 FEATURES = 32  # pixels a side that principal axes are sought in: what is finer is planes' business
@@ -155,7 +155,7 @@ def principal_drive(motion: Tensor, count: int, motion_step: float) -> tuple[np.
     mean, axes = principal(motion, count)
     spread = ((motion - mean) @ axes.t()).square().mean(0).sqrt()
     axes = axes[spread > motion_step]
-    step = step_size(MIX_CODE)
+    step = step_size(MIX_STEP_CODE)
     mix = (torch.cat([mean[None], axes]) / step).round()
     axes, mean = mix[1:] * step, mix[0] * step
     driven = torch.linalg.lstsq(axes.t(), (motion - mean).t()).solution.t() if len(axes) else motion[:, :0]

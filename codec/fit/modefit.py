@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...format.modes import Modes, encode_modes, modes_bits
-from ..draw.units import motion_code, step_code, step_size
+from ..draw.units import motion_step_code, step_code, step_size
 from ..face.regions import attention
 from ..model.planes import apply_modes, mixed
 from ..threads.ahead import threads_for_tensors
 from ..threads.split import PartwiseOutputs, cuts, gradients
 from .coefficients import Coefficients, least_squares, missing_before
 from .loss import fitting_loss
-from .modebasis import DEFAULT_STEP, MIX_CODE, ModeBasis, mode_sensitivity, steady_changes
+from .modebasis import DEFAULT_STEP, MIX_STEP_CODE, ModeBasis, mode_sensitivity, steady_changes
 from .motion import corrected, linear_correction
 from .optimise import DEAD_ZONE, Group, Progress, Schedule, optimise, straight_through, within_bytes
 from .sensitivity import decorrelating, step_change
@@ -209,21 +209,21 @@ class ModeFit:
 
     def quantised(self, dead: float = DEAD_ZONE) -> Modes:
         """The modes as integers.  dead: dead zone in steps."""
-        return self.coefficients.quantised(dead, self.mix, MIX_CODE)
+        return self.coefficients.quantised(dead, self.mix, MIX_STEP_CODE)
 
     def finish(self) -> Modes | None:
         """The modes as integers, within the budget exactly; None where it has no room for any."""
         return within_bytes(self.quantised, coded_size, self.budget, self.settings.schedule())
 
-    def motion_code(self, quality: float) -> int:
+    def motion_step_code(self, quality: float) -> int:
         """Code of the motion's step at a quality: at the default, what the pictures' error bears.
 
         Where parameters drive the model they were quantised before; the step stays what it was.
         """
         if self.driven.shape[1]:
-            return motion_code(quality)
+            return motion_step_code(quality)
         change = step_change(*self._sensitivity(coded=True))
-        return step_code(change * step_size(motion_code(quality)))
+        return step_code(change * step_size(motion_step_code(quality)))
 
 
 def coded_size(modes: Modes) -> int:

@@ -103,8 +103,8 @@ class ReuseFitter:
             raise FevError(f"model {model.name} is of imported networks; with those every clip has its own identity")
         self.model, effort = model, settings.effort
         plain = Appearance(
-            who.values, who.header.motion_qp, who.header.identity_qp, who.delta, who.pivot, who.modes, known.found,
-            begin=self._begin,
+            who.values, who.header.motion_step_code, who.header.identity_step_code, who.delta, who.pivot,
+            who.modes, known.found, begin=self._begin,
         )  # fmt: skip
         self._start: ReadStart | None = None
         if who.modes is not None:

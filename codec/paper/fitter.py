@@ -19,7 +19,7 @@ from ...format.errors import FevError, UsageError
 from ...format.identity import encode_identity
 from ...format.modes import Modes, encode_modes
 from ..draw.render import Renderer
-from ..draw.units import IDENTITY_CODE, motion_code, step_code, step_size
+from ..draw.units import IDENTITY_STEP_CODE, motion_step_code, step_code, step_size
 from ..face.portrait import Conditions
 from ..face.registration import Registration
 from ..fit.budget import DEFAULT_BUDGET
@@ -212,7 +212,7 @@ class PaperFitter:
         motion = self.stages.run("search", searched) / who.units
         delta: list[DeltaTensor] = []
         if self.effort.search.tune and left > 0:
-            delta = self.stages.run("tune", lambda: self._tune(store, who, motion, plain.motion_code, left))
+            delta = self.stages.run("tune", lambda: self._tune(store, who, motion, plain.motion_step_code, left))
         return replace(plain, start=motion, delta=delta)
 
     def _identified(
@@ -229,7 +229,7 @@ class PaperFitter:
         taken = len(encode_identity(sent)) + len(encode_modes(modes))
         if taken > spending.budget:
             raise UsageError(f"identity budget of {spending.budget} bytes: identity and mix of this clip take {taken}")
-        plain = Appearance(sent, motion_code(spending.quality), modes=modes, budget=spending.budget)
+        plain = Appearance(sent, motion_step_code(spending.quality), modes=modes, budget=spending.budget)
         return ClipIdentity(values, base, channels, modes, units), plain, spending.budget - taken
 
     def _tune(self, store: CropStore, who: ClipIdentity, motion: Tensor, code: int, budget: int) -> list[DeltaTensor]:
@@ -237,10 +237,10 @@ class PaperFitter:
         keys = spread_out(motion, min(len(motion), TUNE_KEYS))
         steps = tuple((min(size, self.model.size), count) for size, count in self.effort.search.tune)
         settings = TuneSettings(steps=steps, batch=4, rank=4)
-        identity = who.values.float() * step_size(IDENTITY_CODE)
+        identity = who.values.float() * step_size(IDENTITY_STEP_CODE)
         pivots = torch.from_numpy(quantise_motion(motion[keys], code)).float() * step_size(code)
         fit = ClipFit(
-            self.model, store.read(keys), identity, pivots * who.units, settings, budget, step_size(IDENTITY_CODE),
+            self.model, store.read(keys), identity, pivots * who.units, settings, budget, step_size(IDENTITY_STEP_CODE),
             1e-6, hold=True,
         )  # fmt: skip
         fit.run(self.stages.counter("tune", sum(n for _, n in steps)))

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..draw.units import IDENTITY_CODE, step_size
+from ..draw.units import IDENTITY_STEP_CODE, step_size
 from ..face.portrait import blinking, opening
 from ..model.stylegan2 import Generator
 from ..model.stylespace import POSE, StyleSpace
@@ -168,11 +168,11 @@ def channels_of(face: Face, base: Tensor, size: int) -> Channels:
 
 def quantised_identity(face: Face, code: Tensor) -> Tensor:
     """W+ (num_ws, w_dim) -> integers (rank,)."""
-    return (face.space.coefficients(code) / step_size(IDENTITY_CODE)).round().to(torch.int32)
+    return (face.space.coefficients(code) / step_size(IDENTITY_STEP_CODE)).round().to(torch.int32)
 
 
 def base_of(face: Face, identity: Tensor) -> Tensor:
-    return face.space.base(identity.float() * step_size(IDENTITY_CODE))
+    return face.space.base(identity.float() * step_size(IDENTITY_STEP_CODE))
 
 
 def search(

@@ -33,7 +33,7 @@ TIGHT = Limits(
 def header(**changes) -> Header:
     facts = dict(
         width=256, height=192, time_base=(1, 30), fps=(30, 1), model_sha256=MODEL, params=5, placement=True,
-        segment_frames=6, motion_qp=20, identity_qp=30,
+        segment_frames=6, motion_step_code=20, identity_step_code=30,
     )  # fmt: skip
     return Header(**{**facts, **changes})
 

@@ -14,11 +14,11 @@ from fev.format.modecontexts import bands
 from fev.format.modes import LONELY, decode_modes, encode_modes, modes_bits
 from streams import some_modes
 
-FIELDS = ("mix", "luma", "chroma", "flow", "texture_steps", "flow_steps")
+FIELDS = ("mix", "luma", "chroma", "flow", "texture_step_codes", "flow_step_codes")
 
 
 def same(a: Modes, b: Modes) -> bool:
-    return a.mix_step == b.mix_step and all(np.array_equal(getattr(a, f), getattr(b, f)) for f in FIELDS)
+    return a.mix_step_code == b.mix_step_code and all(np.array_equal(getattr(a, f), getattr(b, f)) for f in FIELDS)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -85,7 +85,7 @@ def test_refusals():
         replace(modes, chroma=modes.chroma[:-1]),
         replace(modes, luma=modes.luma[:, :12, :12]),
         replace(modes, mix=np.zeros((5, 9), np.int32)),
-        replace(modes, flow_steps=modes.flow_steps[:2]),
+        replace(modes, flow_step_codes=modes.flow_step_codes[:2]),
     ):
         with pytest.raises(UsageError):
             encode_modes(wrong)
@@ -99,7 +99,7 @@ def test_refusals():
 
 def test_every_flip_is_noticed_without_the_crc():
     data = encode_modes(some_modes(np.random.default_rng(4), 2, 3, 8, 8))
-    head = 6 + 4  # sizes and quantisers: those that change no integer are the chunk's CRC-32 to notice
+    head = 6 + 4  # sizes and step codes: those that change no integer are the chunk's CRC-32 to notice
     for bit in range(8 * head, 8 * len(data)):
         bent = bytearray(data)
         bent[bit // 8] ^= 1 << bit % 8

@@ -199,7 +199,7 @@ def test_delta_is_near_its_entropy(law, count, tensors, slack):
     data = encode_delta(given)
     got = decode_delta(data)
     for a, b in zip(given, got, strict=True):
-        assert (a.key, a.variant, a.rank, a.step) == (b.key, b.variant, b.rank, b.step)
+        assert (a.key, a.variant, a.rank, a.step_code) == (b.key, b.variant, b.rank, b.step_code)
         assert np.array_equal(a.values, b.values)
     bound = entropy_bytes(np.concatenate([tensor.values for tensor in given]))
     assert len(data) - 8 * tensors < slack * bound

@@ -72,7 +72,8 @@ def test_the_hash_does_not_depend_on_what_it_travels_with(made):
     assert hash_of() == own == hash_of(width=64, height=48, fps=(25, 1), crop=True, placement=False, synthetic=True)
     # what its integers mean something with, does count
     others = [
-        hash_of(**c) for c in ({"motion_qp": 21}, {"identity_qp": 31}, {"params": 9}, {"model_sha256": bytes(32)})
+        hash_of(**c)
+        for c in ({"motion_step_code": 21}, {"identity_step_code": 31}, {"params": 9}, {"model_sha256": bytes(32)})
     ]
     assert len({own, *others}) == 5
     assert read(holder(seed=2).data)[0].identity_sha256 != own
@@ -87,7 +88,7 @@ def test_all_but_the_face_is_read_without_it(made, data):
     assert reader.background == made.given["background"] and reader.audio == made.given["audio"]
     sections = reader.sections()
     assert sum(sections.values()) == len(data)
-    assert (sections["identity"], sections["delta"], sections["basis"]) == (32, 0, 0)
+    assert (sections["identity"], sections["delta"], sections["modes"]) == (32, 0, 0)
     assert verify(io.BytesIO(data)).ok
     assert not read(data, salvage=True)[0].damage
     reader.seek(2)
@@ -107,7 +108,9 @@ def test_whoever_finds_it_gives_all_of_it(made, data):
 def test_another_identity_is_not_taken(made, data):
     with pytest.raises(DamagedError, match="does not fit"):
         Reader(io.BytesIO(data), identities=finder(holder(seed=5))).who()
-    lying = refer(made, has_delta=False, has_modes=False, has_pivot=False, motion_qp=made.header.motion_qp + 1)
+    lying = refer(
+        made, has_delta=False, has_modes=False, has_pivot=False, motion_step_code=made.header.motion_step_code + 1
+    )
     assert verify(io.BytesIO(lying)).ok, "nobody can know without the identity"
     with pytest.raises(DamagedError, match="does not fit"):
         Reader(io.BytesIO(lying), identities=finder(made)).who()

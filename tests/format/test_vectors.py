@@ -64,7 +64,7 @@ def test_good(name, digest):
     assert [s["audio"] for s in other["segments"]] == [[(p.pts, p.duration, p.data) for p in s.audio] for s in segments]
     assert other["identity"] == (None if reader.identity is None else reader.identity.tolist())
     assert other["identity_sha256"] == reader.identity_sha256.hex()
-    tensors = [(t.key, t.variant, t.rank, t.step, t.values.tolist()) for t in reader.delta or []]
+    tensors = [(t.key, t.variant, t.rank, t.step_code, t.values.tolist()) for t in reader.delta or []]
     assert (other["delta"] or []) == tensors
     assert (reader.modes is None) == ("modes" not in other)
     if reader.modes is not None:
@@ -72,7 +72,7 @@ def test_good(name, digest):
         luma, blue, red, across, down = (np.array(part) for part in other["modes"]["components"])
         assert np.array_equal(m.luma, luma) and np.array_equal(m.chroma, np.stack([blue, red], 1))
         assert np.array_equal(m.flow, np.stack([across, down], 1)) and np.array_equal(m.mix.T, other["modes"]["mix"])
-        assert other["modes"]["steps"] == [*m.texture_steps, *m.flow_steps]
+        assert other["modes"]["steps"] == [*m.texture_step_codes, *m.flow_step_codes]
 
 
 @pytest.mark.parametrize(("name", "error"), FAULTY)

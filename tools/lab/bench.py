@@ -63,7 +63,7 @@ from fev.codec.model.modelfile import load_model
 from fev.codec.draw.render import Renderer
 model = load_model()
 batch, frames, dtype = int(sys.argv[1]), int(sys.argv[2]), getattr(torch, sys.argv[3])
-renderer = Renderer(model, np.zeros(1, np.int32), [], identity_code=36, motion_code=36, dtype=dtype)
+renderer = Renderer(model, np.zeros(1, np.int32), [], identity_step_code=36, motion_step_code=36, dtype=dtype)
 motion = np.random.default_rng(0).integers(-2, 3, (frames, model.latents.params))
 renderer.draw(motion[:batch])
 start = time.perf_counter()

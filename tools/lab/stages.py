@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ...codec.draw.delta import apply_delta
-from ...codec.draw.units import IDENTITY_CODE, step_size
+from ...codec.draw.units import IDENTITY_STEP_CODE, step_size
 from ...codec.face.survey import Survey
 from ...codec.fit.appearance import BATCH
 from ...codec.fit.tune import ClipFit, TuneSettings
@@ -92,8 +92,8 @@ def tuned(model: Model, face: Face, found: Encoded, frames: Tensor, budget: int)
 
     own = replace(model, latents=face.space, identity_scale=torch.ones(face.space.rank))
     settings = TuneSettings(steps=TUNE_STEPS, rank=4)
-    identity = found.identity.float() * step_size(IDENTITY_CODE)
-    fit = ClipFit(own, frames, identity, found.motion, settings, budget, step_size(IDENTITY_CODE), 1e-6, hold=True)
+    identity = found.identity.float() * step_size(IDENTITY_STEP_CODE)
+    fit = ClipFit(own, frames, identity, found.motion, settings, budget, step_size(IDENTITY_STEP_CODE), 1e-6, hold=True)
     fit.run()
     _, delta = fit.finish()
     generator, _ = apply_delta(own, delta)

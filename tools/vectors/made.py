@@ -52,8 +52,8 @@ class Dice:
 
 def header(**changes: Any) -> Header:
     facts: dict[str, Any] = dict(
-        width=256, height=256, time_base=(1, 30), fps=(30, 1), model_sha256=MODEL, params=35, motion_qp=24,
-        identity_qp=30, placement=True, segment_frames=15,
+        width=256, height=256, time_base=(1, 30), fps=(30, 1), model_sha256=MODEL, params=35, motion_step_code=24,
+        identity_step_code=30, placement=True, segment_frames=15,
     )  # fmt: skip
     return Header(**{**facts, **changes})
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ....codec.draw.pivot import pivot_picture
 from ....codec.draw.render import Renderer
-from ....codec.draw.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code
+from ....codec.draw.units import DEFAULT_QUALITY, IDENTITY_STEP_CODE, motion_step_code
 from ....codec.face.portrait import best_frame
 from ....codec.face.regions import attention, head
 from ....codec.fit.loss import fitting_loss
@@ -87,11 +87,11 @@ def stretch(coded: Pivot, clean: Tensor, frames: np.ndarray) -> np.ndarray:
     from ....codec.fit.effort import FAST
     from ....codec.fit.reading import InverterReading
 
-    model, code = load_model(), motion_code(DEFAULT_QUALITY)
+    model, code = load_model(), motion_step_code(DEFAULT_QUALITY)
     reference = quantise_motion(InverterReading.of(model, clean).moves[0], code)
     renderer = Renderer(
         model, np.zeros(1, np.int32), [], None, replace(coded, reference=tuple(map(int, reference))),
-        identity_code=IDENTITY_CODE, motion_code=code, dtype=torch.float32,
+        identity_step_code=IDENTITY_STEP_CODE, motion_step_code=code, dtype=torch.float32,
     )  # fmt: skip
     out, before = [], None
     for first in range(0, len(frames), BATCH):

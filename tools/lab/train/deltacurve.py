@@ -35,7 +35,7 @@ from torch import Tensor
 from ....codec.decoder import DecodeOptions, FrameDecoder
 from ....codec.draw.delta import DENSE, FACTOR_U, Tunable
 from ....codec.draw.pivot import pivot_picture
-from ....codec.draw.units import IDENTITY_CODE, motion_code, step_size
+from ....codec.draw.units import IDENTITY_STEP_CODE, motion_step_code, step_size
 from ....codec.encode.options import EncodeOptions
 from ....codec.encoder import encode
 from ....codec.face.survey import Survey
@@ -103,7 +103,7 @@ def as_file(clip: Clip, budget: int, **options: Any) -> Row:
         decoder = FrameDecoder(reader, DecodeOptions(crop=True))
         pictures = [rgb for _, rgb in decoder.frames(reader.segments())][:: clip.every]
         spent = reader.sections()
-    bytes_ = sum(spent.get(name, 0) for name in ("identity", "delta", "basis"))
+    bytes_ = sum(spent.get(name, 0) for name in ("identity", "delta", "modes"))
     return {"bytes": bytes_, "motion": spent["motion"], **clip.measured(np.stack(pictures))}
 
 
@@ -139,7 +139,7 @@ def fitted(clip: Clip, kind: type[Partly], frames: Tensor, motion: Tensor, budge
         price=0.0 if kind is Unpriced else TuneSettings.price, step=0.001 if kind is Unpriced else TuneSettings.step,
     )  # fmt: skip
     identity = best_identity(clip.guess.identity, clip.guess.motion)
-    steps = step_size(IDENTITY_CODE), step_size(motion_code(QUALITY))
+    steps = step_size(IDENTITY_STEP_CODE), step_size(motion_step_code(QUALITY))
     fit = kind(clip.model, frames, identity, motion, settings, budget, *steps, **options)
     fit.run()
     return fit
@@ -161,7 +161,7 @@ def as_weights(clip: Clip, budget: int, may: Callable[[Tunable], bool], sparse: 
     sizes = {t.key: {} for t in fit.known}  # type: dict[int, dict[int, Tensor]]
     for tensor in delta:
         part = fit.parts[tensor.key][tensor.variant]
-        values = torch.from_numpy(tensor.values).float() * step_size(tensor.step)
+        values = torch.from_numpy(tensor.values).float() * step_size(tensor.step_code)
         sizes[tensor.key][tensor.variant] = values.reshape(_shape(fit.known, tensor.key, tensor.variant, part))
     fit.parts = {key: parts for key, parts in sizes.items() if parts}
     fit.known = [t for t in fit.known if t.key in fit.parts]

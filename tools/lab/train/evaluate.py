@@ -25,7 +25,7 @@ from torch import Tensor
 from ....codec.draw.modes import ClipModes
 from ....codec.draw.pivot import pivot_picture
 from ....codec.draw.render import Renderer
-from ....codec.draw.units import DEFAULT_QUALITY, IDENTITY_CODE, motion_code, step_size
+from ....codec.draw.units import DEFAULT_QUALITY, IDENTITY_STEP_CODE, motion_step_code, step_size
 from ....codec.face.portrait import best_frame
 from ....codec.fit.appearance import FAST_PIVOT, PIVOT_SHARE, first_moves
 from ....codec.fit.effort import FAST, MEDIUM
@@ -41,7 +41,7 @@ from ..parts import parts_of
 
 BUDGETS = (4_000, 8_000, 16_000, 32_000)
 
-MOTION_STEP = step_size(motion_code(DEFAULT_QUALITY))
+MOTION_STEP = step_size(motion_step_code(DEFAULT_QUALITY))
 STEPS = ((64, 40), (128, 40), (256, 12))  # a fifth of what the encoder takes
 MODE_STEPS = ((128, 200), (256, 75))  # an eighth to a twelfth
 MODE_FRAMES = 160
@@ -58,14 +58,21 @@ def latent_steps(model: Model, crops: Tensor, identity: Tensor, motion: Tensor, 
     """Optimise identity (one for all when `shared`) and motion with frozen weights; returns pictures."""
     if shared:
         settings = TuneSettings(steps=((128, steps),), batch=8)
-        fit = ClipFit(model, crops, identity.mean(0), motion, settings, 0, step_size(IDENTITY_CODE), MOTION_STEP)
+        fit = ClipFit(model, crops, identity.mean(0), motion, settings, 0, step_size(IDENTITY_STEP_CODE), MOTION_STEP)
         fit.run()
         return draw(model, fit, crops)
     rows = []
     for i in range(len(crops)):
         settings = TuneSettings(steps=((128, steps),), batch=1)
         fit = ClipFit(
-            model, crops[i : i + 1], identity[i], motion[i : i + 1], settings, 0, step_size(IDENTITY_CODE), MOTION_STEP
+            model,
+            crops[i : i + 1],
+            identity[i],
+            motion[i : i + 1],
+            settings,
+            0,
+            step_size(IDENTITY_STEP_CODE),
+            MOTION_STEP,
         )
         fit.run()
         rows.append(draw(model, fit, crops[i : i + 1]))
@@ -79,8 +86,8 @@ def draw(model: Model, fit: ClipFit, crops: Tensor) -> np.ndarray:
         model,
         identity,
         delta,
-        identity_code=IDENTITY_CODE,
-        motion_code=motion_code(DEFAULT_QUALITY),
+        identity_step_code=IDENTITY_STEP_CODE,
+        motion_step_code=motion_step_code(DEFAULT_QUALITY),
         dtype=torch.float32,
     )
     motion = fit_motion(renderer, crops, fit.motion.detach(), MotionSettings(steps=6))
@@ -90,7 +97,7 @@ def draw(model: Model, fit: ClipFit, crops: Tensor) -> np.ndarray:
 
 def draw_modes(model: Model, crops: Tensor, budget: int) -> np.ndarray:
     """A pivot and modes within `budget` bytes, as the encoder makes them; pictures of what was quantised."""
-    code = motion_code(DEFAULT_QUALITY)
+    code = motion_step_code(DEFAULT_QUALITY)
     middle = best_frame(crops)
     guess = InverterReading.of(model, crops).moves
     pivot = code_pivot(crops[middle], quantise_motion(guess[middle], code), round(budget * PIVOT_SHARE))
@@ -114,7 +121,7 @@ def draw_modes(model: Model, crops: Tensor, budget: int) -> np.ndarray:
 
 def draw_shared(model: Model, crops: Tensor) -> np.ndarray:
     """A pivot moved by the shared modes, as the preset `fast` sends it; pictures of what was quantised."""
-    code = motion_code(DEFAULT_QUALITY)
+    code = motion_step_code(DEFAULT_QUALITY)
     guess = InverterReading.of(model, crops)
     middle = best_frame(crops)
     pivot = code_pivot(crops[middle], quantise_motion(guess.moves[middle], code), FAST_PIVOT, thorough=False)
@@ -124,8 +131,8 @@ def draw_shared(model: Model, crops: Tensor) -> np.ndarray:
         [],
         None,
         pivot,
-        identity_code=IDENTITY_CODE,
-        motion_code=code,
+        identity_step_code=IDENTITY_STEP_CODE,
+        motion_step_code=code,
         dtype=torch.float32,
     )
     motion = quantise_motion(fit_motion(renderer, crops, guess.moves, FAST.pivot_motion), code)
@@ -173,7 +180,9 @@ def measure(
         if shared and weights:
             rank = 2 if budget < 8_000 else 4 if budget < 32_000 else 8
             settings = TuneSettings(steps=STEPS, rank=rank)
-            fit = ClipFit(model, x, identity.mean(0), motion, settings, budget, step_size(IDENTITY_CODE), MOTION_STEP)
+            fit = ClipFit(
+                model, x, identity.mean(0), motion, settings, budget, step_size(IDENTITY_STEP_CODE), MOTION_STEP
+            )
             fit.run()
             pictures[f"delta_{budget // 1000}k"] = draw(model, fit, x)
     if keep is not None and many is not None:
