@@ -23,8 +23,9 @@ WIDTH = 100
 TOPS = ("codec", "format", "tools", "spec", "tests", "docs")
 ROOMS = {path.parent.name: path.parent for top in ("codec", "tools") for path in (ROOT / top).rglob("*/__init__.py")}
 PATH = re.compile(rf"(?<![\w./$<-])((?:{'|'.join(TOPS)})/[\w./-]*[\w/]|(?:{'|'.join(ROOMS)})/\w+(?!\w|[/.]\w))")
+FILE = re.compile(r"[\w-]+\.(?:py|toml|txt)|[A-Z]+\.md|[\w-]+/[\w./-]+\.(?:fev|md|py|txt)")
 SYMBOL = re.compile(r"(?<![\w./-])fev(?:\.[A-Za-z_]\w*)+")
-COMMAND = re.compile(r"(?<![\w./-])(fev-[a-z]+|python -m fev(?:\.\w+)+)(?![\w.])")
+COMMAND = re.compile(r"(?<![\w./-])(fev-[a-z]+|python -m fev(?:\.\w+)+)(?![\w./])")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 RUN = re.compile(r"(fev-[a-z]+|(?:python -m )?fev\.tools(?:\.\w+)+) ")
 SCRIPTS = dict(re.findall(r'^(fev-\w+) = "([\w.]+):main"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
@@ -99,6 +100,16 @@ def paths_in(text: str) -> set[str]:
     return {path.rstrip(".") for path in PATH.findall(text)}
 
 
+def files_in(text: str) -> set[str]:
+    """What stands between backticks and looks like the name of one of our files."""
+    return {span for span in spans(split(text)[0]) if FILE.fullmatch(span)}
+
+
+def is_file(name: str, page: Path) -> bool:
+    """Whether a file has that name, seen from the root or from where the page lies."""
+    return any((folder / name).is_file() for folder in (page.parent, ROOT))
+
+
 def is_path(path: str) -> bool:
     """Whether a path exists, with or without `.py`."""
     top, _, rest = path.partition("/")
@@ -155,7 +166,10 @@ def options_of(command: str) -> frozenset[str]:
         for word in re.findall(r"^usage:.* ([a-z]+(?:\|[a-z]+)+) \.\.\.$", text, re.MULTILINE):
             text += "".join(help_of(module, [name]) for name in word.split("|"))
         return frozenset(OPTION.findall(text))
-    source = Path(importlib.util.find_spec(command.split()[-1]).origin).read_text()
+    path = Path(importlib.util.find_spec(command.split()[-1]).origin)
+    if path.name == "__init__.py":
+        path = path.with_name("__main__.py")
+    source = path.read_text() if path.exists() else ""
     if "from .common import" in source or "tools.common import" in source:
         source += (ROOT / "tools" / "common.py").read_text()
     return frozenset(re.findall(r'"(--[a-z][a-z-]*)"', source))

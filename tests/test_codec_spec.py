@@ -24,10 +24,6 @@ def base():
     return modelfile.load_model("base-256")
 
 
-def test_lines_wrap_at_100():
-    assert [line for line in TEXT.splitlines() if len(line) > 100] == []
-
-
 def test_step_codes():
     assert "a step of `2^-10 * 2^(s/4)`" in FLAT and units.STEP_UNIT == 2**-10
     assert "Code 0 is 0.000977, code 40 is 1. Code 255 is `2^53.75`." in FLAT

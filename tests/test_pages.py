@@ -16,6 +16,7 @@ PAGES = sorted(
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "codec").rglob("*.md"),
         *(ROOT / "tools").rglob("*.md"),
+        *(ROOT / "spec").rglob("*.md"),
         ROOT / "tests" / "golden" / "README.md",
     )
 )
@@ -59,7 +60,9 @@ def test_options_exist(page):
 
 
 def test_files_exist(page):
-    assert [path for path in sorted(pages.paths_in(page.read_text())) if not pages.is_path(path)] == []
+    text = page.read_text()
+    assert [path for path in sorted(pages.paths_in(text)) if not pages.is_path(path)] == []
+    assert [name for name in sorted(pages.files_in(text)) if not pages.is_file(name, page)] == []
 
 
 def test_symbols_exist(page):
@@ -105,11 +108,13 @@ def test_readme_table_is_the_measurements():
 
 def test_what_is_checked_is_found():
     """The helpers see what is wrong in a page that is wrong."""
-    wrong = "`fev-burn`, `fev.encodes()`, `codec/nothing.py`, `face/nose`, `--bitrat`, `make tea`\n    fev-info --mute x\n"
+    wrong = "`fev-burn`, `fev.encodes()`, `codec/nothing`, `face/nose`, `--bitrat`, `make tea`, `nose.py`"
+    wrong += "\n    fev-info --mute x"
     assert pages.commands_in(wrong) == {"fev-burn", "fev-info"} and not pages.is_command("fev-burn")
     assert pages.symbols_in(wrong) == {"fev.encodes"} and not pages.is_symbol("fev.encodes")
-    assert pages.paths_in(wrong) == {"codec/nothing.py", "face/nose"}
-    assert not pages.is_path("codec/nothing.py") and not pages.is_path("face/nose") and pages.is_path("face/align")
+    assert pages.files_in(wrong) == {"nose.py"} and not pages.is_file("nose.py", ROOT / "README.md")
+    assert pages.paths_in(wrong) == {"codec/nothing", "face/nose"}
+    assert not pages.is_path("codec/nothing") and not pages.is_path("face/nose") and pages.is_path("face/align")
     assert sorted(pages.wrong_options(wrong)) == ["--bitrat", "fev-info --mute"]
     assert not pages.make_targets_in(wrong) <= pages.make_targets()
     assert pages.is_symbol("fev.codec.encode.options.EncodeOptions.bitrate") and pages.is_symbol("fev.verify")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import binascii
-import pydoc
 import re
 import zlib
 
-import pytest
 from fev.format import Header, Limits, tables
 from fev.format.chunk import SIGNATURE, SYNC
 from fev.format.ledger import SECTION_OF_CHUNK
@@ -17,7 +15,6 @@ from test_vectors import FOLDER, ROOT, stranger
 
 TEXT = (ROOT / "spec" / "fev-1.md").read_text()
 FLAT = " ".join(TEXT.split())
-PAGES = sorted((ROOT / "spec").glob("*.md"))
 
 
 def test_the_hex_dump_is_the_vector():
@@ -111,24 +108,6 @@ def test_contexts_of_the_modes():
             assert f"| {names} | {odd} | " + " | ".join(map(str, row)) + " |" in TEXT
             assert list(second[odd]) == row
     assert list(fev_read.BOUNDS) == modes.BOUNDS.tolist()
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_files_and_symbols_that_a_page_names_exist(page):
-    """Files are named from the repository's root, symbols as `fev.module.name`."""
-    names = set(re.findall(r"`([^`\n]+)`", page.read_text()))
-    tops = "|".join(("codec", "docs", "format", "spec", "tests", "tools"))
-    files = {name for name in names if re.fullmatch(rf"(?:{tops})/.*|[\w/.-]+\.(?:fev|md|py|txt)", name)}
-    assert files and not [name for name in files if not (ROOT / name).exists()]
-    for name in names:
-        if re.fullmatch(r"fev(\.\w+)+", name):
-            assert pydoc.locate(name) is not None, name
-
-
-def test_lines_of_the_pages_are_short():
-    """Tables excepted, which cannot be wrapped."""
-    long = [line for page in PAGES for line in page.read_text().splitlines() if len(line) > 100]
-    assert not [line for line in long if not line.startswith("|")]
 
 
 def test_the_worked_example_is_what_a_reader_meets():

@@ -35,8 +35,9 @@ def render() -> dict[str, bytes]:
     lines = [
         "# Conformance streams",
         "",
-        "Made by `python -m fev.tools.vectors`; `--check` compares. Every reader must decode `subset` and",
-        "`uncommon` to the symbols hashed here (`spec/fev-1.md`, Conformance), and refuse every stream in `faulty`.",
+        "Made by `python -m fev.tools.vectors`; `--check` compares. `spec/fev-1.md`, Conformance, says what",
+        "a reader must do: decode every stream of `subset` and `uncommon` to the symbols hashed here, and",
+        "refuse every one of `faulty`.",
     ]
     for folder, about, made in (("subset", subset.__doc__, subset()), ("uncommon", uncommon.__doc__, uncommon())):
         lines += [
