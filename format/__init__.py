@@ -1,7 +1,9 @@
-"""Bytes to integers and back: the `.fev` container. What the integers mean as pictures is `codec/`'s business.
+"""Bytes to integers and back: the `.fev` container. What the integers mean as pictures is
+`codec/`'s business.
 
-Nothing here imports torch, and no floating-point result decides a symbol. `spec/fev-1.md` is this package on paper;
-`tools/fev_read.py` is a second reader written from that paper with the standard library only.
+Nothing here imports torch, and no floating-point result decides a symbol. `spec/fev-1.md` is this
+package on paper; `tools/fev_read.py` is a second reader written from that paper with the standard
+library only.
 """
 
 from .audio import AudioConfig, AudioPacket

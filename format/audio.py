@@ -25,7 +25,8 @@ class AudioConfig:
         sample_rate: of the source, in Hz. Information only: Opus decodes at 48 kHz.
         pre_skip: samples at 48 kHz to drop from the front of the decoded audio.
         bitrate: nominal, in bit/s; 0 = not stated.
-        start: presentation time of the first sample after pre-skip, in samples at 48 kHz, against video pts 0.
+        start: presentation time of the first sample after pre-skip, in samples at 48 kHz, against
+            video pts 0.
     """
 
     codec: int = CODEC_OPUS
@@ -73,10 +74,11 @@ class AudioPacket:
 
 
 def pack_packets(packets: list[AudioPacket]) -> bytes:
-    """The audio part of a segment: count, first pts, common duration, lengths, bytes. At least one packet.
+    """The audio part of a segment: count, first pts, common duration, lengths, bytes. At least one
+    packet.
 
-    A common duration of 0 announces that the packets do not simply follow each other: then each has a gap and a
-    duration of its own.
+    A common duration of 0 announces that the packets do not simply follow each other: then each has
+    a gap and a duration of its own.
     """
     pack = Pack().varint(len(packets)).signed(packets[0].pts)
     common = _common_duration(packets)
@@ -102,7 +104,8 @@ def _common_duration(packets: list[AudioPacket]) -> int:
 def unpack_packets(take: Take, limits: Limits) -> list[AudioPacket]:
     count = take.varint(limits.max_audio_packets_per_segment, "number of audio packets")
     check(count > 0, "the segment announces audio but has no packet")
-    # Each packet needs at least its length byte: a count beyond that is a lie, refused before memory is taken.
+    # Each packet needs at least its length byte: a count beyond that is a lie, refused before
+    # memory is taken.
     check(count <= take.left(), "more audio packets announced than there are bytes")
     pts = take.signed("audio time")
     common = take.varint(1 << 24, "audio duration")

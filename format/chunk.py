@@ -1,10 +1,11 @@
-"""Chunk framing: sync, type, length, header check, payload, CRC-32. What the payloads mean: `reader.py`, `writer.py`.
+"""Chunk framing: sync, type, length, header check, payload, CRC-32. What the payloads mean:
+`reader.py`, `writer.py`.
 
     F5 ED | type: 4 letters | payload length: u24 | CRC-16 of type and length
           | payload | CRC-32 of type, length and payload
 
-All little-endian. An upper-case first letter marks a chunk that a reader must understand (critical); a lower-case one
-may be skipped (ancillary).
+All little-endian. An upper-case first letter marks a chunk that a reader must understand
+(critical); a lower-case one may be skipped (ancillary).
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def parse_head(data: bytes, offset: int) -> tuple[str, int]:
 def read_chunk(source: Source, max_bytes: int) -> Chunk | None:
     """The chunk at the source's place, checked; None at the end of the stream.
 
-    On an error the source stays where the chunk began, so that a salvaging reader can look for the next one.
+    On an error the source stays where the chunk began, so that a salvaging reader can look for the
+    next one.
     """
     start = source.offset
     head = source.peek(HEAD_BYTES)
@@ -86,7 +88,8 @@ def read_chunk(source: Source, max_bytes: int) -> Chunk | None:
 
 
 def next_sync(source: Source) -> bool:
-    """Moves on, by at least one byte, to the next place that has a sync and a sound chunk header. False at the end."""
+    """Moves on, by at least one byte, to the next place that has a sync and a sound chunk header.
+    False at the end."""
     source.skip(1)
     while True:
         window = source.peek(_WINDOW)

@@ -1,4 +1,5 @@
-"""A coder is what a walk over a chunk's values is done with: it writes them, measures them, or reads them.
+"""A coder is what a walk over a chunk's values is done with: it writes them, measures them, or
+reads them.
 
 The walk says in which order values come and under what they are coded, once for all three. What it
 hands to a coder are the values to write; a reader ignores those and gives back what it read.

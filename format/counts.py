@@ -1,6 +1,8 @@
-"""Frequencies that adapt: counts of symbols, begun from frozen rows. `delta.py` and `modes.py` code under them.
+"""Frequencies that adapt: counts of symbols, begun from frozen rows. `delta.py` and `modes.py` code
+under them.
 
-Where no fixed law fits every file, the counts follow the file. Counting is in integers and the same for v and -v.
+Where no fixed law fits every file, the counts follow the file. Counting is in integers and the same
+for v and -v.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ class Counts:
         self._counts: Ints = load().frequencies.reshape(-1, SYMBOLS)[start]
 
     def frequencies(self) -> Ints:
-        """Rows (n, 32) adding up to 2**16, none zero. What rounding leaves over goes to the value 0."""
+        """Rows (n, 32) adding up to 2**16, none zero. What rounding leaves over goes to the value
+        0."""
         rows: Ints = 1 + self._counts * (TOTAL - SYMBOLS) // self._counts.sum(1, keepdims=True)
         rows[:, EDGE] += TOTAL - rows.sum(1)
         return rows

@@ -2,8 +2,8 @@
 
 `codec/draw/delta.py` makes and applies them.
 
-No fixed law fits every tensor, so the frequencies adapt: they start from a frozen row (the encoder names it), or go on
-from the tensor before, and every block of values moves them.
+No fixed law fits every tensor, so the frequencies adapt: they start from a frozen row (the encoder
+names it), or go on from the tensor before, and every block of values moves them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class DeltaTensor:
 
 
 class Adaptive:
-    """The counts of one tensor after the other. Start: number of a frozen row, shape * ROWS + row."""
+    """The counts of one tensor after the other. Start: number of a frozen row, shape * ROWS +
+    row."""
 
     def __init__(self, start: int) -> None:
         check(start < LAWS * ROWS, "delta: unknown starting row")
@@ -106,7 +107,8 @@ def _best_row(symbols: NDArray[np.int32]) -> tuple[int, float]:
 
 
 def delta_bits(values: NDArray[np.int32]) -> float:
-    """Estimated bits of one tensor's values (any shape). Cheap: one histogram. A little too high."""
+    """Estimated bits of one tensor's values (any shape). Cheap: one histogram. A little too
+    high."""
     wide = np.asarray(values).astype(np.int64).ravel()
     if not len(wide):
         return 0.0
@@ -119,7 +121,8 @@ def delta_bits(values: NDArray[np.int32]) -> float:
 
 
 def encode_delta(tensors: Sequence[DeltaTensor]) -> bytes:
-    """Codes tensors in the order given. Raises UsageError for repeated keys and values out of range."""
+    """Codes tensors in the order given. Raises UsageError for repeated keys and values out of
+    range."""
     if not tensors:
         raise UsageError("a delta has at least one tensor")
     if len({(tensor.key, tensor.variant) for tensor in tensors}) != len(tensors):

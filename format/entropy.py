@@ -1,10 +1,13 @@
-"""The range coder: the only module that knows constriction. Under which row a value goes others say.
+"""The range coder: the only module that knows constriction. Under which row a value goes others
+say.
 
-constriction's coder works with probabilities in units of 2**-24. A row of frequencies f adding up to 2**16 stands for
-the probabilities 256 * f / 2**24 exactly: `perfect=False` gives every symbol one unit first and then shares out the
-rest in proportion, so handing it (256 * f - 1) / 2**24 in float64, where every step is exact, returns 256 * f.
+constriction's coder works with probabilities in units of 2**-24. A row of frequencies f adding up
+to 2**16 stands for the probabilities 256 * f / 2**24 exactly: `perfect=False` gives every symbol
+one unit first and then shares out the rest in proportion, so handing it (256 * f - 1) / 2**24 in
+float64, where every step is exact, returns 256 * f.
 
-The code of a message is one number below 1, written as bytes, most significant first, as few of them as identify it.
+The code of a message is one number below 1, written as bytes, most significant first, as few of
+them as identify it.
 """
 
 from __future__ import annotations
@@ -48,14 +51,16 @@ def _row_weights() -> NDArray[np.float64]:
 
 
 def _refuse(error: BaseException, cause: type[DamagedError] | type[UsageError]) -> NoReturn:
-    # constriction reports misuse by Rust panics, which Python sees as BaseException, beside ordinary exceptions.
+    # constriction reports misuse by Rust panics, which Python sees as BaseException, beside
+    # ordinary exceptions.
     if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)):
         raise error
     raise cause("the entropy code is not valid" if cause is DamagedError else f"cannot be coded: {error}") from None
 
 
 def _model(kind: str, parameter: Any) -> tuple[Any, ...]:
-    """What constriction wants to know: a family with one parameter a symbol, or one model for all."""
+    """What constriction wants to know: a family with one parameter a symbol, or one model for
+    all."""
     if kind == "rows":
         return _CATEGORICAL, _row_weights()[parameter]
     if kind == "bits":
@@ -78,7 +83,8 @@ class RangeEncoder:
         self._coder = _stream.queue.RangeEncoder()
 
     def rows(self, symbols: NDArray[Any], rows: NDArray[Any]) -> None:
-        """Symbols (n,) in 0..31, each under the table row of the same place; row = shape * ROWS + number."""
+        """Symbols (n,) in 0..31, each under the table row of the same place; row = shape * ROWS +
+        number."""
         self._run("rows", symbols, rows)
 
     def bits(self, values: NDArray[Any], widths: NDArray[Any]) -> None:
@@ -86,11 +92,13 @@ class RangeEncoder:
         self._run("bits", values, widths)
 
     def table(self, symbols: NDArray[Any], frequencies: NDArray[Any]) -> None:
-        """Symbols (n,) in 0..31, all under one row (32,) of frequencies adding up to 2**16, none zero."""
+        """Symbols (n,) in 0..31, all under one row (32,) of frequencies adding up to 2**16, none
+        zero."""
         self._run("table", symbols, frequencies)
 
     def kinds(self, symbols: NDArray[Any], frequencies: NDArray[Any], numbers: NDArray[Any]) -> None:
-        """Symbols (n,) in 0..31, each under the row numbers (n,) of frequencies (m, 32), m up to 256."""
+        """Symbols (n,) in 0..31, each under the row numbers (n,) of frequencies (m, 32), m up to
+        256."""
         for at in range(0, len(numbers), _BATCH):
             self._run("kinds", symbols[at : at + _BATCH], (frequencies, numbers[at : at + _BATCH]))
 
@@ -104,14 +112,16 @@ class RangeEncoder:
             _refuse(error, UsageError)
 
     def finish(self) -> bytes:
-        """The shortest byte string whose number, zeros appended for ever, lies in the final interval."""
+        """The shortest byte string whose number, zeros appended for ever, lies in the final
+        interval."""
         position, (lower, span) = self._coder.pos()
         if position == 0 and span == (1 << 64) - 1:
             return b""
         words = self._coder.get_compressed()
         digits = position + 2
         number = int.from_bytes(np.asarray(words, ">u4").tobytes(), "big") << (_WORD * (digits - len(words)))
-        # The library's own ending lies in the interval; its distance from the interval's start is what fits 64 bits.
+        # The library's own ending lies in the interval; its distance from the interval's start is
+        # what fits 64 bits.
         start = number - ((number - lower) % (1 << 64))
         for size in range(max(0, 4 * digits - 8), 4 * digits + 1):
             unit = 8 * (4 * digits - size)
@@ -122,7 +132,8 @@ class RangeEncoder:
 
 
 class RangeDecoder:
-    """Reads back what RangeEncoder wrote, when asked in the same order. Bytes beyond the code's end read as zeros."""
+    """Reads back what RangeEncoder wrote, when asked in the same order. Bytes beyond the code's end
+    read as zeros."""
 
     def __init__(self, code: bytes) -> None:
         padded = code + bytes(-len(code) % 4)
@@ -157,7 +168,8 @@ class RangeDecoder:
         return symbols
 
     def finish(self) -> None:
-        """Raises DamagedError unless the code is byte for byte the one the encoder writes for the decoded symbols.
+        """Raises DamagedError unless the code is byte for byte the one the encoder writes for the
+        decoded symbols.
 
         So nothing can hide behind the code, and one content has one code.
         """

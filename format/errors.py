@@ -1,7 +1,9 @@
-"""The one exception family of fev. Everything that `format/` lets out is a FevError; codec/ and tools/ raise it too.
+"""The one exception family of fev. Everything that `format/` lets out is a FevError; codec/ and
+tools/ raise it too.
 
-A member exists for each cause a caller may want to treat differently. Members also inherit the built-in exception that
-describes them best, so that plain `except ValueError` or `except EOFError` keeps working.
+A member exists for each cause a caller may want to treat differently. Members also inherit the
+built-in exception that describes them best, so that plain `except ValueError` or `except EOFError`
+keeps working.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class FevError(Exception):
         return f"{text} ({', '.join(where)})" if where else text
 
     def at(self, *, offset: int | None = None, segment: int | None = None) -> FevError:
-        """Fills in the place where it is still unknown (parsers of payloads do not know theirs) and returns self."""
+        """Fills in the place where it is still unknown (parsers of payloads do not know theirs) and
+        returns self."""
         if self.offset is None:
             self.offset = offset
         if self.segment is None:
@@ -96,6 +99,7 @@ def about(name: str) -> Iterator[None]:
 
 
 def check(condition: object, message: str, *, offset: int | None = None) -> None:
-    """Raises DamagedError(message) unless `condition` holds. For file content, where `assert` would vanish under -O."""
+    """Raises DamagedError(message) unless `condition` holds. For file content, where `assert` would
+    vanish under -O."""
     if not condition:
         raise DamagedError(message, offset=offset)

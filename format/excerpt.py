@@ -1,7 +1,9 @@
-"""The identity alone, out of a stream that holds one: checked chunks as they came, so that their hash stays theirs.
+"""The identity alone, out of a stream that holds one: checked chunks as they came, so that their
+hash stays theirs.
 
-A folder of candidates is looked through with `excerpt`, which decodes nothing; `Excerpt.identity` decodes. What is kept
-of an identity is `Excerpt.stream`, a stream without a frame. `codec/media/identities.py` does both.
+A folder of candidates is looked through with `excerpt`, which decodes nothing; `Excerpt.identity`
+decodes. What is kept of an identity is `Excerpt.stream`, a stream without a frame.
+`codec/media/identities.py` does both.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from .source import Source
 
 @dataclass(frozen=True)
 class Excerpt:
-    """header: of the stream.  chunks: type and payload of each of PARTS that it holds, in their order."""
+    """header: of the stream.  chunks: type and payload of each of PARTS that it holds, in their
+    order."""
 
     header: Header
     chunks: tuple[tuple[str, bytes], ...]
@@ -39,7 +42,8 @@ class Excerpt:
         return setup.own_identity()
 
     def stream(self) -> bytes:
-        """The smallest stream that holds this identity: no frames, background, sound or metadata."""
+        """The smallest stream that holds this identity: no frames, background, sound or
+        metadata."""
         chunks = [("HEAD", self._head().pack()), *self.chunks, ("FEND", End(0, 0, 0).pack())]
         return SIGNATURE + b"".join(make_chunk(name, data) for name, data in chunks)
 
@@ -52,7 +56,8 @@ class Excerpt:
 
 
 def excerpt(stream: Any, limits: Limits | None = None) -> Excerpt | None:
-    """The identity of a stream from its first chunks; nothing behind them is read. None if it lies elsewhere.
+    """The identity of a stream from its first chunks; nothing behind them is read. None if it lies
+    elsewhere.
 
     Raises FevError where the stream does not begin as it must.
     """

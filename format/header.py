@@ -38,12 +38,14 @@ class Header:
         params: motion parameters per frame.
         motion_step_code, identity_step_code: what steps they mean says `spec/codec-1.md`.
         crop, placement, synthetic: see the flags above.
-        has_delta, has_background, has_audio, has_modes, has_pivot: which optional set-up chunks follow. A Writer
-            sets them itself, as well as the next.
+        has_delta, has_background, has_audio, has_modes, has_pivot: which optional set-up chunks
+            follow. A Writer sets them itself, as well as the next.
         identity_elsewhere: the identity is named by its hash and lies in another stream.
         matrix, primaries, transfer: ISO/IEC 23091-2 code points of the output; full_range 0 or 1.
-        segment_frames: frames of a regular segment, so that it need not say where it starts; 0 = every one says it.
-        frame_count: of the whole stream, or UNKNOWN_FRAMES. A Writer leaves it unknown: the end chunk has it.
+        segment_frames: frames of a regular segment, so that it need not say where it starts; 0 =
+            every one says it.
+        frame_count: of the whole stream, or UNKNOWN_FRAMES. A Writer leaves it unknown: the end
+            chunk has it.
     """
 
     width: int
@@ -84,12 +86,14 @@ class Header:
 
     @property
     def check_seed(self) -> int:
-        """Start of every segment's final check: binds segments to the model and tables they were made with."""
+        """Start of every segment's final check: binds segments to the model and tables they were
+        made with."""
         return crc16(self.model_sha256 + TABLES_SHA256)
 
     @property
     def bound(self) -> bytes:
-        """What an identity's integers mean something with: model, tables, parameters and step codes, as in HEAD."""
+        """What an identity's integers mean something with: model, tables, parameters and step
+        codes, as in HEAD."""
         return self.model_sha256 + TABLES_SHA256 + bytes((self.params, self.motion_step_code, self.identity_step_code))
 
     def seconds(self, pts: int) -> float:
@@ -128,7 +132,8 @@ class Header:
 
     @classmethod
     def unpack(cls, data: bytes, limits: Limits | None = None) -> Header:
-        """Reads and validates. Raises UnsupportedError, ModelMismatchError (other tables), LimitError, DamagedError."""
+        """Reads and validates. Raises UnsupportedError, ModelMismatchError (other tables),
+        LimitError, DamagedError."""
         limits = limits or Limits()
         take = Take(data, "header")
         version = take.fixed("I")[0]

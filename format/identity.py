@@ -1,7 +1,7 @@
 """The IDEN chunk: who it is, as quantised coefficients. What they multiply is up to the model.
 
-The coefficients are coded in groups of 8 under the level of a running mean magnitude, which starts where the encoder
-says.
+The coefficients are coded in groups of 8 under the level of a running mean magnitude, which starts
+where the encoder says.
 """
 
 from __future__ import annotations

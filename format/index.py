@@ -1,4 +1,5 @@
-"""The last two chunks: `indx`, where some segments begin, and FEND, the totals. Hints and checks, no content."""
+"""The last two chunks: `indx`, where some segments begin, and FEND, the totals. Hints and checks,
+no content."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ MOST_ENTRIES = 128
 
 
 class End(NamedTuple):
-    """Payload of FEND: totals, and how many bytes before the FEND chunk the `indx` chunk begins (0 = there is none)."""
+    """Payload of FEND: totals, and how many bytes before the FEND chunk the `indx` chunk begins (0
+    = there is none)."""
 
     segments: int
     frames: int
@@ -31,7 +33,8 @@ class End(NamedTuple):
 
 
 class IndexBuilder:
-    """Remembers the offset of every `stride`th segment; the stride doubles rather than the memory."""
+    """Remembers the offset of every `stride`th segment; the stride doubles rather than the
+    memory."""
 
     def __init__(self) -> None:
         self.stride = FIRST_STRIDE
@@ -53,7 +56,8 @@ class IndexBuilder:
 
 
 def pack_index(stride: int, offsets: list[int]) -> bytes:
-    """Payload of `indx`: stride, count, and the offsets of segments 0, stride, 2 * stride ... as differences."""
+    """Payload of `indx`: stride, count, and the offsets of segments 0, stride, 2 * stride ... as
+    differences."""
     pack = Pack().varint(stride).varint(len(offsets))
     for before, offset in zip([0, *offsets], offsets, strict=False):
         pack.varint(offset - before)
@@ -61,7 +65,8 @@ def pack_index(stride: int, offsets: list[int]) -> bytes:
 
 
 def unpack_index(data: bytes, own_offset: int, limits: Limits | None = None) -> tuple[int, list[int]]:
-    """Stride and offsets. Raises DamagedError if offsets stand still or lie after the index itself."""
+    """Stride and offsets. Raises DamagedError if offsets stand still or lie after the index
+    itself."""
     take = Take(data, "index")
     stride = take.varint(name="stride")
     count = take.varint((limits or Limits()).max_index_entries, "number of entries")

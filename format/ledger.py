@@ -1,4 +1,5 @@
-"""Whose bytes are they: every byte written or read goes to one section. `fev-info` and the reports print this."""
+"""Whose bytes are they: every byte written or read goes to one section. `fev-info` and the reports
+print this."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ SECTIONS = (
     "index",
     "overhead",
 )
-# The payload of a chunk belongs to one section, its framing is overhead. Segments are split up by their parser.
+# The payload of a chunk belongs to one section, its framing is overhead. Segments are split up by
+# their parser.
 SECTION_OF_CHUNK = {
     "HEAD": "header",
     "meta": "header",
@@ -35,13 +37,15 @@ SECTION_OF_CHUNK = {
 
 
 class Ledger:
-    """Bytes per section. Unknown chunks, and bytes between chunks in a damaged stream, are overhead."""
+    """Bytes per section. Unknown chunks, and bytes between chunks in a damaged stream, are
+    overhead."""
 
     def __init__(self) -> None:
         self._bytes = dict.fromkeys(SECTIONS, 0)
 
     def chunk(self, name: str, payload: int, sizes: Mapping[str, int] | None = None) -> None:
-        """Books one whole chunk; `sizes` says what parts of a segment belong to whom, the rest is overhead."""
+        """Books one whole chunk; `sizes` says what parts of a segment belong to whom, the rest is
+        overhead."""
         self._bytes["overhead"] += FRAME_BYTES
         if sizes is None:
             self._bytes[SECTION_OF_CHUNK.get(name, "overhead")] += payload

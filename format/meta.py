@@ -1,7 +1,9 @@
-"""The `meta` chunk: a few facts about the stream as one flat, canonical msgpack map. It changes no picture.
+"""The `meta` chunk: a few facts about the stream as one flat, canonical msgpack map. It changes no
+picture.
 
-Canonical: keys sorted, every value in its shortest form, no key twice. So one content has one spelling, and what a
-parser might read in two ways is refused. No floats, no nesting, no extension types.
+Canonical: keys sorted, every value in its shortest form, no key twice. So one content has one
+spelling, and what a parser might read in two ways is refused. No floats, no nesting, no extension
+types.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ def _are_steps(text: str) -> bool:
 
 
 def pack_key_frames(frames: Sequence[int]) -> Meta:
-    """Numbers of key frames, rising -> what the metadata says of them; nothing where there are too many to say."""
+    """Numbers of key frames, rising -> what the metadata says of them; nothing where there are too
+    many to say."""
     if not 0 < len(frames) <= MAX_KEY_FRAMES:
         return {}
     return {"key_frames": ",".join(str(b - a) for a, b in pairwise([0, *frames]))}

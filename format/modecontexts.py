@@ -34,9 +34,11 @@ WEIGHTS = {
 # Of the sum, in the width that the sums have: to search is faster so
 BOUNDS = np.array([10, 20, 31, 44, 59, 77, 102, 128, 166, 218, 282, 384, 538, 819, 1280, 2048], np.int32)
 CLASSES = len(BOUNDS) + 1
-# The frozen rows that the counts of the classes begin from, of shape 2: by the mean that the bounds suggest
+# The frozen rows that the counts of the classes begin from, of shape 2: by the mean that the bounds
+# suggest
 START = 2 * ROWS + np.array([0, 8, 11, 13, 15, 16, 18, 19, 21, 22, 24, 26, 27, 30, 32, 35, 35])
-# Whose weights and counts a component goes by, and which component guides it: luma, blue, red, across, down
+# Whose weights and counts a component goes by, and which component guides it: luma, blue, red,
+# across, down
 COMPONENTS: tuple[tuple[str, int | None], ...] = (
     ("luma", None), ("chroma", 0), ("chroma", 1), ("flow", None), ("flow", 3),
 )  # fmt: skip
@@ -45,7 +47,8 @@ Ints = NDArray[np.int64]
 
 
 def bands(size: int) -> Iterator[tuple[int, bool]]:
-    """Sides of the squares of a transform, coarse to fine: first the coarsest itself, then three details a level."""
+    """Sides of the squares of a transform, coarse to fine: first the coarsest itself, then three
+    details a level."""
     yield SMALLEST, False
     side = SMALLEST
     while side < size:

@@ -117,7 +117,8 @@ def _crc(modes: Modes) -> int:
 
 
 class _Prices(Meter):
-    """A Meter that keeps what a 1 would cost more than a 0 in the place of each symbol it was told last."""
+    """A Meter that keeps what a 1 would cost more than a 0 in the place of each symbol it was told
+    last."""
 
     of_one: NDArray[np.float64]
 
@@ -138,10 +139,11 @@ class _OfPlanes(Writing):
 
 
 def modes_bits(modes: Modes) -> tuple[float, list[NDArray[np.float32]]]:
-    """Estimated bits of the chunk's payload, and of luma, chroma and flow how many bits a 1 costs more than a 0.
+    """Estimated bits of the chunk's payload, and of luma, chroma and flow how many bits a 1 costs
+    more than a 0.
 
-    The second is for an encoder that asks what a value is worth: one that stands alone costs several times what one
-    among others does.
+    The second is for an encoder that asks what a value is worth: one that stands alone costs
+    several times what one among others does.
     """
     meter = _Prices()
     parts = components(modes)

@@ -2,8 +2,9 @@
 
 A frame's parameters are coded as differences from the frame before; the segment's first frame: from
 zero. Frames marked held repeat the one before and cost nothing, and of motion's other frames those
-in which nothing moves are flagged and left out. `motioncontexts.py` says how each residual is coded.
-Motion and placement are separate codes, so that a file's bytes can be told apart without decoding.
+in which nothing moves are flagged and left out. `motioncontexts.py` says how each residual is
+coded. Motion and placement are separate codes, so that a file's bytes can be told apart without
+decoding.
 
 The block ends with a CRC-16 of the decoded integers. Unlike the CRC-32 of the chunk it notices a
 reader whose tables, model or arithmetic differ from the writer's.
@@ -77,7 +78,8 @@ def first_levels(residuals: Ints) -> tuple[int, int]:
     """The two levels to begin with: of the first frame, and of the others."""
     magnitudes = np.abs(residuals)
     # Starting too high costs less than too low: the means fall as fast as they rise, but a large
-    # residual under a small mean is dear. Twice the mean was best or nearly so on all material tried.
+    # residual under a small mean is dear. Twice the mean was best or nearly so on all material
+    # tried.
     return _level(magnitudes[:1], 1), _level(magnitudes[1:], 2)
 
 
@@ -161,7 +163,8 @@ def _moving(decoder: RangeDecoder, frames: list[int]) -> list[int]:
 
 
 def final_check(motion: NDArray[np.int32], placement: NDArray[np.int32] | None, seed: int) -> int:
-    """CRC-16 over the values as little-endian int32: all of motion frame by frame, then all of placement."""
+    """CRC-16 over the values as little-endian int32: all of motion frame by frame, then all of
+    placement."""
     value = crc16(np.ascontiguousarray(motion, "<i4").tobytes(), seed)
     return value if placement is None else crc16(np.ascontiguousarray(placement, "<i4").tobytes(), value)
 
@@ -198,7 +201,8 @@ def encode_motion(
 
 
 def split_block(data: bytes, has_placement: bool) -> tuple[bytes, bytes, int]:
-    """Placement track, motion track and final check of an entropy block, without decoding any of it."""
+    """Placement track, motion track and final check of an entropy block, without decoding any of
+    it."""
     take = Take(data, "entropy block")
     placement = take.raw(take.varint(name="size of the placement")) if has_placement else b""
     check(take.left() >= CHECK_BYTES, "entropy block has no final check")
@@ -217,8 +221,8 @@ def decode_motion(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
     """Reads back motion (frames, params) and placement (frames, 4) or None.
 
-    `frames` and `params` must come from checked fields: memory is taken for them. Raises DamagedError if the code is
-    not valid, not canonical, or does not pass the final check.
+    `frames` and `params` must come from checked fields: memory is taken for them. Raises
+    DamagedError if the code is not valid, not canonical, or does not pass the final check.
     """
     held = np.zeros(frames, bool) if held is None else held
     place_track, motion_track, stated = split_block(data, has_placement)
@@ -238,6 +242,7 @@ def motion_plan(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None
 
 
 def motion_bits(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
-    """Estimated bits (P,) that each parameter of one segment's motion (n, P) costs. For rate control."""
+    """Estimated bits (P,) that each parameter of one segment's motion (n, P) costs. For rate
+    control."""
     total: NDArray[np.float64] = motion_plan(motion, held).bits().sum(0)
     return total

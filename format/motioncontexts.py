@@ -36,7 +36,8 @@ Ints = NDArray[np.int64]
 
 
 class Contexts:
-    """The state of one track of one segment. As it is here: levels only, every residual under shape 0.
+    """The state of one track of one segment. As it is here: levels only, every residual under shape
+    0.
 
     For each frame and each of `groups` (a, b): ask `levels` and `shapes`, code the values, tell
     `saw`. Then `turn` the frame's values into its residuals and call `end_frame`.
@@ -92,7 +93,8 @@ class Contexts:
         self._expected += self._sums[a]
 
     def turn(self, line: Ints) -> None:
-        """Residuals (params,) of the frame at hand into the values that are coded, or back; in place."""
+        """Residuals (params,) of the frame at hand into the values that are coded, or back; in
+        place."""
 
     def end_frame(self, residuals: Ints) -> None:
         """Goes on to the next frame after these residuals (params,)."""
@@ -133,7 +135,8 @@ class MotionContexts(Contexts):
 
 
 def habits(params: int) -> Ints:
-    """The shape (params,) of each motion parameter after a residual of 0; after another: the next one."""
+    """The shape (params,) of each motion parameter after a residual of 0; after another: the next
+    one."""
     shapes = np.zeros(params, np.int64)
     groups = MotionContexts.GROUPS
     for g in range(groups):
@@ -142,7 +145,8 @@ def habits(params: int) -> Ints:
 
 
 def _after(last: Ints, habit: Ints | int) -> tuple[Ints, Ints]:
-    """Shapes and signs after residuals `last`: a residual is seen in the direction of the last one."""
+    """Shapes and signs after residuals `last`: a residual is seen in the direction of the last
+    one."""
     return habit + (last != 0), 1 - 2 * (last < 0)
 
 

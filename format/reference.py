@@ -1,4 +1,5 @@
-"""An identity that lies in another stream: its hash, which the IREF chunk holds, and what is behind such a hash.
+"""An identity that lies in another stream: its hash, which the IREF chunk holds, and what is behind
+such a hash.
 
 `codec/media/identities.py` looks for it; `excerpt.py` takes it out of the stream that holds it.
 """
@@ -27,7 +28,8 @@ class Identity:
     """All that says who it is.
 
     Args:
-        header: of the stream that holds it; `header.bound` is what its integers mean something with.
+        header: of the stream that holds it; `header.bound` is what its integers mean something
+            with.
         values: (n,) int32, of IDEN.
         delta, modes, pivot: what the other chunks hold; [] or None = no such chunk.
         sha256: 32 bytes; None if a part of it was lost.
@@ -47,7 +49,8 @@ Identities = Callable[[bytes], Identity]  # hash -> what it names; raises Missin
 def identity_sha256(header: Header, digests: Mapping[str, bytes]) -> bytes:
     """The name of an identity.
 
-    It does not depend on the stream that holds it: of the header only what the integers mean counts.
+    It does not depend on the stream that holds it: of the header only what the integers mean
+    counts.
 
     Args:
         digests: sha256 of the payload of each of PARTS that exists; other keys are ignored.

@@ -1,4 +1,5 @@
-"""Sound chunks out of a stream of bytes, going around damage if allowed to. `reader.py` gives them meaning."""
+"""Sound chunks out of a stream of bytes, going around damage if allowed to. `reader.py` gives them
+meaning."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from .ledger import Ledger
 from .limits import Limits
 from .source import Source
 
-# A false header makes us check bytes in vain; a hostile stream is full of them. Beyond this it is given up.
+# A false header makes us check bytes in vain; a hostile stream is full of them. Beyond this it is
+# given up.
 _VAIN_BYTES = 256 << 20
 
 
@@ -88,7 +90,8 @@ class ChunkStream:
         self._vain = 0
 
     def next(self) -> Chunk | None:
-        """The next chunk, or None at the end of the stream. Strict: raises FevError at the first damage."""
+        """The next chunk, or None at the end of the stream. Strict: raises FevError at the first
+        damage."""
         while True:
             try:
                 return read_chunk(self.source, self._limits.max_chunk_bytes)
@@ -113,7 +116,8 @@ class ChunkStream:
         self._vain += min(size, self._limits.max_chunk_bytes)
         if self._vain > _VAIN_BYTES:
             raise LimitError("the stream is too damaged to be worth salvaging", offset=start)
-        # What looks like a header inside a chunk already given up is most likely a part of that chunk.
+        # What looks like a header inside a chunk already given up is most likely a part of that
+        # chunk.
         if start >= self._covered and len(self.regions) < self._limits.max_damage:
             self.regions.append(Region(name, start, error.message))
         self._covered = max(self._covered, start + size)

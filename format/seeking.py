@@ -1,4 +1,5 @@
-"""Finding a segment in a stream that can seek. The index is a hint; only sound segments are believed."""
+"""Finding a segment in a stream that can seek. The index is a hint; only sound segments are
+believed."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ Key = Callable[[Parts], int]  # what is searched by: something that rises from s
 
 
 def read_end(source: Source, limits: Limits) -> tuple[int, End] | None:
-    """Offset and content of the end chunk; None if it is not where the stream ends.  Leaves the source anywhere."""
+    """Offset and content of the end chunk; None if it is not where the stream ends.  Leaves the
+    source anywhere."""
     try:
         source.seek(max(0, source.size() - _END_BYTES))
         at = source.peek(_END_BYTES).rfind(SYNC + b"FEND")
@@ -56,7 +58,8 @@ def locate(
     target: int,
     salvage: bool,
 ) -> tuple[Chunk, Parts] | None:
-    """The last segment whose key is at most `target`, or None. `first` is an offset at or before the first segment."""
+    """The last segment whose key is at most `target`, or None. `first` is an offset at or before
+    the first segment."""
     start = first
     stride, offsets = index
     low, high = 0, len(offsets)

@@ -1,4 +1,5 @@
-"""The SEGM chunk: one to a few seconds of the stream that decodes alone. Its entropy block is `motion.py`'s."""
+"""The SEGM chunk: one to a few seconds of the stream that decodes alone. Its entropy block is
+`motion.py`'s."""
 
 from __future__ import annotations
 
@@ -48,8 +49,10 @@ class Segment:
         index: counts segments from 0.
         pts: (n,) int64 presentation times in ticks of the header's time base, strictly rising.
         motion: (n, P) int32.
-        placement: (n, 4) int32 centre x, centre y, half side in 1/8 pixel, angle in 2*pi/16384; None without placement.
-        held: (n,) bool, True where no face was found and the frame repeats the one before; None = nowhere.
+        placement: (n, 4) int32 centre x, centre y, half side in 1/8 pixel, angle in 2*pi/16384;
+            None without placement.
+        held: (n,) bool, True where no face was found and the frame repeats the one before; None =
+            nowhere.
         audio: packets whose pts falls into the segment.
     """
 
@@ -185,7 +188,8 @@ def _pack_pts(pack: Pack, pts: NDArray[np.int64]) -> None:
 
 
 def _unrepeated(jitter: NDArray[np.int64], period: int) -> NDArray[np.int64]:
-    """What is new in each value against the one `period` before; a clock that rounds repeats itself."""
+    """What is new in each value against the one `period` before; a clock that rounds repeats
+    itself."""
     out: NDArray[np.int64] = jitter.copy()
     if period:
         out[period:] -= jitter[:-period]

@@ -43,7 +43,8 @@ class Sequence:
         self.index, self.frame, self.pts, self.linear = index, frame, None, False
 
     def check_end(self, end: End, header: Header) -> None:
-        """Raises DamagedError where the totals are not true; there is nothing to say after a gap."""
+        """Raises DamagedError where the totals are not true; there is nothing to say after a
+        gap."""
         if not self.linear:
             return
         seen = (self.index, self.frame)

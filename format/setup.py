@@ -1,4 +1,5 @@
-"""The chunks before the first segment, kept and compared when they are repeated. `reader.py` feeds them in."""
+"""The chunks before the first segment, kept and compared when they are repeated. `reader.py` feeds
+them in."""
 
 from __future__ import annotations
 

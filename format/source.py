@@ -1,4 +1,5 @@
-"""A look-ahead over anything with read(): files, pipes, sockets. `chunk.py` reads chunks from it."""
+"""A look-ahead over anything with read(): files, pipes, sockets. `chunk.py` reads chunks from
+it."""
 
 from __future__ import annotations
 
@@ -65,7 +66,8 @@ class Source:
             self._start = 0
 
     def seek(self, offset: int) -> None:
-        """Goes to an offset counted from where the stream stood at first. Raises UsageError if it cannot."""
+        """Goes to an offset counted from where the stream stood at first. Raises UsageError if it
+        cannot."""
         if not self.seekable:
             raise UsageError("the stream cannot seek")
         try:

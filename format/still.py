@@ -20,7 +20,8 @@ class Still:
     """One picture; the payload of BGND.
 
     Args:
-        codec: 1 = one AV1 temporal unit (open bitstream units, low-overhead format) holding one shown key frame.
+        codec: 1 = one AV1 temporal unit (open bitstream units, low-overhead format) holding one
+            shown key frame.
         width, height: of the decoded still in pixels; scaled to what it covers when they differ.
         matrix: ISO/IEC 23091-2 matrix coefficients of the still.
         full_range: True if its samples use the full 8-bit range.
@@ -68,7 +69,8 @@ class Pivot:
     """A picture of the face, and the motion parameters that belong to it; the payload of PIVT.
 
     Args:
-        reference: quantised motion parameters of the picture; without trailing zeros, () = all zero.
+        reference: quantised motion parameters of the picture; without trailing zeros, () = all
+            zero.
         still: the picture, the aligned square.
     """
 

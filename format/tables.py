@@ -1,6 +1,8 @@
-"""The frozen integer tables, read from `spec/tables/`. `tools/make_tables.py` made them; nothing computes them here.
+"""The frozen integer tables, read from `spec/tables/`. `tools/make_tables.py` made them; nothing
+computes them here.
 
-The file's sha256 stands here and in every header: a reader with other tables refuses instead of decoding nonsense.
+The file's sha256 stands here and in every header: a reader with other tables refuses instead of
+decoding nonsense.
 """
 
 from __future__ import annotations

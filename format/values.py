@@ -1,8 +1,10 @@
-"""One batch of signed integers at given levels, to the coder and back. Who chooses the levels: `motioncontexts.py`.
+"""One batch of signed integers at given levels, to the coder and back. Who chooses the levels:
+`motioncontexts.py`.
 
-A level says how large the values are expected to be, in quarter octaves of the mean magnitude. Levels up to 35 use the
-table row of the same number. Higher levels code the value without its lowest bits under rows 32 to 35, and the lowest
-bits plain: at these sizes they are as good as random. What does not fit -15..15 follows as an Exp-Golomb number.
+A level says how large the values are expected to be, in quarter octaves of the mean magnitude.
+Levels up to 35 use the table row of the same number. Higher levels code the value without its
+lowest bits under rows 32 to 35, and the lowest bits plain: at these sizes they are as good as
+random. What does not fit -15..15 follows as an Exp-Golomb number.
 """
 
 from __future__ import annotations
@@ -136,12 +138,14 @@ def level_of(means: Ints) -> Ints:
 
 
 def mean_of_level(level: int) -> int:
-    """The least mean (in 2**-16) of a level: where an adaptive mean starts that was told a level."""
+    """The least mean (in 2**-16) of a level: where an adaptive mean starts that was told a
+    level."""
     return int(load().thresholds[level - 1]) if level else 0
 
 
 def value_bits(values: Ints, levels: Ints, shapes: int | Ints = 0) -> NDArray[np.float64]:
-    """Estimated bits of values at levels under shapes, broadcast to one form. For rate control, never to decode."""
+    """Estimated bits of values at levels under shapes, broadcast to one form. For rate control,
+    never to decode."""
     shifts = SHIFT_OF_LEVEL[levels]
     upper = values >> shifts
     plain = np.abs(upper) <= EDGE

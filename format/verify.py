@@ -28,7 +28,8 @@ class VerifyReport:
 
 
 def verify(stream: Any, *, limits: Limits | None = None) -> VerifyReport:
-    """Decodes all symbols of a stream. Never raises for what is in it; needs seek() to report all damage at once."""
+    """Decodes all symbols of a stream. Never raises for what is in it; needs seek() to report all
+    damage at once."""
     try:
         start = stream.tell() if stream.seekable() else None
     except (AttributeError, OSError, ValueError):

@@ -1,4 +1,5 @@
-"""The small words all payloads are made of: bounded reads, varints, zigzag, CRC-16. Chunks themselves: `chunk.py`."""
+"""The small words all payloads are made of: bounded reads, varints, zigzag, CRC-16. Chunks
+themselves: `chunk.py`."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ class Pack:
 
 
 class Take:
-    """Reads a payload once from front to back; running out, or leaving bytes over, raises DamagedError.
+    """Reads a payload once from front to back; running out, or leaving bytes over, raises
+    DamagedError.
 
     Offsets in its errors count from the start of the payload.
     """

@@ -1,4 +1,5 @@
-"""Writes a .fev stream front to back, segment by segment; nothing is patched afterwards. `reader.py` reads it."""
+"""Writes a .fev stream front to back, segment by segment; nothing is patched afterwards.
+`reader.py` reads it."""
 
 from __future__ import annotations
 
@@ -27,20 +28,23 @@ from .still import Pivot, Still
 
 
 class Writer:
-    """Writes signature and set-up at once, then segments as they come, then index and end at close().
+    """Writes signature and set-up at once, then segments as they come, then index and end at
+    close().
 
     Args:
         stream: anything with write(); never seeked.
-        header: its has_delta, has_modes, has_pivot, has_background, has_audio and identity_elsewhere are set from what
-            is given here.
+        header: its has_delta, has_modes, has_pivot, has_background, has_audio and
+            identity_elsewhere are set from what is given here.
         identity: (n,) int32 coefficients. This or a reference must be given.
-        reference: sha256 of an identity that another stream holds; in place of identity, delta, modes and pivot.
+        reference: sha256 of an identity that another stream holds; in place of identity, delta,
+            modes and pivot.
         delta: tensors of the weight change; None or empty = none.
         modes, pivot, background, audio, meta: see their modules; None = no such chunk.
-        repeat_header_every: the whole set-up is repeated before every so many segments (0 = never), so that a receiver
-            may join late and a damaged beginning does not cost the rest.
+        repeat_header_every: the whole set-up is repeated before every so many segments (0 = never),
+            so that a receiver may join late and a damaged beginning does not cost the rest.
 
-    As a context manager it closes the stream's content when the block ends well, and leaves it truncated otherwise.
+    As a context manager it closes the stream's content when the block ends well, and leaves it
+    truncated otherwise.
     """
 
     def __init__(
@@ -109,7 +113,8 @@ class Writer:
         try:
             while left:
                 done = self._stream.write(left)
-                # Raw streams may take less than they were given; the others take all, and some return None.
+                # Raw streams may take less than they were given; the others take all, and some
+                # return None.
                 left = left[done:] if isinstance(done, int) else left[:0]
         except (FevError, BrokenPipeError):  # who reads a pipe may stop, which is no failure of ours
             raise
@@ -133,7 +138,8 @@ class Writer:
     def write_segment(self, segment: Segment) -> int:
         """Writes the next segment and returns the bytes it took.
 
-        Segments come in order: index and first frame go on where the last one ended, and so does time.
+        Segments come in order: index and first frame go on where the last one ended, and so does
+        time.
         """
         if self._closed:
             raise UsageError("the writer is closed")
@@ -164,7 +170,8 @@ class Writer:
         return self.bytes_written - before
 
     def close(self, index: bool = True) -> None:
-        """Writes the index (if wanted and useful) and the end. The stream itself stays open. Twice does no harm."""
+        """Writes the index (if wanted and useful) and the end. The stream itself stays open. Twice
+        does no harm."""
         if self._closed:
             return
         if self.header.frame_count not in (UNKNOWN_FRAMES, self.frames):

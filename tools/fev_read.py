@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""A second .fev reader, written from `spec/fev-1.md` with the standard library only: checks and decodes integers.
+"""A second .fev reader, written from `spec/fev-1.md`: checks and decodes integers.
 
-It shares no code with `format/`, and a test holds the two against each other. Slow and strict; it opens no sockets,
-draws no picture, and stops at the first fault. Usage: fev_read.py FILE [TABLES]
+It needs a standard library only. It is one file, longer than others here, so that it runs with
+nothing beside it but the tables. It shares no code with `format/`, and a test holds the two against
+each other. Slow and strict: it opens no sockets, draws no picture, and stops at the first fault.
+Usage: fev_read.py FILE [TABLES]
 """
 
 from __future__ import annotations
@@ -344,7 +346,8 @@ def read_delta(data: bytes, tables: Tables) -> list[tuple]:
 
 
 def read_modes(data: bytes, tables: Tables) -> dict[str, list]:
-    """spec: MODE. The mix by columns, and five components: a list of planes, each a list of rows."""
+    """spec: MODE. The mix by columns, and five components: a list of planes, each a list of
+    rows."""
     take = Bytes(data)
     planes, params, columns, size, grid, mix_step_code = take.fixed("BBBBBB")
     need(planes and params and 1 <= columns <= planes and 3 <= size <= 16 and 3 <= grid <= 16, "modes")

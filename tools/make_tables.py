@@ -1,9 +1,11 @@
-"""Makes the frozen integer tables in `spec/tables/fev-1.txt`; `format/tables.py` reads them and checks their hash.
+"""Makes the frozen integer tables in `spec/tables/fev-1.txt`; `format/tables.py` reads them and
+checks their hash.
 
-Thresholds and the first three shapes come from formulas, in integer arithmetic, so that every machine makes the same.
-The other shapes were trained on motion (`tools/lab/train/motiontables.py`) and are
-carried over from the file as they are.
-`python -m fev.tools.make_tables --check` shows that the file in the repository is the one this text describes.
+Thresholds and the first three shapes come from formulas, in integer arithmetic, so that every
+machine makes the same. The other shapes were trained on motion (`tools/lab/train/motiontables.py`)
+and are carried over from the file as they are.
+`python -m fev.tools.make_tables --check` shows that the file in the repository is the one this text
+describes.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ SYMBOLS = 32
 TRAINED = 10
 FIRST_EXPONENT = 6  # row 0 is made for a mean magnitude of 2**-6
 
-# Each shape is a mixture of two-sided geometric laws: (weight, factor on the mean magnitude in 1/16).
-# Nobody knows the scale exactly, and a mixture of scales has the heavier tail that real residuals have.
+# Each shape is a mixture of two-sided geometric laws: (weight, factor on the mean magnitude in
+# 1/16). Nobody knows the scale exactly, and a mixture of scales has the heavier tail that real
+# residuals have.
 SHAPES: tuple[tuple[tuple[int, int], ...], ...] = (
     ((4, 8), (8, 14), (4, 28)),  # 0: residuals whose scale is roughly known
     ((16, 16),),  # 1: plain two-sided geometric
@@ -53,7 +56,8 @@ def power_of_two(eighths: int) -> int:
 
 
 def geometric(mean: int) -> list[int]:
-    """Fixed-point P(0), P(1), ..., P(15), P(more than 15) of the magnitude under the law p(k) ~ t**|k|, E|k| = mean.
+    """Fixed-point P(0), P(1), ..., P(15), P(more than 15) of the magnitude under the law p(k) ~
+    t**|k|, E|k| = mean.
 
     E|k| = 2t / (1 - t*t)  gives  t = (sqrt(1 + mean*mean) - 1) / mean.
     """
@@ -85,7 +89,8 @@ def render(trained: list[list[list[int]]]) -> str:
     trained: shapes of ROWS rows of SYMBOLS frequencies.
     """
     lines = ["fev tables 1", "thresholds"]
-    # Means are kept in 1/65536. A mean is of level i when it is at least threshold i - 1 and below threshold i.
+    # Means are kept in 1/65536. A mean is of level i when it is at least threshold i - 1 and below
+    # threshold i.
     for i in range(LEVELS - 1):
         lines.append(str(power_of_two(2 * i + 1 - 8 * FIRST_EXPONENT) * 65536 // ONE))
     for number, shape in enumerate(SHAPES):
