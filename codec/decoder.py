@@ -52,12 +52,20 @@ SYNTHETIC_MARK = "synthetic: the motion in this video was not performed by the p
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """crop: deliver the aligned square even where the file has a background.  size: side of that
-    square, or the picture's larger side; None for the file's own.  coarse: draw and paste no finer
-    than that size needs, which is faster and a little softer than shrinking what was drawn.  start,
-    duration: seconds.
-    identity: the .fev file that holds the identity, for a file that refers to one.  remember: keep
-    the identity in the cache.  container: None for the one that the output's name asks for.
+    """What is to be decoded, and how.
+
+    Args:
+        crop: deliver the aligned square even where the file has a background.
+        size: side of that square, or the picture's larger side; None for the file's own.
+        coarse: draw and paste no finer than that size needs, which is faster and a little softer
+            than shrinking what was drawn.
+        start, duration: seconds.
+        model: name or path; None for the installed one that the file asks for.
+        identity: the .fev file that holds the identity, for a file that refers to one.
+        remember: keep the identity in the cache.
+        salvage: go on behind damage.
+        device: auto, cpu or cuda.
+        container: None for the one that the output's name asks for.
     """
 
     crop: bool = False
@@ -85,7 +93,7 @@ class DecodeOptions:
 class DecodeReport:
     """What was written.
 
-    Attributes:
+    Args:
         repeated: frames lost to damage, filled with the last good picture.
         elapsed_s: wall time.
         notices: what there is to say, counts by the keys of `notices.WORDS`.
@@ -235,8 +243,10 @@ def resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 def decode(
     src: BinaryIO, dst: Any, options: DecodeOptions, progress: Callable[[str, int, int], None] = lambda s, d, t: None
 ) -> DecodeReport:
-    """Decode the `.fev` stream `src` and write video to `dst` (path or binary file object).  Raises
-    FevError.
+    """Decode the `.fev` stream `src` and write video to `dst` (path or binary file object).
+
+    Raises:
+        FevError.
     """
     started = time.perf_counter()
     container = options.container or container_of(dst)

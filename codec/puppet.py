@@ -56,7 +56,7 @@ Progress = Callable[[str, int, int], None]
 class PuppetReport:
     """What was written.
 
-    Attributes:
+    Args:
         learnt: how the parameters were carried over; False means as they are.
         elapsed_s: wall time.
     """
@@ -83,8 +83,12 @@ def puppet(
     """Write to `dst` the person of the .fev stream `identity`, moved as that of `motion`, whose
     sound it keeps.
 
-    audio: False leaves the sound out.  Raises FevError; ModelMismatchError where the files were
-    made with two models.
+    Args:
+        audio: False leaves the sound out.
+
+    Raises:
+        FevError.
+        ModelMismatchError: where the files were made with two models.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -248,9 +252,12 @@ def roaming(places: np.ndarray, own: np.ndarray, moving: np.ndarray | None) -> n
     """Where the identity's square goes when it follows another one: rows (N, 4) of centre, half
     side, angle.
 
-    places: (N, 4) of the motion.  own, moving: all placements of both clips.  Without `moving` it
-    rests.  It stays where it was seen in its own clip, and a little around: its background is a
-    still of that place.  Where nobody is there in the motion, nobody is shown.
+    It stays where it was seen in its own clip, and a little around: its background is a still of
+    that place.  Where nobody is there in the motion, nobody is shown.
+
+    Args:
+        places: (N, 4) of the motion.
+        own, moving: all placements of both clips.  Without `moving` it rests.
     """
     own, gone = own[~nobody(own)], nobody(places)
     rest = np.median(own, 0)

@@ -34,8 +34,10 @@ MAX_RANK = 32
 class Tunable:
     """A tensor that a clip may change.
 
-    key: its number in the file.  name: its name in the generator, or `directions`.
-    low_rank: whether it changes by a product of factors.
+    Args:
+        key: its number in the file.
+        name: its name in the generator, or `directions`.
+        low_rank: whether it changes by a product of factors.
     """
 
     key: int
@@ -71,7 +73,8 @@ def tunables(generator: Generator, latents: LatentSpace | StyleSpace) -> list[Tu
 def expand(tunable: Tunable, parts: Mapping[int, Tensor], scale: float) -> Tensor:
     """Values in normalised units -> the change of the tensor, in its own shape.
 
-    parts: variant -> values; {DENSE: flat} or {FACTOR_U: (O, r), FACTOR_V: (r, rest)}.
+    Args:
+        parts: variant -> values; {DENSE: flat} or {FACTOR_U: (O, r), FACTOR_V: (r, rest)}.
     """
     if DENSE in parts:
         return parts[DENSE].reshape(tunable.shape) * scale

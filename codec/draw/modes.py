@@ -31,8 +31,13 @@ FLOW_UNIT = 2 / 256  # flow 1.0 is a 256th of the picture's side
 class ClipModes:
     """A file's modes as tensors.
 
-    mix: (params, 1 + driven).  texture: (K, 3, T, T), picture values.  flow: (K, 2, G, G), half
-    picture sides.  Raises DamagedError where they do not fit a model with `params` parameters.
+    Attributes:
+        mix: (params, 1 + driven).
+        texture: (K, 3, T, T), picture values.
+        flow: (K, 2, G, G), half picture sides.
+
+    Raises:
+        DamagedError: where they do not fit a model with `params` parameters.
     """
 
     def __init__(self, modes: Modes, params: int, device: torch.device):

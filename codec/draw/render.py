@@ -39,8 +39,10 @@ PIXELS = 8 * 256**2  # that a generator draws at once: more is no faster, and a 
 class Renderer:
     """A clip's identity and tuned generator, ready to draw.
 
-    identity: (rank,) integers; fewer are filled up with zeros.  motion_step_code, identity_step_code: step
-    codes of the header.  dtype: None picks what is fastest on the device.
+    Args:
+        identity: (rank,) integers; fewer are filled up with zeros.
+        motion_step_code, identity_step_code: step codes of the header.
+        dtype: None picks what is fastest on the device.
     """
 
     def __init__(

@@ -107,11 +107,16 @@ def inside(placement: np.ndarray, width: int, height: int) -> float:
 class FaceTracker:
     """Follows one face through a clip, frame by frame.
 
-    order: chooses the face by size in the first frame that shows so many (0 is the largest).
-    person: tells that face from those of others; without one any face goes on where the last was.
-    After a step `other` says that a face was seen that is not the person's, `doubtful` how many of
-    the frames before it may have followed that one, `restarted` that what was followed so far was
-    no face.  `most` is how many faces one frame has shown at most before the first was chosen.
+    Args:
+        order: chooses the face by size in the first frame that shows so many (0 is the largest).
+        person: tells that face from those of others; without one any face goes on where the last
+            was.
+
+    Attributes:
+        other: after a step: a face was seen that is not the person's.
+        doubtful: after a step: how many of the frames before it may have followed that one.
+        restarted: after a step: what was followed so far was no face.
+        most: how many faces one frame has shown at most before the first was chosen.
     """
 
     def __init__(self, net: Aligner, order: int = 0, person: Person | None = None):
@@ -140,8 +145,10 @@ class FaceTracker:
         return rough, confidence
 
     def detect(self, frame: np.ndarray, least: float = 0.0) -> list[np.ndarray]:
-        """All faces of a frame as placements, the largest first.  least: confidence that they must
-        have.
+        """All faces of a frame as placements, the largest first.
+
+        Args:
+            least: confidence that they must have.
         """
         rough = self._cascade_boxes(frame)
         if not rough:
@@ -198,8 +205,9 @@ class FaceTracker:
     def step(self, frame: np.ndarray, sudden: bool = False) -> tuple[np.ndarray | None, bool]:
         """Placement in the next frame and whether the face was found; None before the first face.
 
-        sudden: the picture is another one than before, so that nothing is known of where the face
-        is.
+        Args:
+            sudden: the picture is another one than before, so that nothing is known of where the
+                face is.
         """
         self.restarted = False
         if self.last is None:

@@ -24,7 +24,11 @@ MISSING = 999
 
 @dataclass(frozen=True)
 class Sample:
-    """A frame from which the background may be made.  placement: None where nobody is there."""
+    """A frame from which the background may be made.
+
+    Args:
+        placement: None where nobody is there.
+    """
 
     rgb: np.ndarray
     tone: np.ndarray
@@ -113,7 +117,11 @@ def _shifts(samples: list[Sample], which: int) -> list[np.ndarray | None]:
 
 
 def _median(samples: list[tuple[Sample, np.ndarray]], top: int, bottom: int) -> np.ndarray:
-    """Rows of the plate.  samples: each with how far it lies from where it is to be."""
+    """Rows of the plate.
+
+    Args:
+        samples: each with how far it lies from where it is to be.
+    """
     height, width = samples[0][0].rgb.shape[:2]
     y, x = np.mgrid[top:bottom, 0:width]
     rows, free = [], []

@@ -19,7 +19,10 @@ def shift(picture: np.ndarray, other: np.ndarray, faces: list[np.ndarray]) -> np
     """How far what `picture` shows has moved in `other`, (x, y) in pixels; None where it cannot be
     told.
 
-    Both (H, W, 3) uint8.  faces: placements of which nothing is looked at.
+    Both (H, W, 3) uint8.
+
+    Args:
+        faces: placements of which nothing is looked at.
     """
     factor = max(1, -(-picture.shape[1] // WIDE))
     a, b = (_prepared(v, factor, faces) for v in (picture, other))

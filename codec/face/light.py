@@ -67,9 +67,11 @@ def gain(here: np.ndarray, lit_tone: np.ndarray, least: float = FADED) -> tuple[
     the lit one.
 
     A fade ends in black or in white: its offset is 0, or what white adds.  A person who leaves
-    changes both otherwise.
-    The contrasts are compared, not the pictures point by point: people move meanwhile.  least: gain
-    of what is no fade.
+    changes both otherwise.  The contrasts are compared, not the pictures point by point: people
+    move meanwhile.
+
+    Args:
+        least: gain of what is no fade.
     """
     a, b = float(np.std(here)), float(np.std(lit_tone))
     g = a / max(b, 1e-6)
@@ -109,8 +111,10 @@ def same_place(here: np.ndarray, other: np.ndarray) -> bool:
 
 
 def alike(here: np.ndarray, there: np.ndarray, placement: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether two tones show the same inside a square, as far as so few blocks can tell.  size: of
-    the picture.
+    """Whether two tones show the same inside a square, as far as so few blocks can tell.
+
+    Args:
+        size: of the picture.
     """
     cx, cy, half, _ = placement
     y, x = (np.mgrid[0 : TONE[0], 0 : TONE[1]] + 0.5) * np.array([size[1] / TONE[0], size[0] / TONE[1]])[:, None, None]

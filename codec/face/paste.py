@@ -26,9 +26,14 @@ def soft_mask(u: Tensor, v: Tensor) -> Tensor:
 def paste(plate: np.ndarray, crop: Tensor, placement: np.ndarray) -> np.ndarray:
     """Blend one square into a picture.
 
-    plate: (H, W, 3) uint8, not changed.  crop: (3, S, S), -1 to 1.  placement: (cx, cy, half,
-    angle) in pixels of the plate; with a half side of 0 nobody is there.  Returns a new (H, W, 3)
-    uint8 picture.
+    Args:
+        plate: (H, W, 3) uint8, not changed.
+        crop: (3, S, S), -1 to 1.
+        placement: (cx, cy, half, angle) in pixels of the plate; with a half side of 0 nobody is
+            there.
+
+    Returns:
+        A new (H, W, 3) uint8 picture.
     """
     height, width = plate.shape[:2]
     cx, cy, half, angle = (float(v) for v in placement)

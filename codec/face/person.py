@@ -72,7 +72,8 @@ class Person:
         A covered mouth is not the person's, unless that is how the person came: it could only be
         drawn as a mouth.
 
-        followed: the face was there a moment ago and has only moved since.
+        Args:
+            followed: the face was there a moment ago and has only moved since.
         """
         vectors = self.vectors(squares)
         if not self._views:

@@ -28,8 +28,10 @@ HIDDEN, STRANGE = 6.0, 2.0
 class Conditions:
     """What is known of frames beside their squares, each (N,).
 
-    inside: share of the inner face inside the picture.  gain: of the light, 1 where the picture is
-    lit.  damaged: the decoder concealed something.
+    Args:
+        inside: share of the inner face inside the picture.
+        gain: of the light, 1 where the picture is lit.
+        damaged: the decoder concealed something.
     """
 
     inside: np.ndarray
@@ -56,8 +58,9 @@ def best_frame(frames: Tensor, conditions: Conditions | None = None, motion: Ten
     """The frame (N, 3, S, S) that stands best for all: near most others, the price of its faults
     added.
 
-    motion: (N, P), as the inverter sees it, small in a face at rest; a grimace may be what most
-    frames show.
+    Args:
+        motion: (N, P), as the inverter sees it, small in a face at rest; a grimace may be what most
+            frames show.
     """
     conditions = conditions or Conditions.good(len(frames))
     small = (F.interpolate(frames, size=FEATURES, mode="area") * attention(FEATURES).sqrt()).flatten(1)

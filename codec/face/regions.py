@@ -29,7 +29,11 @@ def _shrunk(weight: Tensor, size: int) -> Tensor:
 
 def importance(size: int) -> Tensor:
     """Weight of a pixel of the FFHQ square, mean 1: the face above the background, eyes and mouth
-    above the face.  Returns (1, 1, size, size)."""
+    above the face.
+
+    Returns:
+        (1, 1, size, size).
+    """
     weight = 0.6 + 0.8 * _blob(0, 0.15, 0.65, 0.8) + 1.5 * _blob(0, 0.42, 0.3, 0.2)
     weight = weight + 1.5 * (_blob(-0.25, -0.06, 0.17, 0.1) + _blob(0.25, -0.06, 0.17, 0.1))
     return _shrunk(weight, size)

@@ -66,8 +66,13 @@ def residual(frame: Tensor, key: Tensor, mask: Tensor, affine: Tensor) -> float:
 def register(frame: Tensor, key: Tensor, mask: Tensor, start: Tensor | None = None) -> tuple[Tensor, float]:
     """The affine map from places in the key frame's square to places in the frame's.
 
-    frame, key: (3, S, S), -1 to 1.  mask: (1, 1, S, S).  start: (2, 3), where to begin.
-    Returns (2, 3) in units of half the square, and the residual.
+    Args:
+        frame, key: (3, S, S), -1 to 1.
+        mask: (1, 1, S, S).
+        start: (2, 3), where to begin.
+
+    Returns:
+        (2, 3) in units of half the square, and the residual.
     """
     affine = torch.eye(2, 3) if start is None else start.clone()
     for side, rounds, scale in zip(SIDES, ROUNDS, SCALES, strict=True):
@@ -111,8 +116,12 @@ def similarity(affine: Tensor) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Registered:
-    """affine: (2, 3), key's places to the frame's.  residual: RGB distance.  key: index of the key
-    frame.
+    """How a frame lies on its key frame.
+
+    Args:
+        affine: (2, 3), key's places to the frame's.
+        residual: RGB distance.
+        key: index of the key frame.
     """
 
     affine: Tensor
@@ -124,9 +133,10 @@ class Registered:
 class Registration:
     """Follows a clip; feed it the squares in order.
 
-    pose_of: yaw and pitch in degrees of a square (1, 3, S, S), where something estimates them: (1,
-    2), or None.
-    keys: indices of the key frames.
+    Args:
+        pose_of: yaw and pitch in degrees of a square (1, 3, S, S), where something estimates them:
+            (1, 2), or None.
+        keys: indices of the key frames.
     """
 
     mask: Tensor | None = None

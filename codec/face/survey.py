@@ -37,12 +37,14 @@ Leading = tuple[Frame, np.ndarray]  # a frame before the first face, without its
 class SurveyedFrame:
     """A frame after alignment.
 
-    crop: (S, S, 3) uint8, the aligned square; None where the face is not there or not the person's.
-    placement: (cx, cy, half, angle) in pixels of the frame.
-    damaged: the decoder concealed something in the picture.
-    absent: nobody is there.
-    tone: the picture's light (`light.tone`).
-    inside: share of the inner face that is inside the picture.
+    Args:
+        crop: (S, S, 3) uint8, the aligned square; None where the face is not there or not the
+            person's.
+        placement: (cx, cy, half, angle) in pixels of the frame.
+        damaged: the decoder concealed something in the picture.
+        absent: nobody is there.
+        tone: the picture's light (`light.tone`).
+        inside: share of the inner face that is inside the picture.
     """
 
     pts: int
@@ -56,8 +58,11 @@ class SurveyedFrame:
 
 @dataclass
 class _Row:
-    """A frame on its way.  track: changes where the face leaps.  shot: changes where the picture
-    does.
+    """A frame on its way.
+
+    Args:
+        track: changes where the face leaps.
+        shot: changes where the picture does.
     """
 
     frame: Frame
@@ -73,12 +78,15 @@ class _Row:
 class Survey:
     """Iterate for `SurveyedFrame`.
 
-    samples: afterwards, frames for the background.  notices: what there is to say.
+    Args:
+        notices: where what there is to say is counted.
+        registration: moves every square to where its key frame's lies on the face (paper, stage 1);
+            frames that blink then have no say in where the squares lie.
+        person: tells the face that is followed from others; without one any face will do.
 
-    aligned: set when the first frame comes out: the clip already is the aligned square.
-    registration: moves every square to where its key frame's lies on the face (paper, stage 1);
-    frames that blink then have no say in where the squares lie.
-    person: tells the face that is followed from others; without one any face will do.
+    Attributes:
+        samples: afterwards, frames for the background.
+        aligned: set when the first frame comes out: the clip already is the aligned square.
     """
 
     def __init__(

@@ -16,7 +16,9 @@ def gradient_error(diff: Tensor, weight: Tensor) -> Tensor:
 def pyramid_loss(out: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Weighted absolute error over the image pyramid, plus the gradients at its two finest levels.
 
-    out, target: (N, 3, S, S).  weight: (1, 1, S, S).
+    Args:
+        out, target: (N, 3, S, S).
+        weight: (1, 1, S, S).
     """
     loss = out.new_zeros(())
     level = 0

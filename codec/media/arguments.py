@@ -18,7 +18,11 @@ _WORDS = {str: "text", bool: "True or False", int: "a whole number", float: "a n
 
 
 def check_options(given: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
-    """Refuse options that are unknown, or not of their kind.  kinds: type hints by name."""
+    """Refuse options that are unknown, or not of their kind.
+
+    Args:
+        kinds: type hints by name.
+    """
     for name, value in given.items():
         if name not in kinds:
             raise UsageError(f"unknown option {name!r}; there are {', '.join(kinds)}")

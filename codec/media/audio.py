@@ -286,8 +286,10 @@ def _ticks(seconds: Fraction) -> int:
 
 
 class Sound:
-    """Hands out the audio packets of a stretch of time, in order.  config: None where there is no
-    sound.
+    """Hands out the audio packets of a stretch of time, in order.
+
+    Args:
+        config: None where there is no sound.
     """
 
     def __init__(self, config: AudioConfig | None, packets: Iterable[AudioPacket]):

@@ -35,9 +35,11 @@ class Clocks:
     """Give it every packet in the order of the file; then `jumps` says what to add to a stream's
     times, and from where.
 
-    video: the stream whose frames keep their distance where two stretches meet.
-    ahead: seconds that a clock may leap forward before that is a jump, if every stream does it.
-    rate: ticks a second, of all times given; whole numbers, since there may be millions of packets.
+    Args:
+        video: the stream whose frames keep their distance where two stretches meet.
+        ahead: seconds that a clock may leap forward before that is a jump, if every stream does it.
+        rate: ticks a second, of all times given; whole numbers, since there may be millions of
+            packets.
     """
 
     def __init__(self, video: int, ahead: Fraction, rate: int):

@@ -16,7 +16,8 @@ VIDEO = (*ENDINGS, ".mov", ".avi", ".ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp
 def container_of(dst: Any) -> str:
     """The container for a path or an open file, by its name; MP4 for a file without a name.
 
-    Raises UsageError where a path asks for something that is not written.
+    Raises:
+        UsageError: where a path asks for something that is not written.
     """
     named = isinstance(dst, (str, os.PathLike))
     name = os.fsdecode(dst) if named else getattr(dst, "name", "")

@@ -17,8 +17,11 @@ FILTER = "mode=send_frame:parity=auto:deint=interlaced"
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture.  pts: in the stream's time base, strictly increasing.  combed: it had two
-    fields.
+    """A decoded picture.
+
+    Args:
+        pts: in the stream's time base, strictly increasing.
+        combed: it had two fields.
     """
 
     pts: int

@@ -63,8 +63,10 @@ def display_of(frame: av.VideoFrame) -> Display:
 
 
 def squared(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
-    """Size of a picture whose pixels are made square; it never shrinks.  aspect: a pixel's width
-    over its height.
+    """Size of a picture whose pixels are made square; it never shrinks.
+
+    Args:
+        aspect: a pixel's width over its height.
     """
     if not aspect or not Fraction(1, ODDEST) <= aspect <= ODDEST or abs(aspect - 1) < WORTH:
         return width, height

@@ -11,10 +11,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Frame:
-    """pts: integer, in the clip's time base.  rgb: uint8 (height, width, 3).
+    """A picture and its time.
 
-    damaged: the decoder had to conceal something in it, so it must not stand for what the person
-    looks like.
+    Args:
+        pts: integer, in the clip's time base.
+        rgb: uint8 (height, width, 3).
+        damaged: the decoder had to conceal something in it, so it must not stand for what the
+            person looks like.
     """
 
     pts: int

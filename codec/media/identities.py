@@ -71,8 +71,9 @@ class _Head:
 class Search:
     """Finds the identity of a hash, for `fev.format.Reader`.
 
-    named: a file that must hold it; then nothing else is looked into.  folder: of the file that
-    refers to it.
+    Args:
+        named: a file that must hold it; then nothing else is looked into.
+        folder: of the file that refers to it.
     """
 
     named: str | os.PathLike[str] | None = None
@@ -164,8 +165,10 @@ def excerpt_of(reader: Reader, search: Search) -> Excerpt | None:
 
 
 def remember(found: Excerpt) -> Path:
-    """Put an identity into the cache, for this user's eyes only, and let the oldest go.  Raises
-    FevError.
+    """Put an identity into the cache, for this user's eyes only, and let the oldest go.
+
+    Raises:
+        FevError.
     """
     folder = cache_folder()
     path = folder / f"{found.sha256.hex()}{ENDING}"
@@ -206,8 +209,11 @@ def _forget(folder: Path, newest: Path) -> None:
 class ReusedIdentity:
     """An identity that a new clip is to be of.
 
-    found: as it came.  identity: decoded.  motion: (N, P) integers, the parameters of frames of the
-    file it came from, spread over its length; none where it came from the cache.
+    Args:
+        found: as it came.
+        identity: decoded.
+        motion: (N, P) integers, the parameters of frames of the file it came from, spread over its
+            length; none where it came from the cache.
     """
 
     found: Excerpt

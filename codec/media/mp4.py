@@ -31,7 +31,10 @@ VP9 = {"crf": "16", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"
 class Mp4Writer:
     """One file: its tracks, its clock, and the frame that waits for its duration.
 
-    options: of libx264.  Matroska and WebM count time in milliseconds.
+    Matroska and WebM count time in milliseconds.
+
+    Args:
+        options: of libx264.
     """
 
     def __init__(

@@ -21,7 +21,8 @@ def check_output(path: str, force: bool, inputs: Sequence[Any] = ()) -> None:
     """Refuse an output that exists (without force), is an input, or has no folder; before any work
     is done.
 
-    inputs: paths and open files, whichever way they lead to the same file.
+    Args:
+        inputs: paths and open files, whichever way they lead to the same file.
     """
     if not path:
         raise FevError("the output's name is empty")

@@ -104,8 +104,9 @@ class PictureDecoder:
 class DamageTracker:
     """Which pictures show damage: what arrived damaged, and what is predicted from it.
 
-    forgiven: numbers of packets whose mark counts for nothing; the decoder still tells of what it
-    conceals there.
+    Args:
+        forgiven: numbers of packets whose mark counts for nothing; the decoder still tells of what
+            it conceals there.
     """
 
     def __init__(self, forgiven: set[int]):

@@ -19,7 +19,14 @@ from .truncation import frames_missing, is_cut
 
 @dataclass(frozen=True)
 class MediaProbe:
-    """video, sound: the streams to read.  own_clock, cut: see `scan` and `truncation`."""
+    """What is known of a file before anything is decoded.
+
+    Args:
+        tracks: of all streams, by their index.
+        video, sound: the streams to read.
+        own_clock: the container's clock begins where the clip does (`scan.own_clock`).
+        cut: the file is cut short (`truncation.is_cut`); None where the container does not say.
+    """
 
     tracks: dict[int, Track]
     video: Track
@@ -28,8 +35,10 @@ class MediaProbe:
     cut: bool | None
 
     def count_missing(self, container: Any, fps: Fraction, half: int, notices: Notices) -> None:
-        """Say what is missing at the end of the file.  half: packets that were half there and left
-        out.
+        """Say what is missing at the end of the file.
+
+        Args:
+            half: packets that were half there and left out.
         """
         lost = frames_missing(container, container.streams[self.video.index], self.tracks, fps, self.cut)
         if lost and "mp4" not in container.format.name:  # its index counts those too
@@ -40,7 +49,14 @@ class MediaProbe:
 
 
 def probe(file: BinaryIO, name: str, which: Which, until: float | None, notices: Notices) -> MediaProbe:
-    """Choose the streams.  until: seconds that are wanted.  Raises MediaError, UsageError."""
+    """Choose the streams.
+
+    Args:
+        until: seconds that are wanted.
+
+    Raises:
+        MediaError, UsageError.
+    """
     with translated(name, "cannot be read"):
         cut = is_cut(file)
     container, view = open_container(file, name)

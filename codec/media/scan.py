@@ -43,8 +43,9 @@ def tracks_of(container: av.container.InputContainer, view: View, until: float |
     """Every video and audio stream, by its index; reads the container to its end unless an index
     tells.
 
-    until: seconds that are wanted; where there are no streams to choose between, not much more is
-    read.
+    Args:
+        until: seconds that are wanted; where there are no streams to choose between, not much more
+            is read.
     """
     streams: list[Any] = [s for s in container.streams if s.type in ("video", "audio")]
     if "mp4" in container.format.name and all(s.frames for s in streams if s.type == "video"):

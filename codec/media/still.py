@@ -64,7 +64,11 @@ def decode_still(data: bytes, width: int | None = None, height: int | None = Non
     """Decode one picture to uint8 (height, width, 3).
 
     width and height are the true size, at most the coded one; without them the padded picture is
-    returned.  Raises DamagedError if the bytes are no AV1 picture, LimitError if it is too large.
+    returned.
+
+    Raises:
+        DamagedError: if the bytes are no AV1 picture.
+        LimitError: if it is too large.
     """
     if max(width or 0, height or 0) > MAX_SIDE:
         raise LimitError(f"a still of {width}x{height} pixels is beyond the limit of {MAX_SIDE} a side")

@@ -20,8 +20,10 @@ ALIKE = Fraction(9, 10)  # streams at least so long, against the longest, are eq
 
 @dataclass(frozen=True)
 class Which:
-    """Streams asked for, numbered among their kind from 0; None for the choice made here.  silent:
-    no sound.
+    """Streams asked for, numbered among their kind from 0; None for the choice made here.
+
+    Args:
+        silent: no sound.
     """
 
     video: int | None = None
@@ -32,8 +34,13 @@ class Which:
 def choose_video(
     name: str, container: av.container.InputContainer, tracks: Mapping[int, Track], want: int | None
 ) -> Any:
-    """The video stream to read.  want: its number among the video streams, from 0.  Raises
-    MediaError, UsageError.
+    """The video stream to read.
+
+    Args:
+        want: its number among the video streams, from 0.
+
+    Raises:
+        MediaError, UsageError.
     """
     streams = list(container.streams.video)
     if want is not None:

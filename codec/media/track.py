@@ -14,9 +14,11 @@ import av
 class Track:
     """A stream of a file.
 
-    index: among all streams.  packets: how many, 0 if unknown.  first, end: seconds, None if
-    unknown, jumps undone.
-    jumps: (number of a packet, seconds to add from it on).
+    Args:
+        index: among all streams.
+        packets: how many, 0 if unknown.
+        first, end: seconds, None if unknown, jumps undone.
+        jumps: (number of a packet, seconds to add from it on).
     """
 
     index: int

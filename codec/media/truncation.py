@@ -90,8 +90,9 @@ def _segment_end(head: bytes) -> int:
 def frames_missing(container: Any, stream: Any, tracks: dict[int, Track], fps: Fraction, cut: bool | None) -> int:
     """How many frames the container promises beyond those that are there; 0 where it promises none.
 
-    cut: of `is_cut`.  A whole file lacks nothing, whatever its stated length: subtitles may last
-    longer.
+    Args:
+        cut: of `is_cut`.  A whole file lacks nothing, whatever its stated length: subtitles may
+            last longer.
     """
     track = tracks[stream.index]
     if "mp4" in container.format.name:

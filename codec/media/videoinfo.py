@@ -19,21 +19,22 @@ NTSC = tuple(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120))
 class VideoInfo:
     """What is known of a video stream once its first frame is decoded.
 
-    width, height: pixels of the frames as delivered (rotation applied, pixels made square).
-    fps: nominal frame rate; the truth is in the time stamps.
-    time_base: seconds a tick of pts.
-    first_pts: pts of the first delivered frame; 0 if a start was asked for.
-    end_pts: delivered frames have pts below it; None means to the end of the stream.
-    frames_hint: expected number of frames, None if unknown; a hint, never exact by promise.
-    rotation: degrees counter-clockwise by which the stored frames were turned: 0, 90, 180, 270.
-    mirrored: they were mirrored left to right after that.
-    matrix: ISO/IEC 23091-2 code point the frames were converted with (guessed if untagged).
-    full_range: range of the stored samples; the delivered RGB is always 0..255.
-    duration: seconds from the first delivered frame to the end, None if unknown.
-    trimmed: a start was asked for, so sound before the first frame is not wanted.
-    origin: seconds on the source's clock where pts is 0.
-    pixel_aspect: width of a stored pixel over its height.
-    sound: the audio stream that goes with it, None if there is none.
+    Args:
+        width, height: pixels of the frames as delivered (rotation applied, pixels made square).
+        fps: nominal frame rate; the truth is in the time stamps.
+        time_base: seconds a tick of pts.
+        first_pts: pts of the first delivered frame; 0 if a start was asked for.
+        end_pts: delivered frames have pts below it; None means to the end of the stream.
+        frames_hint: expected number of frames, None if unknown; a hint, never exact by promise.
+        rotation: degrees counter-clockwise by which the stored frames were turned: 0, 90, 180, 270.
+        mirrored: they were mirrored left to right after that.
+        matrix: ISO/IEC 23091-2 code point the frames were converted with (guessed if untagged).
+        full_range: range of the stored samples; the delivered RGB is always 0..255.
+        duration: seconds from the first delivered frame to the end, None if unknown.
+        trimmed: a start was asked for, so sound before the first frame is not wanted.
+        origin: seconds on the source's clock where pts is 0.
+        pixel_aspect: width of a stored pixel over its height.
+        sound: the audio stream that goes with it, None if there is none.
     """
 
     width: int

@@ -52,8 +52,11 @@ class Aligner(nn.Module):
 def similarity_grid(params: Tensor, size: int) -> Tensor:
     """Sampling grid of a similarity: output pixel v -> source position c + M v.
 
-    params: (N, 4) rows (a, b, cx, cy) in units where the source picture spans -1 to 1.
-    Returns (N, size, size, 2) for `grid_sample(..., align_corners=False)`.
+    Args:
+        params: (N, 4) rows (a, b, cx, cy) in units where the source picture spans -1 to 1.
+
+    Returns:
+        (N, size, size, 2) for `grid_sample(..., align_corners=False)`.
     """
     a, b, cx, cy = params.unbind(1)
     theta = torch.stack([torch.stack([a, -b, cx], 1), torch.stack([b, a, cy], 1)], 1)

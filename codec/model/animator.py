@@ -34,8 +34,10 @@ REST = 0.05  # norm of the change of parameters within which the picture fades i
 class AnimatorConfig:
     """Shape of an animator.
 
-    channels: of the generator at 4, 8, ..., 256.  motion_ws: W+ vectors that the parameters move.
-    encoder, motion: widths of the two encoders at 128, 64, 32, 16, 8, 4 pixels.
+    Args:
+        channels: of the generator at 4, 8, ..., 256.
+        motion_ws: W+ vectors that the parameters move.
+        encoder, motion: widths of the two encoders at 128, 64, 32, 16, 8, 4 pixels.
     """
 
     channels: tuple[int, ...] = (256, 256, 256, 128, 64, 32, 16)
@@ -57,7 +59,9 @@ class AnimatorConfig:
 class EqualConv(nn.Module):
     """Convolution with equalised learning rate; computes in the type of its input.
 
-    scale: of what comes out.  An activation's gain is put here: multiplying weights costs nothing.
+    Args:
+        scale: of what comes out.  An activation's gain is put here: multiplying weights costs
+            nothing.
     """
 
     def __init__(
@@ -198,8 +202,10 @@ def grow(x: Tensor) -> Tensor:
 class PivotFeatures:
     """What is known of a pivot once it has been looked at.
 
-    picture: (N or 1, 3, 256, 256).  w: (N or 1, num_ws, w_dim).  features: size -> (N or 1, C,
-    size, size).
+    Args:
+        picture: (N or 1, 3, 256, 256).
+        w: (N or 1, num_ws, w_dim).
+        features: size -> (N or 1, C, size, size).
     """
 
     picture: Tensor
@@ -209,9 +215,14 @@ class PivotFeatures:
 
 @dataclass
 class Drawn:
-    """picture: (N, 3, S, S), float32.  alone: what the generator draws itself.  moved: the warped
-    pivot.
-    flow: (N, 2, S, S), half picture sides.  own: (N, 1, S, S), share of `alone` in `picture`.
+    """What the animator drew.
+
+    Args:
+        picture: (N, 3, S, S), float32.
+        alone: (N, 3, S, S), what the generator draws itself.
+        moved: (N, 3, S, S), the warped pivot.
+        flow: (N, 2, S, S), half picture sides.
+        own: (N, 1, S, S), share of `alone` in `picture`.
     """
 
     picture: Tensor

@@ -8,7 +8,11 @@ from ...format.errors import UsageError
 
 
 def pick_device(name: str) -> torch.device:
-    """The device meant by auto, cpu or cuda.  Raises UsageError where it is unknown or not there."""
+    """The device meant by auto, cpu or cuda.
+
+    Raises:
+        UsageError: where it is unknown or not there.
+    """
     usable = torch.cuda.is_available()
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device {name!r} is not one of auto, cpu, cuda")

@@ -70,9 +70,12 @@ class Inverter(nn.Module):
 class LatentSpace(nn.Module):
     """The affine map from identity and motion to W+.
 
-    mean: (num_ws, w_dim).  basis: (rank, num_ws, w_dim).  directions: (35, motion_ws, w_dim), which
-    move only the first `motion_ws` vectors, so that the styles of the finest layers stand still
-    over a clip and are folded into their weights once.
+    Attributes:
+        mean: (num_ws, w_dim).
+        basis: (rank, num_ws, w_dim).
+        directions: (35, motion_ws, w_dim), which move only the first `motion_ws` vectors, so that
+            the styles of the finest layers stand still over a clip and are folded into their
+            weights once.
     """
 
     def __init__(self, num_ws: int, w_dim: int, rank: int, motion_ws: int):
@@ -95,7 +98,9 @@ class LatentSpace(nn.Module):
 
     def drive(self, base: Tensor, motion: Tensor, directions: Tensor | None = None) -> Drive:
         """What a generator draws a face (num_ws, w_dim) at parameters (N, params) from.
-        directions: other ones.
+
+        Args:
+            directions: other ones.
         """
         shift = torch.einsum("np,pkw->nkw", motion, self.directions if directions is None else directions)
         moving = shift.shape[1]

@@ -64,7 +64,9 @@ def find(name_or_path: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """Where a model lies, and the digest it must have (None where no file beside it says).
 
     A bare name is looked for in the package, then in the user's folder; anything else is a path.
-    Raises FevError.
+
+    Raises:
+        FevError.
     """
     if Path(name_or_path).name == str(name_or_path):
         for place in (BUILT_IN, folder()):

@@ -42,13 +42,16 @@ STYLESPACE = "stylespace"  # the basis of imported networks
 class Model:
     """Everything both ends hold before a file is sent.
 
-    latents: the basis, how identity and parameters become styles.
-    inverter, aligner: None in a model of imported networks, which has its own ways
-    (`fev.codec.paper`).
-    identity_scale: (rank,) standard deviation of the identity's coefficients over the training set.
-    tuning_scale: name of a tunable tensor -> size of a change that moves the picture by one unit.
-    shared: how the pivot of any clip moves; without it the generator moves the pivot.
-    rates: what bytes are worth, where that was measured with it (`rates`).
+    Args:
+        latents: the basis, how identity and parameters become styles.
+        inverter, aligner: None in a model of imported networks, which has its own ways
+            (`fev.codec.paper`).
+        identity_scale: (rank,) standard deviation of the identity's coefficients over the training
+            set.
+        tuning_scale: name of a tunable tensor -> size of a change that moves the picture by one
+            unit.
+        shared: how the pivot of any clip moves; without it the generator moves the pivot.
+        rates: what bytes are worth, where that was measured with it (`rates`).
     """
 
     name: str
@@ -93,9 +96,12 @@ def quantise(name: str, value: Tensor) -> dict[str, Tensor]:
 
 
 def pack(modules: dict[str, nn.Module], identity_scale: Tensor, config: dict[str, Any]) -> bytes:
-    """The bytes of a model file.  modules: generator, latents, inverter and aligner by these names.
+    """The bytes of a model file.
 
     `config` gives name, basis, licence and the like; what `build` needs is added from the modules.
+
+    Args:
+        modules: generator, latents, inverter and aligner by these names.
     """
     tensors: dict[str, Tensor] = {"identity_scale": identity_scale.float()}
     for prefix, module in modules.items():
@@ -133,7 +139,8 @@ def read_config(data: bytes) -> dict[str, Any]:
 def load_bytes(data: bytes, expected_sha256: str | None = None, name: str = "?") -> Model:
     """Parse a model file that is in memory; the digest is checked before anything is parsed.
 
-    name: of a model that does not say its own, as those of imported networks do not.
+    Args:
+        name: of a model that does not say its own, as those of imported networks do not.
     """
     digest = hashlib.sha256(data).hexdigest()
     if expected_sha256 is not None and digest != expected_sha256:
@@ -187,7 +194,9 @@ def _fill(parts: dict[str, nn.Module], tensors: dict[str, Tensor]) -> None:
 def load_model(name_or_path: str | os.PathLike[str] = DEFAULT) -> Model:
     """Load a built-in or imported model by name, or any model file by path.
 
-    Raises FevError when there is none, ModelMismatchError when its digest or content is wrong.
+    Raises:
+        FevError: when there is none.
+        ModelMismatchError: when its digest or content is wrong.
     """
     path, expected = library.find(name_or_path)
     if path.stat().st_size > MAX_FILE:

@@ -117,8 +117,11 @@ def mixed(planes: Tensor, motion: Tensor) -> Tensor:
 
 
 def apply_modes(pictures: Tensor, texture: Tensor, flow: Tensor, motion: Tensor) -> Tensor:
-    """What the model drew (N, 3, S, S) -> what the clip shows.  texture: (K, 3, T, T).  flow: (K,
-    2, G, G).
+    """What the model drew (N, 3, S, S) -> what the clip shows.
+
+    Args:
+        texture: (K, 3, T, T).
+        flow: (K, 2, G, G).
     """
     size = pictures.shape[-1]
     extra = mixed(texture, motion)

@@ -72,8 +72,10 @@ def parse_rates(data: bytes, sha256: str) -> RateCurves:
 
 
 def rates_beside(model: Path, sha256: str) -> RateCurves | None:
-    """The curves in the file beside a model file; None where there is none.  Raises
-    ModelMismatchError.
+    """The curves in the file beside a model file; None where there is none.
+
+    Raises:
+        ModelMismatchError.
     """
     path = model.with_suffix(".rates.json")
     if not path.is_file():

@@ -23,8 +23,12 @@ from .planes import apply_modes, colour
 class SharedModes(nn.Module):
     """Planes of `params` parameters.
 
-    texture, grid: sides of the texture and flow planes.  luma: (P, T, T), chroma: (P, 2, T/2, T/2),
-    picture values; flow: (P, 2, G, G), half picture sides; all for one unit of the parameter.
+    Args:
+        texture, grid: sides of the texture and flow planes.
+
+    Attributes:
+        luma, chroma: (P, T, T) and (P, 2, T/2, T/2), picture values for one unit of a parameter.
+        flow: (P, 2, G, G), half picture sides for one unit of a parameter.
     """
 
     def __init__(self, params: int, texture: int, grid: int):

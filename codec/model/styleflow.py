@@ -122,8 +122,8 @@ class StyleFlow(nn.Module):
         """W+ (1, num_ws, 512) of a face under conditions (1, 17), seen under the poses (N, 2) of
         yaw and pitch.
 
-        Returns (N, num_ws, 512).  Differentiable in `pose`.  Vectors from POSE_WS on stay as they
-        are.
+        Returns:
+            (N, num_ws, 512).  Differentiable in `pose`.  Vectors from POSE_WS on stay as they are.
         """
         latent = self(ws[:, :POSE_WS], conditions, steps)
         place = torch.tensor([YAW, PITCH], device=ws.device)

@@ -35,13 +35,15 @@ BLUR = (1.0, 3.0, 3.0, 1.0)
 class GeneratorConfig:
     """Shape of a generator.
 
-    resolution: output size in pixels, a power of two from 32 to 1024.
-    channels: feature channels at 4, 8, ..., resolution (one entry each).
-    w_dim: width of W.  z_dim and mapping_layers describe the mapping network; 0 layers means none.
-    noise_size: the largest layer that has a noise picture; official networks have them everywhere
-    (0).
-    conv_clamp: limit of every layer's output, as NVlabs's half precision networks have; None for
-    none.
+    Args:
+        resolution: output size in pixels, a power of two from 32 to 1024.
+        channels: feature channels at 4, 8, ..., resolution (one entry each).
+        w_dim: width of W.  z_dim and mapping_layers describe the mapping network; 0 layers means
+            none.
+        noise_size: the largest layer that has a noise picture; official networks have them
+            everywhere (0).
+        conv_clamp: limit of every layer's output, as NVlabs's half precision networks have; None
+            for none.
     """
 
     resolution: int
@@ -104,9 +106,10 @@ def blur_kernel(gain: float, device: torch.device | None = None) -> Tensor:
 class Drive:
     """What moves a generator: the arguments of its `forward`.
 
-    ws: W+ (N or 1, num_ws, w_dim).  moving: W+ vectors from this index on are those of the first
-    sample for all.
-    added: style layer -> change of its styles (N, C_l).
+    Args:
+        ws: W+ (N or 1, num_ws, w_dim).
+        moving: W+ vectors from this index on are those of the first sample for all.
+        added: style layer -> change of its styles (N, C_l).
     """
 
     ws: Tensor
@@ -310,8 +313,10 @@ class Generator(nn.Module):
     def styles(self, ws: Tensor, moving: int | None = None) -> list[Tensor]:
         """W+ (N, num_ws, w_dim) -> one style (N, C_l) for each style layer l.
 
-        moving: W+ vectors from this index on are those of the first sample for the whole batch, and
-        the styles that they feed have shape (1, C_l), which the fast path folds into the weights.
+        Args:
+            moving: W+ vectors from this index on are those of the first sample for the whole batch,
+                and the styles that they feed have shape (1, C_l), which the fast path folds into
+                the weights.
         """
         if ws.ndim != 3 or ws.shape[1:] != (self.config.num_ws, self.config.w_dim):
             expected = (self.config.num_ws, self.config.w_dim)
@@ -332,8 +337,10 @@ class Generator(nn.Module):
     ) -> Tensor:
         """Styles -> picture (N, 3, size, size), float32 (float64 where `dtype` is), about -1 to 1.
 
-        size: stop at this resolution (the skip image there); default the full resolution.
         A style of batch 1 beside others of batch N is shared by the whole batch.
+
+        Args:
+            size: stop at this resolution (the skip image there); default the full resolution.
         """
         size = size or self.config.resolution
         n = max(s.shape[0] for s in styles)
@@ -356,7 +363,8 @@ class Generator(nn.Module):
     ) -> Tensor:
         """W+ -> picture; the options are those of `styles` and `synthesis`.
 
-        added: style layer -> what its styles change by, (N, C_l): moves in StyleSpace.
+        Args:
+            added: style layer -> what its styles change by, (N, C_l): moves in StyleSpace.
         """
         styles = self.styles(ws, moving)
         for layer, change in (added or {}).items():

@@ -45,10 +45,11 @@ Channel = tuple[int, int]
 class Basis:
     """What a StyleSpace model's parameters are.
 
-    channels: style layer and channel of each facial parameter.  attributes: the name of each one's
-    attribute.
-    pose: (2, rows, w_dim), W+ for one degree of yaw and of pitch; None where StyleFlow turns the
-    head, or nothing.
+    Args:
+        channels: style layer and channel of each facial parameter.
+        attributes: the name of each one's attribute.
+        pose: (2, rows, w_dim), W+ for one degree of yaw and of pitch; None where StyleFlow turns
+            the head, or nothing.
     """
 
     channels: tuple[Channel, ...]
@@ -62,8 +63,10 @@ class Basis:
 
     @classmethod
     def read(cls, text: str) -> Basis:
-        """From the JSON that `fev.tools.lab.discover` writes.  Raises ModelMismatchError where it
-        is none.
+        """From the JSON that `fev.tools.lab.discover` writes.
+
+        Raises:
+            ModelMismatchError: where it is none.
         """
         try:
             value = json.loads(text)
@@ -124,10 +127,16 @@ class FlowPose(nn.Module):
 
 
 class StyleSpace(nn.Module):
-    """channels: one style layer and channel for each facial parameter, in order.
+    """A latent space whose parameters are channels of StyleSpace and the head's pose.
 
-    mean: (num_ws, w_dim), where identities are counted from.  Raises ValueError where the generator
-    has no such channel.
+    Args:
+        channels: one style layer and channel for each facial parameter, in order.
+
+    Attributes:
+        mean: (num_ws, w_dim), where identities are counted from.
+
+    Raises:
+        ValueError: where the generator has no such channel.
     """
 
     mean: Tensor

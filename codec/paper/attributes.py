@@ -90,8 +90,12 @@ def changes(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """|G(s + d e_i) - G(s - d e_i)| of every channel of a style layer that moves at all.
 
-    styles: of one face, each (1, C).  steps: (C,), d of each channel; 0 leaves it out.
-    Yields channels (B,) and the change of their pictures, mean over colours, (B, 1, size, size).
+    Args:
+        styles: of one face, each (1, C).
+        steps: (C,), d of each channel; 0 leaves it out.
+
+    Returns:
+        channels (B,) and the change of their pictures, mean over colours, (B, 1, size, size).
     """
     for channels in torch.nonzero(steps > 0).flatten().split(batch):
         rows = torch.arange(len(channels))

@@ -24,7 +24,12 @@ MAX_EXTRA = 1 << 16  # of what a file says about its matrix, as JSON
 
 
 class DirectionMatrix(nn.Module):
-    """inputs: parameters of pose and expression.  rows: W+ vectors that move, from the first."""
+    """From a change of pose and expression to a shift of W+.
+
+    Args:
+        inputs: parameters of pose and expression.
+        rows: W+ vectors that move, from the first.
+    """
 
     def __init__(self, inputs: int = 15, rows: int = 8, w_dim: int = 512):
         super().__init__()
@@ -33,8 +38,10 @@ class DirectionMatrix(nn.Module):
 
     @classmethod
     def sized(cls, shape: tuple[int, ...], w_dim: int = 512) -> DirectionMatrix:
-        """An empty one for a weight of this shape.  Raises ModelMismatchError where there can be
-        none.
+        """An empty one for a weight of this shape.
+
+        Raises:
+            ModelMismatchError: where there can be none.
         """
         rows = shape[0] // w_dim if len(shape) == 2 and 0 < w_dim <= MAX_WIDTH else 0
         if not (1 <= rows <= MAX_ROWS and shape[0] == rows * w_dim and 1 <= shape[1] <= MAX_INPUTS):
@@ -57,7 +64,8 @@ def directions_extra(config: Any) -> dict[str, Any]:
     """What the configuration of a file of networks says about its matrix; `w_dim`, where it is
     there, is a number.
 
-    Raises ModelMismatchError.
+    Raises:
+        ModelMismatchError.
     """
     extra = config.get("extra") if isinstance(config, dict) else None
     extra = extra.get("directions") if isinstance(extra, dict) else None
@@ -71,7 +79,8 @@ def read_own(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a matrix that `fev.tools.lab.train.directions` made, of any size, and what its
     file says about it.
 
-    Raises ModelMismatchError where it is another file.
+    Raises:
+        ModelMismatchError: where it is another file.
     """
     try:
         with safe_open(path, "pt") as file:

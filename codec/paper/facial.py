@@ -40,7 +40,9 @@ SPAN = 10.0  # rates are within this factor of eta_0
 class Channels:
     """What is known of the facial channels of a face, (K,) each.
 
-    gamma: index sensitivity on the attribute's own mask.  deviation: of the channel, over faces.
+    Args:
+        gamma: index sensitivity on the attribute's own mask.
+        deviation: of the channel, over faces.
     """
 
     gamma: Tensor
@@ -53,7 +55,11 @@ def travel(steps: int) -> float:
 
 
 def rates(channels: Channels, steps: int = STEPS, specific: bool = True) -> Tensor:
-    """The rate of every channel, eta_i.  specific: off for the ablation, all alike."""
+    """The rate of every channel, eta_i.
+
+    Args:
+        specific: off for the ablation, all alike.
+    """
     middle = channels.gamma.median().clamp_min(1e-9)
     first = REACH * channels.deviation.median() / travel(steps)
     if not specific:
@@ -92,14 +98,17 @@ def search(
 ) -> Tensor:
     """Offsets alpha (N, K) of a segment of frames.
 
-    base: (num_ws, w_dim).  pose: (N, 3), yaw, pitch and roll.  targets: (N, 3, S, S), the rendered
-    inversions.
-    start: (N, K), where to begin; the offsets of the frame before are a good place.
-    before: the frame before the segment, for the inter-frame term.  first: who the clip's first
-    frame as rendered is, (1, 512); without it the segment's own first one.
-    batch: frames that are computed at once, all by default.  Every step takes all frames in order,
-    batch after batch, and a batch is told of the last frame before it as that was drawn in the same
-    step, so that the number changes memory and rounding and nothing else.
+    Args:
+        base: (num_ws, w_dim).
+        pose: (N, 3), yaw, pitch and roll.
+        targets: (N, 3, S, S), the rendered inversions.
+        start: (N, K), where to begin; the offsets of the frame before are a good place.
+        before: the frame before the segment, for the inter-frame term.
+        first: who the clip's first frame as rendered is, (1, 512); without it the segment's own
+            first one.
+        batch: frames that are computed at once, all by default.  Every step takes all frames in
+            order, batch after batch, and a batch is told of the last frame before it as that was
+            drawn in the same step, so that the number changes memory and rounding and nothing else.
     """
     size = min(size, generator.config.resolution, targets.shape[-1])
     masks = regions(size)
@@ -142,8 +151,10 @@ def _sized(pictures: Tensor, size: int) -> Tensor:
 def _unlike(
     similarity: Similarity, drawn: Tensor, target: Tensor, masks: dict[str, Tensor], parsed: Tensor | None
 ) -> Tensor:
-    """The terms between a frame and its own target, (N,).  parsed: face parsing's scores of the
-    targets.
+    """The terms between a frame and its own target, (N,).
+
+    Args:
+        parsed: face parsing's scores of the targets.
     """
     w = similarity.weights
     loss = drawn.new_zeros(len(drawn))

@@ -72,8 +72,11 @@ class NetworkFile:
 
 
 class Networks:
-    """The networks imported under a name.  Raises FevError where nothing was, or a network is asked
-    for that is not there; the message says which file it comes in.
+    """The networks imported under a name.
+
+    Raises:
+        FevError: where nothing was, or a network is asked for that is not there; the message says
+            which file it comes in.
     """
 
     def __init__(self, name: str):

@@ -45,7 +45,11 @@ def cached(net: str) -> Path | None:
 
 
 class Perceptual(nn.Module):
-    """LPIPS version 0.1.  features: `features.*` of the backbone."""
+    """LPIPS version 0.1.
+
+    Args:
+        features: `features.*` of the backbone.
+    """
 
     def __init__(self, net: str, features: Mapping[str, Tensor]):
         super().__init__()

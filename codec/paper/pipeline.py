@@ -48,8 +48,10 @@ IDENTITIES = 64  # frames at most that are asked whether they are the identity
 class Face:
     """What the pipeline works with.
 
-    invert: pictures (N, 3, S, S), -1 to 1 -> W+ (N, num_ws, w_dim).  attributes: name of each
-    facial channel's attribute.  deviation: (K,), of each facial channel over faces.
+    Args:
+        invert: pictures (N, 3, S, S), -1 to 1 -> W+ (N, num_ws, w_dim).
+        attributes: name of each facial channel's attribute.
+        deviation: (K,), of each facial channel over faces.
     """
 
     generator: Generator
@@ -64,12 +66,13 @@ class Face:
 class SearchSettings:
     """How much of it is done.
 
-    size: of the pictures that are compared.  specific: rates by index sensitivity; off for the
-    ablation.
-    refine: steps of search from e4e's code; none by default, for farther from what e4e makes an
-    edit means less.
-    batch: frames that are computed at once; it takes memory and does not change the result but by
-    rounding.
+    Args:
+        size: of the pictures that are compared.
+        specific: rates by index sensitivity; off for the ablation.
+        refine: steps of search from e4e's code; none by default, for farther from what e4e makes an
+            edit means less.
+        batch: frames that are computed at once; it takes memory and does not change the result but
+            by rounding.
     """
 
     size: int = 256
@@ -84,8 +87,11 @@ class SearchSettings:
 class Encoded:
     """What the stages found.
 
-    codes: (N, num_ws, w_dim), the frames' inversions.  identity: (rank,) integers.
-    motion: (N, K + 3): alpha, yaw, pitch, roll.  channels: of the identity.
+    Args:
+        codes: (N, num_ws, w_dim), the frames' inversions.
+        identity: (rank,) integers.
+        motion: (N, K + 3): alpha, yaw, pitch, roll.
+        channels: of the identity.
     """
 
     codes: Tensor
@@ -111,7 +117,11 @@ class SearchState:
 
 
 def inverted(face: Face, frames: Iterable[Tensor], progress: Callable[[int], None] = lambda n: None) -> Tensor:
-    """Stage 2: W+ of every frame.  frames: batches (B, 3, S, S)."""
+    """Stage 2: W+ of every frame.
+
+    Args:
+        frames: batches (B, 3, S, S).
+    """
     out = []
     for batch in frames:
         with torch.no_grad():
@@ -190,8 +200,9 @@ def search(
     """Stages 4 and 5, segment by segment, each beginning where the one before ended: motion (N, K +
     3).
 
-    turn, shape: whether pose and attributes are searched at all.  reached: where earlier frames of
-    the clip came to; it is taken on to these frames' end.
+    Args:
+        turn, shape: whether pose and attributes are searched at all.
+        reached: where earlier frames of the clip came to; it is taken on to these frames' end.
     """
     size = min(plan.size, face.generator.config.resolution)
     at = reached or SearchState.at_rest(face)
@@ -238,8 +249,11 @@ def encode(
     plan: SearchSettings,
     progress: Callable[[str, int], None] = lambda stage, n: None,
 ) -> Encoded:
-    """Stages 2 to 5.  batches: all frames in order, (B, 3, S, S), -1 to 1.  read: some of them
-    again, by index.
+    """Stages 2 to 5.
+
+    Args:
+        batches: all frames in order, (B, 3, S, S), -1 to 1.
+        read: some of them again, by index.
     """
     size = min(plan.size, face.generator.config.resolution)
     codes = inverted(face, batches, lambda n: progress("invert", n))

@@ -70,9 +70,12 @@ def search(
 ) -> Tensor:
     """Yaw and pitch (N, 2) of a block of frames, which are searched side by side.
 
-    base: (num_ws, w_dim).  targets: (N, 3, S, S), the rendered inversions.  start: (N, 2), in
-    degrees.  Frames do not see each other, so the result does not depend on the block but by
-    rounding.
+    Frames do not see each other, so the result does not depend on the block but by rounding.
+
+    Args:
+        base: (num_ws, w_dim).
+        targets: (N, 3, S, S), the rendered inversions.
+        start: (N, 2), in degrees.
     """
     if space.pose is None:
         return torch.zeros_like(start)

@@ -29,9 +29,13 @@ def leading(rows: Tensor) -> tuple[Tensor, float]:
 def pose_directions(faces: Tensor, mirrored: Tensor, clips: Sequence[tuple[Tensor, Tensor]], rows: int) -> Tensor:
     """(2, rows, w_dim): W+ for one degree of yaw and of pitch.
 
-    faces, mirrored: (N, num_ws, w_dim), codes of many faces and of their mirror images.  clips: the
-    same of the frames of clips.  rows: how many W+ vectors may move.  The sign of yaw is that of
-    the first face's asymmetry and the sign of pitch is arbitrary; searches do not mind.
+    The sign of yaw is that of the first face's asymmetry and the sign of pitch is arbitrary;
+    searches do not mind.
+
+    Args:
+        faces, mirrored: (N, num_ws, w_dim), codes of many faces and of their mirror images.
+        clips: the same of the frames of clips.
+        rows: how many W+ vectors may move.
     """
     odd = ((faces - mirrored) / 2)[:, :rows].flatten(1)
     yaw, spread = leading(odd)

@@ -44,9 +44,11 @@ def tune_all(
 ) -> Generator:
     """A copy of the generator that draws the frames from the pivots.
 
-    base: (num_ws, w_dim), the identity.  motion: (N, K + 3), the frames' parameters.  frames: (N,
-    3, S, S), -1 to 1.
-    size: of the pictures that are compared; the frames' own if None.
+    Args:
+        base: (num_ws, w_dim), the identity.
+        motion: (N, K + 3), the frames' parameters.
+        frames: (N, 3, S, S), -1 to 1.
+        size: of the pictures that are compared; the frames' own if None.
     """
     size = size or frames.shape[-1]
     tuned = copy.deepcopy(generator).train().requires_grad_(True)

@@ -15,8 +15,11 @@ FRONTAL = 10.0  # degrees of yaw and pitch that are nearly frontal
 def choose(likeness: Tensor, pose: Tensor | None, blinks: Tensor) -> int:
     """Index of the identity frame.
 
-    likeness: (N,), cosine of frame and inversion.  pose: (N, 2) in degrees, None where nothing
-    estimates it.  A condition that no frame meets is dropped, blinking last.
+    A condition that no frame meets is dropped, blinking last.
+
+    Args:
+        likeness: (N,), cosine of frame and inversion.
+        pose: (N, 2) in degrees, None where nothing estimates it.
     """
     good = ~blinks
     if pose is not None:

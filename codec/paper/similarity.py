@@ -46,7 +46,8 @@ def masked(pictures: Tensor, mask: Tensor) -> Tensor:
 class Similarity:
     """The terms that the networks allow.
 
-    perceptual, arcface, parsing: None where they were not imported.
+    Args:
+        perceptual, arcface, parsing: None where they were not imported.
     """
 
     perceptual: Perceptual | None = None

@@ -56,7 +56,8 @@ class PartwiseOutputs:
     """What `work(part, *values of the part)` makes of tensors whose rows know nothing of each
     other, part by part.
 
-    values: the whole of what was made, cut off from how.
+    Attributes:
+        values: the whole of what was made, cut off from how.
     """
 
     def __init__(

@@ -106,8 +106,9 @@ def _older(data: memoryview | bytes) -> Any:
 def read_checkpoint(data: memoryview | bytes) -> Any:
     """What a checkpoint holds: containers, numbers, text, `Stored` tensors and `Module` networks.
 
-    Raises ModelMismatchError where it asks for more than that or is damaged, LimitError where it is
-    too large.
+    Raises:
+        ModelMismatchError: where it asks for more than that or is damaged.
+        LimitError: where it is too large.
     """
     view = memoryview(data)
     if len(view) > MAX_FILE:

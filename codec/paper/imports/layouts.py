@@ -52,7 +52,11 @@ def _pairs(config: GeneratorConfig) -> Iterator[tuple[str, str, str, tuple[int, 
 
 
 def _converted(state: State, config: GeneratorConfig, column: int, known: tuple[str, ...]) -> dict[str, Tensor]:
-    """Tensors by our names.  known: endings of keys that need not be in the table."""
+    """Tensors by our names.
+
+    Args:
+        known: endings of keys that need not be in the table.
+    """
     out, used = {}, set()
     for row in _pairs(config):
         name, shape, theirs = row[0], row[3], row[1] if column == ROSINALITY else row[2]
@@ -99,7 +103,11 @@ def _checked(resolution: int, **sizes: object) -> GeneratorConfig:
 def rosinality(state: State, latent_avg: Tensor | None) -> tuple[GeneratorConfig, dict[str, Tensor]]:
     """The generator of `g_ema` in a rosinality checkpoint, or of `decoder.` in e4e's.
 
-    latent_avg: (w_dim,), the mean of W; zeros where the file has none.  Raises ModelMismatchError.
+    Args:
+        latent_avg: (w_dim,), the mean of W; zeros where the file has none.
+
+    Raises:
+        ModelMismatchError.
     """
     levels = sum(k.startswith("to_rgbs.") and k.endswith(".conv.weight") for k in state) + 1
     mapping = sum(k.startswith("style.") and k.endswith(".weight") for k in state)
@@ -123,8 +131,11 @@ def rosinality(state: State, latent_avg: Tensor | None) -> tuple[GeneratorConfig
 def nvlabs(state: State, conv_clamp: float | None) -> tuple[GeneratorConfig, dict[str, Tensor]]:
     """The generator of `G_ema` in a stylegan2-ada-pytorch or stylegan3 snapshot.
 
-    conv_clamp: the limit of its activations, which is not among the tensors.  Raises
-    ModelMismatchError.
+    Args:
+        conv_clamp: the limit of its activations, which is not among the tensors.
+
+    Raises:
+        ModelMismatchError.
     """
     resolution = max((int(k.split(".")[1][1:]) for k in state if k.endswith(".torgb.weight")), default=0)
     if resolution not in RESOLUTIONS:

@@ -47,8 +47,10 @@ Tensors = dict[str, Tensor]
 class Network:
     """One network of the pipeline.
 
-    file: the name under which it was published, and where.  both: whether decoders need it too.
-    build: makes it empty; None for the generator, whose sizes are in the file.
+    Args:
+        file: the name under which it was published, and where.
+        both: whether decoders need it too.
+        build: makes it empty; None for the generator, whose sizes are in the file.
     """
 
     purpose: str
@@ -94,7 +96,12 @@ NETWORKS = {
 
 @dataclass
 class ImportedNetwork:
-    """A network in a file.  sha256, bytes: of the file.  container: what kind of file it is."""
+    """A network in a file.
+
+    Args:
+        sha256, bytes: of the file.
+        container: what kind of file it is.
+    """
 
     network: str
     container: str
@@ -134,7 +141,8 @@ def _part(state: Mapping[str, Stored], prefix: str) -> dict[str, Stored]:
 def _fitting(network: str, state: Mapping[str, Stored], build: Callable[[], nn.Module] | None = None) -> Tensors:
     """The tensors that the network has, shapes checked before a byte of them is read.
 
-    build: makes it empty, where it is none of NETWORKS.
+    Args:
+        build: makes it empty, where it is none of NETWORKS.
     """
     build = build or NETWORKS[network].build
     assert build is not None
@@ -258,8 +266,9 @@ def _is_safetensors(view: memoryview) -> bool:
 def read_official(path: str | os.PathLike[str]) -> list[ImportedNetwork]:
     """The networks in an official file.  Nothing in it is executed.
 
-    Raises FevError where it cannot be read, ModelMismatchError where it is damaged, hostile or
-    unknown.
+    Raises:
+        FevError: where it cannot be read.
+        ModelMismatchError: where it is damaged, hostile or unknown.
     """
     with _opened(Path(path)) as view:
         digest = hashlib.sha256(view).hexdigest()
@@ -276,9 +285,13 @@ def read_into(path: str | os.PathLike[str], network: str, build: Callable[[], nn
     """A network that is never imported (those that only judge), out of a file with its state dict;
     the file's sha256.
 
-    network: what to call it where the file does not fit.  build: makes it empty.  Nothing in the
-    file is executed.  Raises FevError where it cannot be read, ModelMismatchError where it is
-    damaged, hostile or of another network.
+    Args:
+        network: what to call it where the file does not fit.
+        build: makes it empty.
+
+    Raises:
+        FevError: where it cannot be read.
+        ModelMismatchError: where it is damaged, hostile or of another network.
     """
     with _opened(Path(path)) as view:
         digest = hashlib.sha256(view).hexdigest()
@@ -301,8 +314,10 @@ def shape_of(config: GeneratorConfig) -> dict[str, Any]:
 def pack_networks(found: Mapping[str, ImportedNetwork], both: bool, basis: Basis | None = None) -> bytes:
     """A safetensors file of those networks that both ends need, or of those that only encoders do.
 
-    basis: by default the paper's, where the generator has the sizes that it was found for.  No name
-    and no prose goes in, which another user or version might word differently.
+    No name and no prose goes in, which another user or version might word differently.
+
+    Args:
+        basis: by default the paper's, where the generator has the sizes that it was found for.
     """
     chosen = {n: f for n, f in sorted(found.items()) if NETWORKS[n].both == both}
     tensors = {f"{n}.{key}": value.contiguous() for n, f in chosen.items() for key, value in f.tensors.items()}

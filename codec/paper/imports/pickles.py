@@ -135,9 +135,12 @@ def _key(value: Any) -> Any:
 class Machine:
     """Carries out one pickle.
 
-    storage: what a persistent name of a storage stands for.  blob: reads a storage's own stream;
-    without them a pickle that has such is refused.  Raises ModelMismatchError at the first
-    instruction that is not on the list.
+    Args:
+        storage: what a persistent name of a storage stands for.
+        blob: reads a storage's own stream; without them a pickle that has such is refused.
+
+    Raises:
+        ModelMismatchError at the first instruction that is not on the list.
     """
 
     storage: Callable[[Any], Storage] | None = None
