@@ -14,7 +14,9 @@ import hashlib
 import struct
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
 ORDER = ["HEAD", "IREF", "IDEN", "DELT", "MODE", "PIVT", "BGND", "AUDH", "meta", "SEGM", "indx", "FEND"]
@@ -69,7 +71,7 @@ class Bytes:
     def left(self) -> int:
         return len(self.data) - self.at
 
-    def fixed(self, code: str):
+    def fixed(self, code: str) -> tuple[Any, ...]:
         return struct.unpack("<" + code, self.raw(struct.calcsize("<" + code)))
 
     def varint(self, limit: int = (1 << 63) - 1) -> int:
@@ -172,8 +174,8 @@ def decode_tracks(
     """spec: Motion. One list of values per frame."""
     need(len(data) >= 2 and max(data[:2]) < 100, "levels to begin with")
     decoder = RangeDecoder(data[2:])
-    spans = [(params * g // groups, params * (g + 1) // groups) for g in range(groups)]
-    spans = [(a, b, g) for g, (a, b) in enumerate(spans) if b > a]
+    every = [(params * g // groups, params * (g + 1) // groups, g) for g in range(groups)]
+    spans = [(a, b, g) for a, b, g in every if b > a]
     last = [0] * params
     mean = [tables.thresholds[data[1] - 1] if data[1] else 0] * params
     frames: list[list[int]] = []
@@ -217,8 +219,8 @@ def decode_tracks(
             last = residual
             step = 2 if coded <= 5 else 3
             mean = [m + ((abs(r) << 16) - m >> step) for m, r in zip(mean, residual)]
-        before = frames[-1] if frames else [0] * params
-        frames.append([v + r for v, r in zip(before, residual)])
+        previous = frames[-1] if frames else [0] * params
+        frames.append([v + r for v, r in zip(previous, residual)])
         coded += 1
     decoder.finish()
     need(all(abs(v) <= MAX_MAGNITUDE for frame in frames for v in frame), "value out of range")
@@ -229,14 +231,14 @@ def words(values: list[int]) -> bytes:
     return struct.pack(f"<{len(values)}i", *values)
 
 
-def read_head(data: bytes, tables: Tables) -> dict:
+def read_head(data: bytes, tables: Tables) -> dict[str, Any]:
     """spec: HEAD."""
     take = Bytes(data)
-    head: dict = {}
+    head: dict[str, Any] = {}
     need(take.fixed("I")[0] == 1, "another version of the format")
     names = ("width", "height", "tb_num", "tb_den", "fps_num", "fps_den", "frames", "model", "tables", "params")
     head.update(zip(names, take.fixed("HHIIIII32s32sB")))
-    names = (
+    more = (
         "motion_step_code",
         "identity_step_code",
         "flags",
@@ -246,7 +248,7 @@ def read_head(data: bytes, tables: Tables) -> dict:
         "transfer",
         "full_range",
     )
-    head.update(zip(names, take.fixed("BBHHBBBB")))
+    head.update(zip(more, take.fixed("BBHHBBBB")))
     need(not take.left(), "header too long")
     need(1 <= head["width"] <= 8192 and 1 <= head["height"] <= 8192, "picture size")
     need(all(0 < head[k] < 1 << 31 for k in ("tb_num", "tb_den", "fps_num", "fps_den")), "time base or rate")
@@ -312,7 +314,7 @@ def halve(counts: list[int]) -> None:
         counts[:] = [count >> 1 for count in counts]
 
 
-def read_delta(data: bytes, tables: Tables) -> list[tuple]:
+def read_delta(data: bytes, tables: Tables) -> list[tuple[Any, ...]]:
     """spec: DELT. (key, variant, rank, step_code, values) of each tensor."""
     take = Bytes(data)
     listed = [(*take.fixed("HBBBB"), take.varint(1 << 19)) for _ in range(take.varint(4096))]
@@ -345,7 +347,7 @@ def read_delta(data: bytes, tables: Tables) -> list[tuple]:
     return tensors
 
 
-def read_modes(data: bytes, tables: Tables) -> dict[str, list]:
+def read_modes(data: bytes, tables: Tables) -> dict[str, list[Any]]:
     """spec: MODE. The mix by columns, and five components: a list of planes, each a list of
     rows."""
     take = Bytes(data)
@@ -385,15 +387,23 @@ FLOW = ((16, 32, 0, 14, 15, 12, 5), (10, 19, 42, 4, 4, 4, 3))
 BOUNDS = (10, 20, 31, 44, 59, 77, 102, 128, 166, 218, 282, 384, 538, 819, 1280, 2048)
 
 
+Plane = list[list[int]]  # rows of a plane of coefficients
+
+
 def read_component(
-    decoder: RangeDecoder, planes: int, side: int, weights: tuple, counts: list, guide: list | None
-) -> list:
+    decoder: RangeDecoder,
+    planes: int,
+    side: int,
+    weights: tuple[tuple[int, ...], ...],
+    counts: list[list[int]],
+    guide: list[Plane] | None,
+) -> list[Plane]:
     """spec: MODE, a component. One list of rows a plane."""
     bands = side.bit_length() - 2
     present = [[decoder.bits(1) for _ in range(bands)] for _ in range(planes)]
     out = [[[0] * side for _ in range(side)] for _ in range(planes)]
 
-    def size(plane: list | None, y: int, x: int) -> int:
+    def size(plane: Plane | None, y: int, x: int) -> int:
         return min(abs(plane[y][x]), 31) if plane else 0
 
     for band in range(bands):
@@ -475,7 +485,7 @@ def read_steps(take: Bytes, count: int, tables: Tables) -> list[int]:
     return [base + value for value in jitter]
 
 
-def read_pivot(data: bytes) -> tuple[list[int], dict]:
+def read_pivot(data: bytes) -> tuple[list[int], dict[str, Any]]:
     """spec: PIVT. The parameters, and the picture as in BGND."""
     take = Bytes(data)
     count = take.varint(64)
@@ -485,7 +495,7 @@ def read_pivot(data: bytes) -> tuple[list[int], dict]:
     return reference, read_still(take)
 
 
-def read_still(take: Bytes) -> dict:
+def read_still(take: Bytes) -> dict[str, Any]:
     """spec: BGND. The compressed picture under `data`, beside its fields."""
     codec, width, height, matrix, full = take.fixed("BHHBB")
     need(codec == 1 and 0 < width <= 8192 and 0 < height <= 8192 and full < 2, "still")
@@ -493,7 +503,7 @@ def read_still(take: Bytes) -> dict:
     return dict(width=width, height=height, matrix=matrix, full=bool(full), data=take.raw(take.left()))
 
 
-def read_segment(data: bytes, head: dict, tables: Tables) -> dict:
+def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str, Any]:
     """spec: SEGM."""
     take = Bytes(data)
     flags = take.fixed("B")[0]
@@ -543,7 +553,7 @@ def read_segment(data: bytes, head: dict, tables: Tables) -> dict:
     return dict(index=index, first=first, pts=pts, held=held, audio=audio, motion=motion, placement=placement)
 
 
-def read_chunks(data: bytes):
+def read_chunks(data: bytes) -> Iterator[tuple[str, int, bytes]]:
     """spec: Chunks. Yields (type, offset, payload)."""
     need(data[:8] == b"\x89FEV\r\n\x1a\n", "signature")
     at = 8
@@ -578,12 +588,12 @@ def read_index(data: bytes, own: int) -> list[int]:
     return offsets
 
 
-def read(data: bytes, tables_path: Path = TABLES) -> dict:
+def read(data: bytes, tables_path: Path = TABLES) -> dict[str, Any]:
     """The whole stream as plain integers. Raises Fault."""
     tables = Tables(tables_path)
     setup: dict[str, bytes] = {}
     group: set[str] = set()
-    out: dict = dict(chunks=[], segments=[], delta=None, identity=None)
+    out: dict[str, Any] = dict(chunks=[], segments=[], delta=None, identity=None)
     place, index_at, ended, frame, last = -1, None, False, 0, None
     for name, at, payload in read_chunks(data):
         need(not ended, "bytes after the end")
@@ -644,7 +654,7 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict:
     return out
 
 
-def symbols_sha256(stream: dict) -> str:
+def symbols_sha256(stream: dict[str, Any]) -> str:
     """spec: Conformance. Hash of all motion and placement."""
     digest = hashlib.sha256()
     for segment in stream["segments"]:

@@ -6,7 +6,7 @@ Each is a name, what is wrong, the error and the bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ...format import AudioConfig, Still
 from ...format.chunk import SIGNATURE
@@ -156,7 +156,7 @@ def faulty_setup() -> Iterator[tuple[str, str, str, bytes]]:
         changed("HEAD", patched(95, b"\x80")),
     )
     for name, text, fields in bad_metadata():
-        yield name, text, "DamagedError", changed("meta", lambda _, fields=fields: fields)
+        yield name, text, "DamagedError", changed("meta", instead(fields))
 
 
 def faulty_references() -> Iterator[tuple[str, str, str, bytes]]:
@@ -174,6 +174,11 @@ def faulty_references() -> Iterator[tuple[str, str, str, bytes]]:
     yield "identity_and_reference", "IDEN, and IREF too", "DamagedError", joined([*parts[:2], name, *rest])
     both = ("HEAD", patched(95, b"\x80\1")(head[1]))
     yield "reference_and_pivot", "the header announces IREF and a pivot", "DamagedError", joined([both, name, *rest])
+
+
+def instead(payload: bytes) -> Callable[[bytes], bytes]:
+    """What puts `payload` in the place of any other."""
+    return lambda _: payload
 
 
 def bad_metadata() -> Iterator[tuple[str, str, bytes]]:
