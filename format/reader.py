@@ -1,7 +1,8 @@
-"""Reads a .fev stream from anything with read(): set-up first, then segment by segment. `writer.py` wrote it.
+"""Reads a .fev stream from anything with read(): set-up first, then segments. `writer.py` wrote it.
 
-Two manners. Strict (the default): the first byte that breaks a rule raises a FevError. Salvage: damage is stepped over
-and listed, and every intact segment is delivered; a receiver that joins late is the same case.
+Two manners. Strict (the default): the first byte that breaks a rule raises a FevError. Salvage:
+damage is stepped over and listed, and every intact segment is delivered; a receiver that joins late
+is the same case.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .header import UNKNOWN_FRAMES
 from .index import End, unpack_index
 from .ledger import Ledger
 from .limits import Limits
+from .order import Order
 from .reference import Identities, Identity
 from .salvage import ChunkStream, Damage, settle
 from .seeking import Key, locate, read_end, read_index
@@ -34,8 +36,6 @@ from .sequence import Sequence
 from .setup import SETUP, Setup
 from .source import Source
 
-_ORDER = {name: place for place, name in enumerate((*SETUP, "SEGM", "indx", "FEND"))}
-_SEGM = _ORDER["SEGM"]
 _FATAL = (LimitError, ModelMismatchError, UnsupportedError)  # of the header: salvage cannot help
 
 
@@ -43,20 +43,22 @@ class Reader(Setup):
     """One pass over a stream. What its set-up holds are attributes inherited from Setup.
 
     Args:
-        stream: anything with read(n) -> bytes; short reads are fine. seek() is used only where it is needed.
+        stream: anything with read(n) -> bytes; short reads are fine. seek() is used only where it
+            is needed.
         limits: what to refuse before memory is taken for it.
         salvage: step over damage instead of raising.
         shallow: leave the modes, by far the longest of the set-up to decode, as they came.
-        identities: finds the identity of a hash; asked by `who` where the stream only refers to one.
-        keep: hold on to the identity's chunks as they came (`kept`), for who wants to hand them on; their memory comes
-            on top of what Limits states.
+        identities: finds the identity of a hash; asked by `who` where the stream only refers to
+            one.
+        keep: hold on to the identity's chunks as they came (`kept`), for who wants to hand them on;
+            their memory comes on top of what Limits states.
 
     Attributes:
         damage: list of Damage found so far, in salvage.
         end: End(segments, frames, ...) once it was read, else None.
 
-    Raises FevError members. In salvage only when nothing at all can be decoded, when Limits are too small for the
-    stream, or when it was made for other tables or a newer reader.
+    Raises FevError members. In salvage only when nothing at all can be decoded, when Limits are too
+    small for the stream, or when it was made for other tables or a newer reader.
     """
 
     def __init__(
@@ -78,8 +80,7 @@ class Reader(Setup):
         self._source = Source(stream)
         self._ledger = Ledger()
         self._chunks = ChunkStream(self._source, self._ledger, self.limits, salvage)
-        self._group: set[str] = set()  # set-up chunks since the last HEAD
-        self._place = -1
+        self._order = Order()
         self._index_at: int | None = None
         self._at = Sequence()
         self._joined = False  # the beginning is missing: nobody knows how many segments went by
@@ -89,7 +90,7 @@ class Reader(Setup):
         self._read_signature()
         self._read_setup()
 
-    # -- set-up --------------------------------------------------------------------------------------------------
+    # -- set-up --------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Closes the stream, if it can be closed."""
@@ -106,7 +107,8 @@ class Reader(Setup):
     def who(self) -> Identity:
         """The identity, from wherever it lies; only drawing needs it.
 
-        Raises MissingIdentityError where it lies elsewhere and is not found, DamagedError where it was lost.
+        Raises MissingIdentityError where it lies elsewhere and is not found, DamagedError where it
+        was lost.
         """
         if not self.header.identity_elsewhere:
             return self.own_identity()
@@ -172,9 +174,8 @@ class Reader(Setup):
         self._source.seek(back)
 
     def _take_setup(self, chunk: Chunk) -> None:
-        """A set-up chunk in its place: the first of its kind, or a repetition that must be the same."""
+        """A set-up chunk in its place: the first of its kind, or the same once more."""
         self._ledger.chunk(chunk.type, len(chunk.payload))
-        self._group = {"HEAD"} if chunk.type == "HEAD" else self._group | {chunk.type}
         if self._first_segment and chunk.type not in self.accepted and not self.salvage:
             raise DamagedError(f"a {chunk.type} chunk that was not there at first", offset=chunk.offset)
         self._try_accept(chunk)
@@ -187,7 +188,7 @@ class Reader(Setup):
                 raise error.at(offset=chunk.offset) from None
             self._blame(chunk, error)
 
-    # -- chunks --------------------------------------------------------------------------------------------------
+    # -- chunks --------------------------------------------------------------------------------------
 
     def _next(self) -> Chunk | None:
         """The next chunk of a known type, in an order that is allowed."""
@@ -195,28 +196,17 @@ class Reader(Setup):
             chunk = self._chunks.next()
             if chunk is None:
                 return None
-            place = _ORDER.get(chunk.type)
-            if place is None:
+            if not self._order.knows(chunk.type):
                 self._ledger.chunk(chunk.type, len(chunk.payload))
-                if self._place < 0 and not self.salvage:
+                if not self._order.begun and not self.salvage:
                     raise DamagedError(f"a {chunk.type} chunk before the header", offset=chunk.offset)
                 if is_critical(chunk.type):
                     self._blame(chunk, UnsupportedError(f"chunk type {chunk.type} is unknown to this reader"))
                 continue
             if not self.salvage:
-                self._check_order(chunk, place)
-            self._place = place
+                self._order.check(chunk, self.accepted)
+            self._order.go_on(chunk.type)
             return chunk
-
-    def _check_order(self, chunk: Chunk, place: int) -> None:
-        again = chunk.type == "HEAD" and self._place == _SEGM
-        onward = place > self._place or place == self._place == _SEGM
-        if self._place < 0 and place != 0:
-            raise DamagedError(f"a {chunk.type} chunk before the header", offset=chunk.offset)
-        if not (again or onward):
-            raise DamagedError(f"a {chunk.type} chunk out of order", offset=chunk.offset)
-        if self._place < _SEGM <= place and self._group != self.accepted:
-            raise DamagedError("the set-up is repeated in part only", offset=chunk.offset)
 
     def _blame(self, chunk: Chunk, error: FevError, segment: int | None = None) -> None:
         """A sound chunk with bad content: raises, or in salvage makes a note."""
@@ -238,7 +228,8 @@ class Reader(Setup):
         return head.seconds(self._at.pts or 0)
 
     def _settle(self, upto: int | None) -> None:
-        """Turns unreadable regions into damage, now that `upto` is known to be the next segment (None: unknown)."""
+        """Turns unreadable regions into damage, now that `upto` is known to be the next segment
+        (None: unknown)."""
         regions, self._chunks.regions = self._chunks.regions, []
         if self._joined:
             offset = regions[0].offset if regions else 0
@@ -255,7 +246,7 @@ class Reader(Setup):
             self._at.index = upto
             self._at.linear = False
 
-    # -- segments ------------------------------------------------------------------------------------------------
+    # -- segments ------------------------------------------------------------------------------------
 
     def parts(self) -> Iterator[Parts]:
         """Segments from here on with their motion still coded: what fev-info needs, and fast."""
@@ -340,14 +331,15 @@ class Reader(Setup):
             self._note(Damage(None, self._source.offset, None, None, "the stream ends without its end chunk"))
         self.end = End(self._at.index, self._at.frame, 0)
 
-    # -- seeking -------------------------------------------------------------------------------------------------
+    # -- seeking -------------------------------------------------------------------------------------
 
     @property
     def seekable(self) -> bool:
         return self._source.seekable
 
     def stated_frames(self) -> int | None:
-        """Frames of the whole stream as its header says, or its end where the stream can seek.  A hint: unchecked."""
+        """Frames of the whole stream as its header says, or its end where the stream can seek.  A
+        hint: unchecked."""
         if self.header.frame_count != UNKNOWN_FRAMES:
             return self.header.frame_count
         if not self._source.seekable:
@@ -358,7 +350,8 @@ class Reader(Setup):
         return None if found is None else found[1].frames
 
     def seek(self, segment: int) -> None:
-        """The next segment delivered will be the one of this index. Raises UsageError if there is none such."""
+        """The next segment delivered will be the one of this index. Raises UsageError if there is
+        none such."""
         parts = self._seek(lambda parts: parts.index, segment)
         if parts is None or parts.index != segment:
             raise UsageError(f"the stream has no segment {segment}")
@@ -371,7 +364,8 @@ class Reader(Setup):
         return parts.index
 
     def seek_pts(self, pts: int) -> int:
-        """Goes to the segment shown at a time (ticks), or to the first if that is later, and returns its index."""
+        """Goes to the segment shown at a time (ticks), or to the first if that is later, and
+        returns its index."""
         parts = self._seek(lambda parts: int(parts.pts[0]), pts) or self._seek(lambda parts: parts.index, 0)
         if parts is None:
             raise UsageError("the stream has no segments")
@@ -391,10 +385,10 @@ class Reader(Setup):
         self._source.seek(chunk.offset + chunk.size)
         self._pending, self.end = chunk, None
         self._chunks.regions = []
-        self._place = _SEGM
+        self._order.go_on("SEGM")
         self._at.jump(parts.index, parts.first_frame)
         return parts
 
     def sections(self) -> dict[str, int]:
-        """Bytes read so far per section. After one pass without seeking they add up to the stream's length."""
+        """Bytes read so far per section. After one pass they add up to the stream's length."""
         return self._ledger.sections()
