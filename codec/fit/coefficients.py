@@ -88,7 +88,7 @@ class Coefficients:
         return Coefficients(planes, codes)
 
     def planes(self, coded: bool) -> tuple[Tensor, Tensor]:
-        """Texture (K, 3, T, T) and flow (K, 2, G, G) as `of` takes them; quantised where `coded`."""
+        """Texture (K, 3, T, T) and flow (K, 2, G, G), as in `of`; quantised where `coded`."""
         return self.planes_of(slice(None), coded, *self.values)
 
     def planes_of(self, part: slice, coded: bool, luma: Tensor, chroma: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:

@@ -122,7 +122,7 @@ def mode_sensitivity(
         driven: how many of the first parameters are not free.
 
     Returns:
-        H (free, free) for a step at the default quality (`sensitivity`), and the mean squared error.
+        H (free, free) for a step at the default quality, and the mean squared error.
     """
     looks = torch.linspace(0, len(truth) - 1, PER_LOOK * LOOKS).long()
     drawn, truth = (F.interpolate(v[looks] if len(v) > 1 else v, size=SIZE, mode="area") for v in (drawn, truth))
