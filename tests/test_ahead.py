@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from fev.codec.media.source import View
+from fev.codec.media.source import SharedView
 from fev.codec.threads.ahead import Ahead, threads_for_tensors
 
 
@@ -107,7 +107,7 @@ def test_two_views_of_one_file_read_side_by_side():
     def read(view, number):
         got[number] = b"".join(view.read(16) for _ in range(len(data) // 16))
 
-    workers = [threading.Thread(target=read, args=(View(file), i)) for i in range(2)]
+    workers = [threading.Thread(target=read, args=(SharedView(file), i)) for i in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from fev.codec.encode.outgoing import Outgoing
 from fev.codec.face.absence import plain
-from fev.codec.face.background import Samples, make_plate
+from fev.codec.face.background import PlateSamples, make_plate
 from fev.codec.face.camera import shift
 from fev.codec.face.light import tone
 from fev.codec.face.paste import paste
@@ -16,8 +16,8 @@ from people import HEIGHT, WIDTH, looks, room, seen
 PERSON = 0
 
 
-def sampled(pictures, places, damaged=()) -> Samples:
-    samples = Samples()
+def sampled(pictures, places, damaged=()) -> PlateSamples:
+    samples = PlateSamples()
     for i, (picture, place) in enumerate(zip(pictures, places, strict=True)):
         samples.take(Frame(i, picture, i in damaged), tone(picture), None if place is None else np.array(place))
     return samples

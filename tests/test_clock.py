@@ -14,7 +14,7 @@ from fev.codec.media.clock import Clocks
 from fev.codec.media.mux import VideoWriter
 from fev.codec.media.notices import Notices
 from fev.codec.media.scan import tracks_of
-from fev.codec.media.source import View, open_container
+from fev.codec.media.source import SharedView, open_container
 from fev.codec.media.video import open_video
 from films import film_of
 
@@ -140,7 +140,7 @@ def test_no_more_is_read_than_is_wanted(tmp_path):
         tmp_path / "long.mkv", [(3600 * i, grey(20)) for i in range(1000)], rate=Fraction(FPS), container="matroska"
     )
     with open(src, "rb") as file, open_container(file, "long.mkv")[0] as container:
-        tracks = tracks_of(container, View(file), 2)
+        tracks = tracks_of(container, SharedView(file), 2)
     assert 12 <= tracks[0].length < 13
     with open_video(src, 1, 2) as reader:
         assert len(list(reader)) == 50

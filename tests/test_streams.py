@@ -14,7 +14,7 @@ from clips import clicks, grey, hear
 from fev.codec.media.audio import open_audio
 from fev.codec.media.mux import VideoWriter
 from fev.codec.media.notices import Notices
-from fev.codec.media.streams import Which
+from fev.codec.media.streams import StreamChoice
 from fev.codec.media.video import open_video
 from fev.format.errors import MediaError, UsageError
 
@@ -80,12 +80,12 @@ def test_the_talk_is_found(tmp_path, videos, expected, others):
 
 def test_a_stream_asked_for(tmp_path):
     path = film(tmp_path / "in.mkv", [(20, 5, NONE), (100, 9, DEFAULT), (60, 3, NONE)])
-    seen, notices = levels(path, Which(video=0))
+    seen, notices = levels(path, StreamChoice(video=0))
     assert len(seen) == 5 and abs(seen[0] - 20) <= 1 and not notices
     with pytest.raises(UsageError, match=r"in\.mkv: has no video stream 3; they are numbered 0 to 2"):
-        levels(path, Which(video=3))
+        levels(path, StreamChoice(video=3))
     with pytest.raises(UsageError, match=r"no audio stream at all"):
-        levels(path, Which(sound=0))
+        levels(path, StreamChoice(sound=0))
 
 
 def test_the_encoder_takes_the_stream_asked_for(tmp_path):
@@ -105,7 +105,7 @@ def test_covers_are_no_clips(tmp_path):
     with av.open(str(path)) as container:
         cover = next(i for i, s in enumerate(container.streams.video) if s.disposition & COVER)
     with pytest.raises(UsageError, match=f"video stream {cover} is a cover picture"):
-        levels(path, Which(video=cover))
+        levels(path, StreamChoice(video=cover))
     song = film(tmp_path / "song.mp4", [(20, 1, COVER)], [(0.2, 1, DEFAULT)])
     with pytest.raises(MediaError, match="only audio: a video stream is needed"):
         levels(song)
@@ -122,7 +122,7 @@ def test_covers_are_no_clips(tmp_path):
 def test_the_sound_is_found(tmp_path, sounds, want, expected):
     path = film(tmp_path / "in.mkv", [(20, 25, DEFAULT)], sounds)
     notices = Notices()
-    with open_video(path, which=Which(sound=want), notices=notices) as reader:
+    with open_video(path, which=StreamChoice(sound=want), notices=notices) as reader:
         info = reader.info
         sound = open_audio(path, info)
         with sound, VideoWriter(tmp_path / "o.mp4", 64, 64, info.time_base, info.fps, sound.config) as out:

@@ -30,7 +30,7 @@ from ..media.audio import Sound, open_audio
 from ..media.identities import remember
 from ..media.notices import Notices
 from ..media.source import MediaSource, rereadable
-from ..media.streams import Which
+from ..media.streams import StreamChoice
 from ..media.video import open_video
 from ..model.devices import pick_device
 from ..model.modelfile import DEFAULT, Model, load_model
@@ -132,7 +132,7 @@ class Encoding(ABC):
         options = self.options
         named = hasattr(src, "__fspath__") or isinstance(src, str)
         file = src if named else self.stack.enter_context(rereadable(src))
-        which = Which(options.stream, options.audio_stream, not options.audio)
+        which = StreamChoice(options.stream, options.audio_stream, not options.audio)
         video = self.stack.enter_context(
             open_video(file, options.start, options.duration, which=which, notices=self.notices)
         )

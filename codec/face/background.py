@@ -23,7 +23,7 @@ MISSING = 999
 
 
 @dataclass(frozen=True)
-class Sample:
+class PlateSample:
     """A frame from which the background may be made.
 
     Args:
@@ -35,11 +35,11 @@ class Sample:
     placement: np.ndarray | None
 
 
-class Samples:
+class PlateSamples:
     """At most MAX_SAMPLES frames, evenly over what has been seen so far, none of them damaged."""
 
     def __init__(self) -> None:
-        self.kept: list[Sample] = []
+        self.kept: list[PlateSample] = []
         self._stride, self._count = 1, 0
 
     def take(self, frame: Frame, tone: np.ndarray, placement: np.ndarray | None) -> None:
@@ -47,7 +47,7 @@ class Samples:
         if frame.damaged and self.kept:
             return
         if self._count % self._stride == 0:
-            self.kept.append(Sample(frame.rgb, tone, placement))
+            self.kept.append(PlateSample(frame.rgb, tone, placement))
             if len(self.kept) > room:
                 self.kept = self.kept[::2]
                 self._stride *= 2
@@ -58,7 +58,7 @@ class Samples:
         """Whether the background is that of a place without anybody."""
         return any(s.placement is None for s in self.chosen())
 
-    def chosen(self) -> list[Sample]:
+    def chosen(self) -> list[PlateSample]:
         """The well-lit ones of the place that most of them show; those with nobody there, where
         there are enough.
         """
@@ -73,7 +73,7 @@ class Samples:
         return max(groups, key=len)
 
 
-def make_plate(samples: list[Sample]) -> tuple[np.ndarray, int]:
+def make_plate(samples: list[PlateSample]) -> tuple[np.ndarray, int]:
     """The background from sample frames of one place, and in how many of them the camera had moved.
 
     The median takes out what moves in front of a still background; frames of a camera that moves
@@ -97,7 +97,7 @@ def make_plate(samples: list[Sample]) -> tuple[np.ndarray, int]:
     return (smooth_under(plate, covering) if len(covering) == len(squares) else plate), away
 
 
-def _laid_over(samples: list[Sample]) -> tuple[int, list[np.ndarray | None]]:
+def _laid_over(samples: list[PlateSample]) -> tuple[int, list[np.ndarray | None]]:
     """The sample that lies in the middle of all, and how far what it shows has moved in each."""
     which = len(samples) // 2
     shifts = _shifts(samples, which)
@@ -107,7 +107,7 @@ def _laid_over(samples: list[Sample]) -> tuple[int, list[np.ndarray | None]]:
     return (which, shifts) if best == which else (best, _shifts(samples, best))
 
 
-def _shifts(samples: list[Sample], which: int) -> list[np.ndarray | None]:
+def _shifts(samples: list[PlateSample], which: int) -> list[np.ndarray | None]:
     own = samples[which]
     out: list[np.ndarray | None] = []
     for s in samples:
@@ -116,7 +116,7 @@ def _shifts(samples: list[Sample], which: int) -> list[np.ndarray | None]:
     return out
 
 
-def _median(samples: list[tuple[Sample, np.ndarray]], top: int, bottom: int) -> np.ndarray:
+def _median(samples: list[tuple[PlateSample, np.ndarray]], top: int, bottom: int) -> np.ndarray:
     """Rows of the plate.
 
     Args:

@@ -19,7 +19,7 @@ from ..media.notices import Notices
 from ..model.aligner import Aligner
 from ..model.pictures import to_numpy
 from .align import LOOK_AHEAD, FaceTracker, compose, extract, inside, is_aligned_crop, smooth_at
-from .background import Samples
+from .background import PlateSamples
 from .light import TONE, alike, contrast, gain, sudden, tone
 from .person import Person
 from .portrait import blinking, opening
@@ -102,7 +102,7 @@ class Survey:
         self.frames, self.size, self.registration = frames, size, registration
         self.tracker = FaceTracker(net, order, person)
         self.aligned: bool | None = None
-        self.samples = Samples()
+        self.samples = PlateSamples()
         self.notices = Notices() if notices is None else notices
         self._count = self._out = self._track = self._shot = 0
         self._last: np.ndarray | None = None  # placement of the frame before

@@ -48,7 +48,11 @@ def open_audio(
         bitrate: bit/s when sound is encoded; a source that is Opus already is copied as it is.
         voice: tune the encoder for speech instead of general sound.
 
-    Returns None if there is no sound in the wanted part.  Raises MediaError.
+    Returns:
+        The open reader; None if there is no sound in the wanted part.
+
+    Raises:
+        MediaError.
     """
     if info.sound is None:
         return None

@@ -58,7 +58,8 @@ class VideoWriter:
     padding would change the picture's size, so such pictures are written as yuv444p (High 4:4:4
     profile), which keeps the exact size and is read by FFmpeg, VLC and mpv, not by all browsers.
 
-    Raises MediaError when writing fails; BrokenPipeError passes through.
+    Raises:
+        MediaError: when writing fails; BrokenPipeError passes through.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ import av
 from ...format.errors import MediaError
 from .deinterlace import Deinterlacer, Picture
 from .notices import Notices
-from .source import View, one_line, translated
+from .source import SharedView, one_line, translated
 from .track import Track
 from .videoinfo import nominal_rate
 
@@ -28,7 +28,7 @@ class PictureDecoder:
     """Iterate once for `Picture`.  Raises MediaError."""
 
     def __init__(
-        self, name: str, container: Any, view: View, stream: Any, track: Track, partial: bool, notices: Notices
+        self, name: str, container: Any, view: SharedView, stream: Any, track: Track, partial: bool, notices: Notices
     ):
         """partial: packets that are said to be damaged are half there, at the end of a cut file,
         and are left out.

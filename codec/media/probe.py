@@ -12,7 +12,7 @@ from ...format.errors import MediaError
 from .notices import Notices
 from .scan import own_clock, tracks_of
 from .source import open_container, translated
-from .streams import Which, choose_sound, choose_video, clips
+from .streams import StreamChoice, choose_sound, choose_video, clips
 from .track import Track
 from .truncation import frames_missing, is_cut
 
@@ -48,7 +48,7 @@ class MediaProbe:
             notices.add("short")
 
 
-def probe(file: BinaryIO, name: str, which: Which, until: float | None, notices: Notices) -> MediaProbe:
+def probe(file: BinaryIO, name: str, which: StreamChoice, until: float | None, notices: Notices) -> MediaProbe:
     """Choose the streams.
 
     Args:

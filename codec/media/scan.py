@@ -15,7 +15,7 @@ from typing import Any
 import av
 
 from .clock import Clocks
-from .source import View
+from .source import SharedView
 from .track import Track
 from .videoinfo import nominal_rate
 
@@ -39,7 +39,7 @@ def own_clock(container: av.container.InputContainer) -> bool:
     return not container.format.flags & discontinuous.value
 
 
-def tracks_of(container: av.container.InputContainer, view: View, until: float | None = None) -> dict[int, Track]:
+def tracks_of(container: av.container.InputContainer, view: SharedView, until: float | None = None) -> dict[int, Track]:
     """Every video and audio stream, by its index; reads the container to its end unless an index
     tells.
 
@@ -86,7 +86,7 @@ def _stated(stream: Any) -> Track:
     return Track(stream.index, stream.frames, first, end)
 
 
-def _packets(container: av.container.InputContainer, streams: list[Any], view: View) -> Iterator[Any]:
+def _packets(container: av.container.InputContainer, streams: list[Any], view: SharedView) -> Iterator[Any]:
     """Packets until the end, or until the file is damaged: what is wrong there is said when it is
     decoded.
     """

@@ -34,7 +34,7 @@ DEMUXERS = (
 )
 
 
-class View(io.RawIOBase):
+class SharedView(io.RawIOBase):
     """A reader with a position of its own over a shared seekable file, so that two demuxers can
     share it, each in a thread of its own.
     """
@@ -157,13 +157,13 @@ def _seekable(file: Any, name: str) -> Iterator[BinaryIO]:
         yield spool
 
 
-def open_container(file: BinaryIO, name: str) -> tuple[av.container.InputContainer, View]:
+def open_container(file: BinaryIO, name: str) -> tuple[av.container.InputContainer, SharedView]:
     """Open a demuxer on a seekable file; MediaError says in one line what is wrong with the bytes.
 
-    The View returned beside it must be asked with check() while the container is read.
+    The SharedView returned beside it must be asked with check() while the container is read.
     """
     with translated(name, "cannot be read"):
-        view = View(file)
+        view = SharedView(file)
         head = view.read(16)
         view.seek(0)
     if not head:

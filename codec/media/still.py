@@ -34,7 +34,8 @@ def encode_still(rgb: np.ndarray, quality: float = 50, thorough: bool = False) -
         quality: 0 (smallest) to 100 (best).
         thorough: search for longer; 0.3 dB at 2 KB and 256x256, six times the time.
 
-    Returns the AV1 temporal unit: sequence header and one key frame, 8-bit 4:2:0, tagged `COLOUR`.
+    Returns:
+        The AV1 temporal unit: sequence header and one key frame, 8-bit 4:2:0, tagged `COLOUR`.
     """
     height, width = rgb.shape[:2]
     if max(height, width) > MAX_SIDE or min(height, width) < 1:

@@ -19,7 +19,7 @@ ALIKE = Fraction(9, 10)  # streams at least so long, against the longest, are eq
 
 
 @dataclass(frozen=True)
-class Which:
+class StreamChoice:
     """Streams asked for, numbered among their kind from 0; None for the choice made here.
 
     Args:

@@ -23,7 +23,7 @@ from .notices import Notices
 from .picturedecoder import PictureDecoder
 from .probe import probe
 from .source import MediaSource, name_of, open_container, rereadable, translated
-from .streams import Which
+from .streams import StreamChoice
 from .videoinfo import VideoInfo, nominal_rate
 
 MIN_SIDE = 64  # pixels; below this there is no face to find
@@ -38,7 +38,7 @@ def open_video(
     duration: float | None = None,
     *,
     threads: int = 0,
-    which: Which | None = None,
+    which: StreamChoice | None = None,
     notices: Notices | None = None,
 ) -> VideoReader:
     """Open a video stream of `src` and decode its first frame.
@@ -51,9 +51,12 @@ def open_video(
         which: streams; by default those flagged default, else the longest.
         notices: where to count what was repaired, concealed or is missing.
 
-    Raises MediaError for everything that is wrong with the input.
+    Raises:
+        MediaError: for everything that is wrong with the input.
     """
-    return VideoReader(src, start, duration, threads, which or Which(), Notices() if notices is None else notices)
+    return VideoReader(
+        src, start, duration, threads, which or StreamChoice(), Notices() if notices is None else notices
+    )
 
 
 def check_part(start: float | None, duration: float | None) -> None:
@@ -79,7 +82,7 @@ class VideoReader:
         start: float | None,
         duration: float | None,
         threads: int,
-        which: Which,
+        which: StreamChoice,
         notices: Notices,
     ):
         check_part(start, duration)

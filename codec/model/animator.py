@@ -214,7 +214,7 @@ class PivotFeatures:
 
 
 @dataclass
-class Drawn:
+class AnimatorOutput:
     """What the animator drew.
 
     Args:
@@ -269,7 +269,9 @@ class Animator(nn.Module):
         out: Tensor = torch.einsum("np,pkw->nkw", change, self.directions) * scale
         return out
 
-    def draw(self, seen: PivotFeatures, change: Tensor, size: int = 256, dtype: torch.dtype = torch.float32) -> Drawn:
+    def draw(
+        self, seen: PivotFeatures, change: Tensor, size: int = 256, dtype: torch.dtype = torch.float32
+    ) -> AnimatorOutput:
         """change: (N, 35), parameters minus the pivot's."""
         moving = self.config.motion_ws
         shifted = seen.w[:, :moving] + self.shift(change)
@@ -309,7 +311,9 @@ class Animator(nn.Module):
         if pivot.shape[-1] != size:
             pivot = F.interpolate(pivot, size=size, mode="area")
         moved = fetch(pivot, flow)
-        return Drawn(torch.lerp(moved, alone, own), alone, moved, flow, own)
+        return AnimatorOutput(torch.lerp(moved, alone, own), alone, moved, flow, own)
 
-    def forward(self, pivot: Tensor, change: Tensor, size: int = 256, dtype: torch.dtype = torch.float32) -> Drawn:
+    def forward(
+        self, pivot: Tensor, change: Tensor, size: int = 256, dtype: torch.dtype = torch.float32
+    ) -> AnimatorOutput:
         return self.draw(self.look(pivot, size, dtype), change, size, dtype)

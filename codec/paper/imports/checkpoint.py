@@ -13,7 +13,7 @@ from typing import Any
 
 from ....format.errors import FevError, LimitError, ModelMismatchError
 from .pickles import Machine
-from .stored import Kind, Storage, View, refuse
+from .stored import BytesView, Kind, Storage, refuse
 
 MAX_FILE = 4 << 30
 MAX_ENTRIES = 100_000  # of a zip file
@@ -39,7 +39,7 @@ def _zipped(data: memoryview) -> Any:
     """A zip file of torch.save: `NAME/data.pkl`, `NAME/data/KEY`."""
     broken = (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, KeyError, OverflowError, struct.error)
     try:
-        archive = zipfile.ZipFile(View(data))
+        archive = zipfile.ZipFile(BytesView(data))
         infos = {info.filename: info for info in archive.infolist()}
         if len(infos) > MAX_ENTRIES:
             raise LimitError(f"the checkpoint has more than {MAX_ENTRIES} parts")
@@ -67,7 +67,7 @@ def _zipped(data: memoryview) -> Any:
             found.load = lambda: read(entry)
             return found
 
-        return Machine(storage).run(View(archive.read(infos[root + "data.pkl"])))
+        return Machine(storage).run(BytesView(archive.read(infos[root + "data.pkl"])))
     except FevError:
         raise
     except broken as error:
@@ -79,7 +79,7 @@ def _older(data: memoryview | bytes) -> Any:
     by storage.
     """
     data = memoryview(data)
-    stream = View(data)
+    stream = BytesView(data)
     known: dict[str, Storage] = {}
     magic, version, system = (Machine().run(stream) for _ in range(3))
     if magic != MAGIC or version != 1001 or not isinstance(system, dict) or system.get("little_endian") is not True:
@@ -118,7 +118,7 @@ def read_checkpoint(data: memoryview | bytes) -> Any:
     if bytes(view[:1]) != b"\x80":
         refuse("it is neither a zip file nor a pickle")
     try:
-        first = Machine().run(View(view[:64]))
+        first = Machine().run(BytesView(view[:64]))
     except (ModelMismatchError, LimitError):
         first = None
-    return _older(view) if first == MAGIC else Machine(blob=_older).run(View(view))
+    return _older(view) if first == MAGIC else Machine(blob=_older).run(BytesView(view))

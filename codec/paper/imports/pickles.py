@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from ....format.errors import FevError, LimitError, ModelMismatchError
-from .stored import KINDS, Module, Storage, Stored, View, refuse
+from .stored import KINDS, BytesView, Module, Storage, Stored, refuse
 
 MAX_STEPS = 2_000_000  # instructions of one pickle
 BLOB = "torch.storage._load_from_bytes"  # a storage as a stream of torch.save within the pickle
@@ -148,7 +148,7 @@ class Machine:
     stack: list[Any] = field(default_factory=list)
     memo: dict[int, Any] = field(default_factory=dict)
 
-    def run(self, stream: View) -> Any:
+    def run(self, stream: BytesView) -> Any:
         try:
             for count, (opcode, arg, _) in enumerate(pickletools.genops(cast("IO[bytes]", stream))):
                 if count > MAX_STEPS:

@@ -18,7 +18,7 @@ from ....format.errors import ModelMismatchError
 MAX_DEPTH = 32  # modules within modules
 
 
-class View(io.RawIOBase):
+class BytesView(io.RawIOBase):
     """Bytes as a file that never gives or allocates more than there are.  (A BytesIO would copy
     them.)
     """
