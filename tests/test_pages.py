@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from dataclasses import fields
 
 import pages
 import pytest
+from fev.codec.decoder import DecodeReport
+from fev.codec.draw import units
+from fev.codec.encode import streaming
+from fev.codec.encode.encoding import EncodeReport
+from fev.codec.encode.options import EncodeOptions
+from fev.codec.fit import budget
+from fev.codec.fit.effort import FAST, MEDIUM, SLOW
+from fev.codec.media import identities
+from fev.codec.puppet import PuppetReport
+from fev.format.chunk import FRAME_BYTES
+from fev.format.ledger import SECTIONS as SECTIONS_OF_A_FILE
+from fev.format.salvage import Damage
+from fev.tools import info, serve
+from fev.tools.demo import Result
+from fev.tools.player import pieces, web
 from pages import ROOT, SCRIPTS
 
 OWN = {"README.md", "CONTRIBUTING.md", "CHANGELOG.md"}
@@ -21,6 +38,7 @@ PAGES = sorted(
     )
 )
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
+FLAT = " ".join(GUIDE.split())
 # Where the guide has the options of each command.
 SECTIONS = {
     "fev-encode": "Encoding",
@@ -84,6 +102,48 @@ def test_guide_has_every_option(command):
     said = set(pages.OPTION.findall(pages.section(GUIDE, SECTIONS[command])))
     assert sorted(pages.options_of(command) - said - EVERYWHERE) == []
     assert all(f"`{option}`" in GUIDE for option in EVERYWHERE)
+
+
+def test_guide_has_the_numbers_in_force():
+    """What the guide says of defaults and bounds, with the constants put in."""
+    options = EncodeOptions()
+    seconds = f"0.1 to 10, default {MEDIUM.segment:g}, `fast` {FAST.segment:g}"
+    room = inspect.signature(pieces.Pieces).parameters["room"].default
+    for words in (
+        f"The default is {units.DEFAULT_QUALITY}.",
+        f"The least budget is {budget.LEAST_BUDGET}.",
+        f"{FRAME_BYTES} bytes of framing for each of these chunks",
+        f"{budget.A_SECOND} bytes for each second that the face is seen",
+        f"less than {budget.FULL_SIDE} pixels wide",
+        f"at least {budget.LEAST} and at most {budget.DEFAULT_BUDGET} in all",
+        seconds,
+        f"sets its rate (default {options.audio_bitrate})",
+        f"(default `{options.model}`)",
+        f"the first {identities.MOST_FILES} by name",
+        f"It holds {identities.KEPT_FILES} files and {identities.KEPT_BYTES >> 20} MiB",
+        f"(default {serve.PORT}, 0 for any)",
+        f"{web.MOST_CONNECTIONS} connections and {web.MOST_WAITING} waiting pieces",
+        f"{room >> 20} MB of such seconds",
+        f"over {pieces.MOST_SIDE} pixels",
+        f"at most {MEDIUM.mode_keys} frames",
+    ):
+        assert words in FLAT, words
+    assert SLOW.step_factor == 3 and "`slow` fits three times as long" in FLAT
+    assert (streaming.LEAD, streaming.MOST_LEAD) == (2, 8)
+    assert "from the first two seconds of the face" in FLAT and "it takes up to eight" in FLAT
+    assert budget.LEAST_SIZE == 0.5 and "down to half as many" in FLAT
+
+
+def test_guide_names_json_keys_and_sections_that_exist():
+    reports = (EncodeReport, DecodeReport, PuppetReport, Result)
+    known = {field.name for report in reports for field in fields(report)} | set(Damage._fields)
+    with (ROOT / "spec" / "vectors" / "subset" / "held.fev").open("rb") as file:
+        facts = info.describe(file)
+        known |= {*facts, *facts["model"]}
+    named = set(pages.spans(pages.section(GUIDE, "JSON"))) - set(SCRIPTS) - {"--json"}
+    assert len(named) > 12 and sorted(named - known) == []
+    listed = pages.section(GUIDE, "Other options").split("sections apart:")[1]
+    assert pages.spans(listed) == list(SECTIONS_OF_A_FILE)
 
 
 def test_how_long_pages_are():
