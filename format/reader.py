@@ -90,7 +90,7 @@ class Reader(Setup):
         self._read_signature()
         self._read_setup()
 
-    # -- set-up --------------------------------------------------------------------------------------
+    # -- set-up ------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Closes the stream, if it can be closed."""
@@ -188,7 +188,7 @@ class Reader(Setup):
                 raise error.at(offset=chunk.offset) from None
             self._blame(chunk, error)
 
-    # -- chunks --------------------------------------------------------------------------------------
+    # -- chunks ------------------------------------------------------------------------------------
 
     def _next(self) -> Chunk | None:
         """The next chunk of a known type, in an order that is allowed."""
@@ -246,7 +246,7 @@ class Reader(Setup):
             self._at.index = upto
             self._at.linear = False
 
-    # -- segments ------------------------------------------------------------------------------------
+    # -- segments ----------------------------------------------------------------------------------
 
     def parts(self) -> Iterator[Parts]:
         """Segments from here on with their motion still coded: what fev-info needs, and fast."""
@@ -331,7 +331,7 @@ class Reader(Setup):
             self._note(Damage(None, self._source.offset, None, None, "the stream ends without its end chunk"))
         self.end = End(self._at.index, self._at.frame, 0)
 
-    # -- seeking -------------------------------------------------------------------------------------
+    # -- seeking -----------------------------------------------------------------------------------
 
     @property
     def seekable(self) -> bool:
