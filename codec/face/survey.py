@@ -7,7 +7,7 @@ that of those frames.  `fev.codec.encoder` consumes it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -113,7 +113,7 @@ class Survey:
         """Frames without the face, so far."""
         return sum(self.notices[key] for key in ("held", "other", "absent"))
 
-    def __iter__(self) -> Iterator[SurveyedFrame]:
+    def __iter__(self) -> Generator[SurveyedFrame, None, None]:
         leading: list[Leading] = []
         window: deque[_Row] = deque()
         past: deque[_Row] = deque(maxlen=LOOK_AHEAD)

@@ -142,7 +142,7 @@ def _path(target: np.ndarray, own: np.ndarray, price: float, levels: Ints, habit
 
 def hold(motion: Ints, held: np.ndarray, before: Ints | None) -> Ints:
     """Repeat the last good row over held frames; before the first one, the first good row."""
-    out = motion.copy()
+    out: Ints = motion.copy()
     good = np.flatnonzero(~held)
     last = before if before is not None else (out[good[0]] if len(good) else np.zeros_like(out[0]))
     for i in range(len(out)):

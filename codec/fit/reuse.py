@@ -69,7 +69,8 @@ class ReadStart:
         """The model's parameters (N, P) -> the file's first ones (N, d), quantised: least squares through the mix."""
         mix = self.modes.mix.double()
         solved = (motion.double() - mix[:, 0]) @ torch.linalg.pinv(mix[:, 1:]).t()
-        return ((solved / self.step).round() * self.step).float()
+        steps: Tensor = (solved / self.step).round()
+        return (steps * self.step).float()
 
     def guess(self, drawn: Tensor, truth: Tensor, driven: Tensor) -> Tensor:
         """Parameters (N, planes - 1) of frames; the driven ones as they are."""
