@@ -1,10 +1,12 @@
 """The encoder: a video in, a `.fev` stream out.
 
-    survey (follow the face, align it) -> carrier (identity, pivot, weights, modes, within their bytes)
+    survey (follow the face, align it)
+    -> carrier (identity, pivot, weights, modes, within their bytes)
     -> motion against what was quantised -> segments
 
-`encode/streaming.py` goes through the clip once and `encode/wholeclip.py` looks at all of it first; the preset's effort
-says which.  `encode/carriers.py` knows what finds the appearance under which model.
+`encode/streaming.py` goes through the clip once and `encode/wholeclip.py` looks at all of it first;
+the preset's effort says which.  `encode/carriers.py` knows what finds the appearance under which
+model.
 """
 
 from __future__ import annotations
@@ -46,8 +48,8 @@ def encode(
         effort: how much work is done; None = what the preset stands for.
 
     Raises:
-        UsageError: something is asked for that cannot be; before anything of the clip is read, unless only the clip
-            itself can tell.
+        UsageError: something is asked for that cannot be; before anything of the clip is read,
+            unless only the clip itself can tell.
         FevError: the clip or a file cannot be read.
     """
     effort = options.effort if effort is None else effort

@@ -1,5 +1,5 @@
-"""The second pass to a bitrate: the file is written again and again to nowhere, at other prices of motion, until it has
-its size.
+"""The second pass to a bitrate: the file is written again and again to nowhere, at other prices of
+motion, until it has its size.
 
 `ratecontrol` says what to try; `wholeclip` comes here with a clip that it has surveyed.
 """
@@ -103,7 +103,8 @@ class Aim:
         return f"{8 * sound / self.target.seconds / 1000:.1f} of them for the sound" if sound else "without sound"
 
     def _spending(self, fit: Fit, reserved: int) -> Spending:
-        """What looks best: bytes of the identity and quality of the motion.  reserved: bytes to leave alone."""
+        """What looks best: bytes of the identity and quality of the motion.  reserved: bytes to
+        leave alone."""
         fineness = self.encoding.options.fineness
         if not self.encoding.carrier.sends_identity:
             return Spending(fineness, 0)
@@ -146,7 +147,8 @@ class Aim:
     def _near(self, appearance: Appearance, motion: list[SegmentMotion]) -> tuple[Appearance, Quantiser, int]:
         """The step of motion with which the usual price comes near, where it is free.
 
-        What drives the model, and a pivot's own parameters, were quantised at the step that there is.
+        What drives the model, and a pivot's own parameters, were quantised at the step that there
+        is.
 
         Returns:
             The appearance with that step, its quantiser, and the bytes at the usual price.

@@ -1,6 +1,7 @@
 """Where a clip is given its carrier: the one place that knows them all.
 
-Another generator needs a carrier (`fev.codec.fit.carrier`) in a file of its own and a line in `CARRIERS`.
+Another generator needs a carrier (`fev.codec.fit.carrier`) in a file of its own and a line in
+`CARRIERS`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ class SurveyedClip:
         return [i for i, row in enumerate(self.crop_row) if row >= 0]
 
     def segments(self) -> Iterator[tuple[int, list[int]]]:
-        """First frame of each segment, and the rows of its frames in the store, -1 for held ones."""
+        """First frame of each segment, and the rows of its frames in the store, -1 for held
+        ones."""
         need = self.segment_frames
         return ((first, self.crop_row[first : first + need]) for first in range(0, len(self.pts), need))
 
@@ -73,7 +74,8 @@ def send(
     price: float = 1.0,
     progress: Progress = lambda stage, done, total: None,
 ) -> None:
-    """Quantise and write the segments of a clip, and end the file.  price: of a bit, as a factor."""
+    """Quantise and write the segments of a clip, and end the file.  price: of a bit, as a
+    factor."""
     before: np.ndarray | None = None
     for (first, rows), (block, held) in zip(clip.segments(), motion, strict=True):
         end = first + len(rows)

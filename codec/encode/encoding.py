@@ -1,7 +1,8 @@
 """What both kinds of encoding share: open the source, start the file, say what was written.
 
-`streaming` goes through the clip once, `wholeclip` looks at all of it first; `encoder` chooses.  What the file shows is
-found by a carrier (`fev.codec.fit.carrier`), of which the encoding knows no more than its few verbs.
+`streaming` goes through the clip once, `wholeclip` looks at all of it first; `encoder` chooses.
+What the file shows is found by a carrier (`fev.codec.fit.carrier`), of which the encoding knows no
+more than its few verbs.
 """
 
 from __future__ import annotations

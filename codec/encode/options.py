@@ -18,12 +18,18 @@ from ..model.modelfile import DEFAULT
 class EncodeOptions:
     """What a caller may choose; docs/guide.md says what each means.
 
-    bitrate: kbit/s of the whole file; quality and identity budget then follow from it.
-    quality: None is DEFAULT_QUALITY, or where there is an identity that of its file.  identity: a .fev file of the same
-    person; the model is then its own too, and nothing of the identity is sent again.  remember: keep the identity in
-    the cache.  stream, audio_stream: numbers among the video and audio streams, from 0; None for the one flagged
-    default, else the longest.  keep_notices: keep what was dropped, held or guessed in the file's metadata, as `x-held`
-    and the like.
+    Args:
+        quality: 0 to 100; None is DEFAULT_QUALITY, or where there is an identity that of its file.
+        bitrate: kbit/s of the whole file; quality and identity budget then follow from it.
+        identity_budget: bytes; None is what the face is worth.
+        stream, audio_stream: numbers among the video and audio streams, from 0; None for the one
+            flagged default, else the longest.
+        start, duration, segment, repeat: seconds.
+        identity: a .fev file of the same person; the model is then its own too, and nothing of the
+            identity is sent again.
+        remember: keep the identity in the cache.
+        keep_notices: keep what was dropped, held or guessed in the file's metadata, as `x-held` and
+            the like.
     """
 
     model: str | os.PathLike[str] = DEFAULT

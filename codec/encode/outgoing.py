@@ -1,4 +1,5 @@
-"""The segments of a clip on their way into a file, each with the sound of its time.  The encoder hands them over."""
+"""The segments of a clip on their way into a file, each with the sound of its time.  The encoder
+hands them over."""
 
 from __future__ import annotations
 
@@ -25,9 +26,16 @@ class Outgoing:
         self._place: np.ndarray | None = None  # the last placement, as it is sent
 
     def write(self, pts: list[int], motion: np.ndarray, placement: list[np.ndarray], held: np.ndarray) -> None:
-        """Hand over a segment.  It is written when the next frame is there; the last takes the sound that is left.
+        """Hand over a segment.
 
-        held: frames in which the motion stands still; those whose placement differs from the one before are coded.
+        It is written when the next frame is there; the last takes the sound that is left.
+
+        Args:
+            pts: of its frames.
+            motion: (n, P) integers.
+            placement: (4,) of each frame, in pixels and radians.
+            held: (n,) frames in which the motion stands still; those whose placement differs from
+                the one before are coded.
         """
         self.flush()
         tick = max(1, round(1 / (self.info.fps * self.info.time_base)))

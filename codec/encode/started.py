@@ -83,5 +83,6 @@ class StartedFile:
         ]
 
     def refined(self, pictures: Tensor, start: Tensor, before: Tensor | None) -> Tensor:
-        """Parameters (N, P) of a block of frames (N, 3, S, S), not quantised; see `carrier.Refiner`."""
+        """Parameters (N, P) of a block of frames (N, 3, S, S), not quantised; see
+        `carrier.Refiner`."""
         return self.appearance.refine(self.renderer, pictures, start, before)

@@ -34,7 +34,8 @@ class SegmentEnd:
     """What the next segment is to know of the one before.
 
     Args:
-        motion: (P,) unquantised parameters of its last frame with a face, None where there was none.
+        motion: (P,) unquantised parameters of its last frame with a face, None where there was
+            none.
         integers: (P,) of its last frame.
     """
 
@@ -117,7 +118,8 @@ def first_frames(frames: Iterator[SurveyedFrame], fps: Fraction) -> list[Surveye
 
 
 def _enough(lead: list[SurveyedFrame], rate: float) -> bool:
-    """Whether the first frames show what the person and the place look like.  rate: frames a second."""
+    """Whether the first frames show what the person and the place look like.  rate: frames a
+    second."""
     faces = [s for s in lead if s.crop is not None]
     if len(faces) < LEAD * rate:
         return False

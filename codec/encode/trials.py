@@ -1,8 +1,9 @@
-"""Where a model has no rate curves: a few shares between identity and motion are tried on the clip itself.
+"""Where a model has no rate curves: a few shares between identity and motion are tried on the clip
+itself.
 
-Each is fitted with a fraction of the steps, its motion quantised until it takes the bytes that its share leaves, and
-what then is drawn of some frames is compared with them.  `aim` asks; the work is that of SHARES small fits, whatever
-the clip's length.
+Each is fitted with a fraction of the steps, its motion quantised until it takes the bytes that its
+share leaves, and what then is drawn of some frames is compared with them.  `aim` asks; the work is
+that of SHARES small fits, whatever the clip's length.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def _blocks(count: int) -> list[range]:
 
 
 def _error(encoding: Encoding, store: CropStore, carrier: Carrier[Any], appearance: Appearance, bits: float) -> float:
-    """Mean squared error of what is drawn, where people look, with so many bits a frame for the motion; infinite where
-    no price of a bit is enough."""
+    """Mean squared error of what is drawn, where people look, with so many bits a frame for the
+    motion; infinite where no price of a bit is enough."""
     renderer = appearance.renderer(encoding.model, encoding.device)
     quantise = carrier.quantiser(renderer)
     blocks = [(rows, store.read(rows)) for rows in _blocks(store.count)]
@@ -77,7 +78,8 @@ def _error(encoding: Encoding, store: CropStore, carrier: Carrier[Any], appearan
         return [quantise(block, np.zeros(len(block), bool), None, price) for block in motion]
 
     def size(price: float) -> int:
-        """Bytes that the blocks take beyond their first frames, which cost what no frame of a long segment does."""
+        """Bytes that the blocks take beyond their first frames, which cost what no frame of a long
+        segment does."""
         return round(sum(float(motion_bits(block)[1:].sum()) for block in integers(price)) / 8)
 
     room = round(bits * sum(len(block) - 1 for block in motion) / 8)

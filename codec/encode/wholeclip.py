@@ -1,4 +1,5 @@
-"""The whole clip is looked at first, its aligned squares wait in a temporary file (`medium` and `slow`).
+"""The whole clip is looked at first, its aligned squares wait in a temporary file (`medium` and
+`slow`).
 
 With a bitrate the file is written again and again to nowhere, until it has its size (`aim`).
 """
@@ -66,7 +67,8 @@ class WholeClip(Encoding):
         return out
 
     def _lit(self, clip: SurveyedClip, store: CropStore) -> Conditions:
-        """Bring the squares of a fade into the light of the rest; those that are too dark are held."""
+        """Bring the squares of a fade into the light of the rest; those that are too dark are
+        held."""
         light = self.light(clip.tones, reference(np.stack(clip.tones)))
         store.light = {row: (g, o) for row, (g, o) in enumerate(light) if g < 1}
         gains = np.array([g for g, _ in light])

@@ -1,7 +1,9 @@
-"""The carrier of models with an inverter: identity, and what the clip adds to the model, within one budget of bytes.
+"""The carrier of models with an inverter: identity, and what the clip adds to the model, within one
+budget of bytes.
 
-By default a pivot and the modes on top of it; without a pivot, where the effort has steps for it, a weight delta, then
-modes.  The parts are found by `pivotcoding`, `tune` and `modefit`; here they share the budget.
+By default a pivot and the modes on top of it; without a pivot, where the effort has steps for it, a
+weight delta, then modes.  The parts are found by `pivotcoding`, `tune` and `modefit`; here they
+share the budget.
 """
 
 from __future__ import annotations
@@ -89,7 +91,8 @@ class Fitter:
         if model.inverter is None:
             raise FevError(f"model {model.name} has no inverter to begin a fit with")
         self.model, self.settings, self.effort, self.stages = model, settings, settings.effort, stages
-        # Without a pivot the generator draws anew in every step, whose tensors are large enough for torch's threads.
+        # Without a pivot the generator draws anew in every step, whose tensors are large enough for
+        # torch's threads.
         self.tensor_threads = 1 if settings.pivot else 0
 
     def usual_budget(self, seconds: float | None, side: float) -> int:
@@ -170,7 +173,8 @@ class Fitter:
     def _tune(
         self, store: CropStore, identity: Tensor, motion: Tensor, spending: Spending
     ) -> tuple[Tensor, list[DeltaTensor], Tensor]:
-        """Identity, weight delta and the model's parameters of all frames, fitted to a few of them."""
+        """Identity, weight delta and the model's parameters of all frames, fitted to a few of
+        them."""
         steps = self.effort.steps_for(self.effort.tune, len(motion))
         settings = TuneSettings(steps=steps, price=self._price(spending.quality))
         keys = spread_out(motion, min(len(motion), self.effort.tune_keys))
@@ -188,10 +192,11 @@ class Fitter:
     def _with_modes(
         self, plain: Appearance, frames: Tensor, keys: list[int], budget: int, quality: float
     ) -> Appearance:
-        """Texture and flow modes within a budget, on top of an appearance.  frames: (K, 3, S, S), those of `keys`.
+        """Texture and flow modes within a budget, on top of an appearance.  frames: (K, 3, S, S),
+        those of `keys`.
 
-        With a pivot nothing drives the model: what its pictures add to the pivot's made every clip measured so far
-        worse at equal bytes (docs/measurements/pivot.md).
+        With a pivot nothing drives the model: what its pictures add to the pivot's made every clip
+        measured so far worse at equal bytes (docs/measurements/pivot.md).
         """
         code, motion = plain.motion_step_code, plain.start
         mix, driven = principal_drive(motion, 0 if plain.pivot else DRIVEN, step_size(code))

@@ -1,8 +1,8 @@
 """How many bytes a face gets where nobody says: by how long it is seen and how large it is.
 
-A second is worth 1,000 bytes: four seconds have 33.5 dB of the face with 4,000 and only 2.7 more with four times as
-many (figures: docs/measurements/identity-bytes.md).  Motion adds 125 a second or more, so that the identity stays
-below nine tenths of a file, short clips apart.
+A second is worth 1,000 bytes: four seconds have 33.5 dB of the face with 4,000 and only 2.7 more
+with four times as many (figures: docs/measurements/identity-bytes.md).  Motion adds 125 a second or
+more, so that the identity stays below nine tenths of a file, short clips apart.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ LEAST_SIZE = 0.5  # share of the bytes that the smallest face gets
 
 
 def by_need(seconds: float, side: float) -> int:
-    """Most bytes of identity, pivot, delta and modes.  seconds: that the face is seen.  side: of its square, pixels."""
+    """Most bytes of identity, pivot, delta and modes.
+
+    Args:
+        seconds: that the face is seen.
+        side: of its square in the source, pixels.
+    """
     size = min(1.0, max(LEAST_SIZE, side / FULL_SIDE))
     return round(min(max(A_SECOND * seconds * size, LEAST), DEFAULT_BUDGET))

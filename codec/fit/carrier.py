@@ -1,11 +1,15 @@
-"""The seam between the encoder and what draws a face: `Carrier` finds an appearance and says how its motion begins.
+"""The seam between the encoder and what draws a face: `Carrier` finds an appearance and says how
+its motion begins.
 
-There are three: `appearance.Fitter` (the built-in kind of model), `reuse.ReuseFitter` (an identity that another file
-holds) and `fev.codec.paper.fitter.PaperFitter` (imported networks).  Another generator brings a fourth in a file of its
-own and a line in `fev.codec.encode.carriers`; the encoder asks nothing else of it than what stands here.
+There are three: `appearance.Fitter` (the built-in kind of model), `reuse.ReuseFitter` (an identity
+that another file holds) and `fev.codec.paper.fitter.PaperFitter` (imported networks).  Another
+generator brings a fourth in a file of its own and a line in `fev.codec.encode.carriers`; the
+encoder asks nothing else of it than what stands here.
 
-    frames -> guess -> fit (all frames are known) or at_once (the first ones are) -> Appearance -> chunks of the file
-    and for the frames of a segment: Appearance.start or .begin -> .refine -> Carrier.quantiser -> integers
+    frames -> guess -> fit (all frames are known) or at_once (the first ones are)
+           -> Appearance -> chunks of the file
+    and for the frames of a segment
+           -> Appearance.start or .begin -> .refine -> Carrier.quantiser -> integers
 """
 
 from __future__ import annotations
@@ -113,9 +117,11 @@ class Appearance:
         known: the identity as another file holds it; nothing of it is then sent again.
         budget: most bytes that its chunks may take, None where none are sent.
         start: (N, P) where the parameters of the frames begin that `Carrier.fit` was given.
-        begin: what a carrier guessed of later frames -> (n, P) where their parameters begin, after `Carrier.at_once`.
+        begin: what a carrier guessed of later frames -> (n, P) where their parameters begin, after
+            `Carrier.at_once`.
         refine: fits them.
-        step_is_free: the pictures are the same whatever the motion's step, so that it may still be changed.
+        step_is_free: the pictures are the same whatever the motion's step, so that it may still be
+            changed.
     """
 
     identity: np.ndarray
@@ -150,9 +156,10 @@ class Carrier(Protocol[Reading]):
 
     Attributes:
         can_aim: whether a file of it can be brought to a bitrate.
-        sends_identity: whether bytes of the file go to who it shows, so that they can be shared out.
-        tensor_threads: threads of torch while a whole clip is fitted; 0 = as many as torch takes by itself, for
-            tensors that are large enough for them.
+        sends_identity: whether bytes of the file go to who it shows, so that they can be shared
+            out.
+        tensor_threads: threads of torch while a whole clip is fitted; 0 = as many as torch takes by
+            itself, for tensors that are large enough for them.
     """
 
     @property
@@ -172,7 +179,8 @@ class Carrier(Protocol[Reading]):
         ...
 
     def registration(self) -> Registration | None:
-        """What moves every aligned square to where its key frame's lies; None = squares stay where they were found."""
+        """What moves every aligned square to where its key frame's lies; None = squares stay where
+        they were found."""
         ...
 
     def guess(self, pictures: Tensor) -> Reading:
@@ -184,7 +192,8 @@ class Carrier(Protocol[Reading]):
         ...
 
     def at_once(self, frames: Tensor, reading: Reading, conditions: Conditions, spending: Spending) -> Appearance:
-        """The appearance from the first frames of a clip, (N, 3, S, S); the rest come later, through `begin`."""
+        """The appearance from the first frames of a clip, (N, 3, S, S); the rest come later,
+        through `begin`."""
         ...
 
     def fit(self, store: CropStore, reading: Reading, conditions: Conditions, spending: Spending) -> Appearance:

@@ -1,4 +1,5 @@
-"""The aligned squares of a clip on disk, so that memory does not grow with the clip; 197 KB a frame at 256."""
+"""The aligned squares of a clip on disk, so that memory does not grow with the clip; 197 KB a frame
+at 256."""
 
 from __future__ import annotations
 
@@ -13,7 +14,15 @@ from ..model.pictures import from_numpy
 
 
 class CropStore:
-    """Squares (S, S, 3), uint8, by the order in which they came.  light: rows that are read as if they were lit."""
+    """Squares (S, S, 3), uint8, by the order in which they came.
+
+    Args:
+        size: S, pixels.
+
+    Attributes:
+        count: of the squares.
+        light: row -> gain and offset of its light, with which it is read as if it were lit.
+    """
 
     def __init__(self, size: int):
         self.size, self.bytes = size, size * size * 3

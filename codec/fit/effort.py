@@ -1,6 +1,8 @@
-"""The presets as values: how much work an encoder does, in which passes, and whether it sees the clip whole.
+"""The presets as values: how much work an encoder does, in which passes, and whether it sees the
+clip whole.
 
-Everything that differs between `fast`, `medium` and `slow` stands in `EFFORTS`.  Nothing else compares a preset's name.
+Everything that differs between `fast`, `medium` and `slow` stands in `EFFORTS`.  Nothing else
+compares a preset's name.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ class Effort:
         mode_keys: frames that the modes are fitted to.
         first_moves: of the shared modes, where the clip's own begin.
         thorough_still: whether the pivot's picture gets its coder's slowest setting.
-        motion: of parameters that drive the model and nothing else; without steps what the inverter reads stays.
+        motion: of parameters that drive the model and nothing else; without steps what the inverter
+            reads stays.
         pivot_motion: of a pivot that the shared modes move.
         mode_motion: of parameters under modes that were fitted to this clip.
         known_motion: of parameters under modes of another file, which begin farther away.
@@ -100,17 +103,17 @@ class Effort:
         )
 
     def steps_for(self, steps: Steps, frames: int) -> Steps:
-        """The steps for a clip of so many frames: they grow with it up to a ceiling, so that a short one need not
-        wait."""
+        """The steps for a clip of so many frames: they grow with it up to a ceiling, so that a
+        short one need not wait."""
         share = min(max(frames / FULL_LENGTH, LEAST_LENGTH), 1.0) * self.step_factor
         return tuple((size, max(LEAST_STEPS, round(count * share))) for size, count in steps)
 
 
 MEDIUM = Effort(
     whole=True,
-    # Damage or joining late costs up to a segment of the clip; seeking costs nothing, since only symbols are decoded
-    # from a segment's start on.  With framing a frame takes 43.1 bits at 2 s, 40.9 at 3, 39.5 at 5, 38.4 at 10 (three
-    # clips, 30 frames a second).
+    # Damage or joining late costs up to a segment of the clip; seeking costs nothing, since only
+    # symbols are decoded from a segment's start on.  With framing a frame takes 43.1 bits at 2 s,
+    # 40.9 at 3, 39.5 at 5, 38.4 at 10 (three clips, 30 frames a second).
     segment=5.0,
     step_factor=1.0,
     tune=(),

@@ -1,4 +1,5 @@
-"""Which frames stand for a clip: the identity to start from, and the frames that the tuning looks at; what is sent."""
+"""Which frames stand for a clip: the identity to start from, and the frames that the tuning looks
+at; what is sent."""
 
 from __future__ import annotations
 
@@ -11,15 +12,26 @@ from ...format.identity import encode_identity
 
 
 def best_identity(identity: Tensor, motion: Tensor) -> Tensor:
-    """The identity to start from: the mean over the frames nearest to a neutral pose, where the
-    inverter is at its best (near frontal, eyes open, as the paper selects its ID frame)."""
+    """The identity to start from: the mean over the frames nearest to a neutral pose.
+
+    There the inverter is at its best: near frontal, eyes open, as the paper selects its identity's
+    frame.
+
+    Args:
+        identity: (N, rank), guesses.
+        motion: (N, P), small near a neutral pose.
+
+    Returns:
+        (rank,).
+    """
     distance = motion.square().sum(1)
     nearest = distance.argsort()[: max(1, len(motion) // 3)]
     return identity[nearest].mean(0)
 
 
 def spread_out(motion: Tensor, count: int) -> list[int]:
-    """Frames that cover the motion of the clip: each is the one farthest from those chosen before."""
+    """Frames that cover the motion (N, P) of a clip: each is the one farthest from those chosen
+    before."""
     start = int((motion - motion.median(0).values).square().sum(1).argmin())
     chosen = [start]
     distance = (motion - motion[start]).square().sum(1)
@@ -38,7 +50,8 @@ def spread_out(motion: Tensor, count: int) -> list[int]:
 
 
 def with_successors(motion: Tensor, count: int) -> list[int]:
-    """At most `count` frames that cover the motion of a clip, a quarter of them the next frames of others."""
+    """At most `count` frames that cover the motion (N, P) of a clip, a quarter of them the next
+    frames of others."""
     if len(motion) <= count:
         return list(range(len(motion)))
     chosen = spread_out(motion, count - count // 4)
@@ -55,8 +68,16 @@ def successors(frames: list[int]) -> Tensor:
 
 
 def within(values: np.ndarray, room: int) -> np.ndarray:
-    """An identity (rank,) as it is sent: as many coefficients as fit into `room` bytes, from the first, and none of the
-    zeros at the end, which a decoder fills in.  Raises UsageError where not even one fits."""
+    """An identity as it is sent: as many coefficients as fit, from the first, without the zeros at
+    the end, which a decoder fills in.
+
+    Args:
+        values: (rank,) integers.
+        room: bytes.
+
+    Raises:
+        UsageError: not even one coefficient fits.
+    """
     used = np.flatnonzero(values)
     low, high = 0, int(used[-1]) + 1 if len(used) else 0
     if high and len(encode_identity(values[:high])) <= room:

@@ -1,4 +1,4 @@
-"""Fit the 35 parameters of every frame against the quantised identity, weights and modes.
+"""Fit the parameters of every frame against the quantised identity, weights and modes.
 
 The parameters of a block of frames are optimised together (never one optimiser a frame), with a
 small price on change from frame to frame: it takes out jitter and it is what the entropy coder
@@ -27,8 +27,15 @@ MAX_STEPS = 1 << 14  # largest magnitude of a quantised parameter
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """size: picture size the fit looks at.  steps: number of optimiser steps.  smooth: price of change.
-    stay: price of leaving the start (its square), for where planes know less than the guess does.
+    """How the motion of a block is fitted.
+
+    Args:
+        size: of the pictures that are compared, pixels.
+        steps: of the optimiser.
+        rate: of the optimiser, in units of the parameters.
+        smooth: price of a parameter's change from frame to frame.
+        stay: price of leaving the start, of its square: for where planes know less than the guess
+            does.
     """
 
     size: int = 128
@@ -39,9 +46,17 @@ class MotionSettings:
 
 
 def linear_correction(seen: Tensor, fitted: Tensor, strength: float = 3.0) -> tuple[Tensor, Tensor]:
-    """Ridge regression from first guesses of the parameters (N, P) to the fitted ones: (matrix (P + 1, P), mean).
+    """Ridge regression from first guesses of the parameters to the fitted ones.
 
     What the joint fit learnt on a few frames about this face then serves all frames as their start.
+
+    Args:
+        seen: (N, P) guesses.
+        fitted: (N, P).
+        strength: of the pull towards no correction.
+
+    Returns:
+        A matrix (P + 1, P) and the mean of the guesses (P,), for `corrected`.
     """
     mean = seen.mean(0)
     x = torch.cat([seen - mean, torch.ones(len(seen), 1)], 1)
@@ -53,6 +68,7 @@ def linear_correction(seen: Tensor, fitted: Tensor, strength: float = 3.0) -> tu
 
 
 def corrected(motion: Tensor, correction: tuple[Tensor, Tensor]) -> Tensor:
+    """Guesses (N, P) with what `linear_correction` learnt."""
     matrix, mean = correction
     return torch.cat([motion - mean, torch.ones(len(motion), 1)], 1) @ matrix
 
@@ -68,9 +84,18 @@ def fit_motion(
 ) -> Tensor:
     """Refine a block of consecutive frames.
 
-    crops: (N, 3, S, S).  start: (N, 35).  before: (35,) parameters of the frame before the block.
-    drawn: (N, 3, S, S), what the model draws of the first `fixed` parameters, where those stay as they
-    are; without it the model draws anew in every step.  Returns (N, 35), unquantised.
+    Args:
+        renderer: of what was quantised.
+        crops: (N, 3, S, S), -1 to 1.
+        start: (N, P).
+        settings: of the fit.
+        before: (P,) parameters of the frame before the block.
+        drawn: (N, 3, S, S), what the model draws of the first `fixed` parameters, where those stay
+            as they are; without it the model draws anew in every step.
+        fixed: how many parameters stay.
+
+    Returns:
+        (N, P), not quantised.
     """
     if not settings.steps:
         return start
@@ -111,5 +136,5 @@ def nearest(steps: np.ndarray) -> np.ndarray:
 
 
 def quantise_motion(motion: Tensor, code: int) -> np.ndarray:
-    """Parameters (N, 35) -> integers by rounding; the step is that of the header's code."""
+    """Parameters (N, P) -> integers by rounding; the step is that of the header's code."""
     return nearest((motion / step_size(code)).numpy())

@@ -1,4 +1,5 @@
-"""Parameters of a segment -> integers: by rounding, or by what an error shows and a bit costs (`rdoq`)."""
+"""Parameters of a segment -> integers: by rounding, or by what an error shows and a bit costs
+(`rdoq`)."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class Rounding:
 
 
 class RateDistortion:
-    """By rendered error and bits.  How far the parameters move the pictures is measured once, on the first frames."""
+    """By rendered error and bits.  How far the parameters move the pictures is measured once, on
+    the first frames."""
 
     def __init__(self, renderer: Renderer):
         self.renderer = renderer

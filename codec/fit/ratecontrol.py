@@ -1,10 +1,13 @@
-"""Two passes to a bitrate: how many bytes the identity gets and how fine motion is, then what its bits are worth.
+"""Two passes to a bitrate: how many bytes the identity gets and how fine motion is, then what its
+bits are worth.
 
-First everything else is counted exactly (sound, background, placement, framing), and the rest is shared out where it
-shows most: by curves that were measured with the model (`fev.codec.model.rates`), or by trials on the clip where a
-model has none (`fev.codec.encode.trials`).  The identity is then fitted to its bytes and motion once; and the price of
-motion's bits (`rdoq`) is searched until the whole file has its size, or a little less: a link of that rate has no room
-for more.  A rate that cannot be kept is refused, with the least that can.
+First everything else is counted exactly (sound, background, placement, framing), and the rest is
+shared out where it shows most: by curves that were measured with the model
+(`fev.codec.model.rates`), or by trials on the clip where a model has none
+(`fev.codec.encode.trials`).  The identity is then fitted to its bytes and motion once; and the
+price of motion's bits (`rdoq`) is searched until the whole file has its size, or a little less: a
+link of that rate has no room for more.  A rate that cannot be kept is refused, with the least that
+can.
 """
 
 from __future__ import annotations
@@ -30,7 +33,12 @@ ROUNDS = 14
 
 @dataclass(frozen=True)
 class RateTarget:
-    """A rate for the whole file, in kbit/s over so many seconds: `bytes`, and never more."""
+    """A rate for the whole file: `bytes`, and never more.
+
+    Args:
+        rate: kbit/s.
+        seconds: that the clip lasts.
+    """
 
     rate: float
     seconds: float
@@ -78,10 +86,15 @@ def motion_bytes(quality: float, frames: int, curves: RateCurves) -> int:
 
 
 def price_for(size: Callable[[float], int], target: int) -> tuple[float, int]:
-    """The factor on a bit's price at which the file comes nearest to the target and not over it; and its bytes.
+    """The factor on a bit's price at which a file comes nearest to its size and not over it.
 
-    size: bytes of the whole file at a price; they fall as it rises, by steps.  Where the target is out of reach the
-    result is an end of the range, and its bytes may be more.
+    Args:
+        size: bytes of the whole file at a price; they fall as it rises, by steps.
+        target: bytes.
+
+    Returns:
+        The factor, and the bytes there.  Where the target is out of reach that is an end of the
+        range, and the bytes may be more.
     """
     low, high = PRICES
     best, taken = None, 0

@@ -1,16 +1,21 @@
-"""Rate-distortion optimised quantisation of motion: symbols chosen by rendered error plus bits, not by rounding.
+"""Rate-distortion optimised quantisation of motion: symbols chosen by rendered error plus bits, not
+by rounding.
 
-Around what was fitted, c, the error of a rendered picture is a quadratic form in what the integers q leave out,
+Around what was fitted, c, the error of a rendered picture is a quadratic form in what the integers
+q leave out,
 
     error(q) = error(c) + (q - c)^T H (q - c),        H = J^T W J,
 
-J how the picture moves with the parameters, one step each, and W the weight of its pixels (`sensitivity`).  One mean H
-serves a clip; that of each frame was worth nothing more on eight clips.
-What is minimised is error + price x bits.  The bits of a parameter hang together over time alone, through differences
-from frame to frame and the one before, at the levels that the adaptive contexts expect, so each parameter's best path
-through the nearest integers is found exactly (Viterbi); one parameter after the other, and levels anew each round.
-Frames that hardly differ from the one before, as where a clip was brought to another frame rate, are made to stand
-still, which costs a flag; they and the frame that they repeat have one place.
+J how the picture moves with the parameters, one step each, and W the weight of its pixels
+(`sensitivity`).  One mean H serves a clip; that of each frame was worth nothing more on eight
+clips.
+
+What is minimised is error + price x bits.  The bits of a parameter hang together over time alone,
+through differences from frame to frame and the one before, at the levels that the adaptive contexts
+expect, so each parameter's best path through the nearest integers is found exactly (Viterbi); one
+parameter after the other, and levels anew each round.  Frames that hardly differ from the one
+before, as where a clip was brought to another frame rate, are made to stand still, which costs a
+flag; they and the frame that they repeat have one place.
 """
 
 from __future__ import annotations
@@ -35,7 +40,8 @@ Ints = np.ndarray
 
 
 def metric_of(renderer: Renderer, motion: Tensor) -> np.ndarray:
-    """H (P, P) of a clip for one step of its parameters, measured at motion (N, P)."""
+    """H (P, P) of a clip for one step of its parameters, measured at motion (N, P), not
+    quantised."""
     size = min(SIZE, renderer.size)
     measured = sensitivity(
         lambda rows: renderer.draw_values(rows, size),
@@ -51,9 +57,13 @@ def choose(
 ) -> Ints:
     """The integers (n, P) of a segment.
 
-    motion: (n, P) in steps, unquantised; rows of held frames say nothing.  metric: H (P, P).
-    before: (P,) integers of the frame before the segment, what held frames at its beginning repeat.
-    price: of a bit, in units of PRICE.
+    Args:
+        motion: (n, P) in steps, not quantised; rows of held frames say nothing.
+        metric: H (P, P).
+        held: (n,) frames that repeat the one before.
+        before: (P,) integers of the frame before the segment, what held frames at its beginning
+            repeat.
+        price: of a bit, in units of PRICE.
     """
     own = np.diag(metric)
     moving = np.flatnonzero(own > STILL * own.max(initial=0))
@@ -105,8 +115,13 @@ def _still(motion: np.ndarray, metric: np.ndarray, held: np.ndarray, price: floa
 def _path(target: np.ndarray, own: np.ndarray, price: float, levels: Ints, habit: int, fixed: bool) -> Ints:
     """One parameter's integers (m,) over time, of least error and bits.
 
-    own: (m,), the price of a squared step.  levels: (m,).  habit: of the parameter (`motioncontexts.habits`).
-    fixed: the first is its target.
+    Args:
+        target: (m,), in steps.
+        own: (m,), the price of a squared step.
+        price: of a bit.
+        levels: (m,).
+        habit: of the parameter (`motioncontexts.habits`).
+        fixed: the first is its target.
 
     What a step costs depends on the step before, so a state is a pair of integers in succession.
     """

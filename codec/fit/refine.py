@@ -1,4 +1,5 @@
-"""How the parameters of a block of frames are refined: the `Refiner`s of models with an inverter."""
+"""How the parameters of a block of frames are refined: the `Refiner`s of models with an
+inverter."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class RefineAll:
 
 
 class FirstGuess(Protocol):
-    """Reads the parameters of modes off pictures.  scale: what one unit of a parameter has become."""
+    """Reads the parameters of modes off pictures.  scale: what one unit of a parameter has
+    become."""
 
     scale: float
 
@@ -45,7 +47,8 @@ class FirstGuess(Protocol):
 
 @dataclass(frozen=True)
 class RefineModes:
-    """The first parameters drive the model and stay; those of the modes are guessed and fitted, coarse to fine.
+    """The first parameters drive the model and stay; those of the modes are guessed and fitted,
+    coarse to fine.
 
     Args:
         first: guesses them.

@@ -1,9 +1,10 @@
 """The carrier of a clip whose identity another file holds: only its motion is found.
 
-Where that file has no modes of its own its parameters mean the same as in any other of its kind, and the inverter's
-guess begins the fit.  What the parameters of modes mean was fitted to the first clip, and how they began
-(`modefit.ModeStart`) is not in the file.  There the first file's own frames are drawn again, and what the inverter sees
-in them is regressed to their parameters, as in `puppet`; the rest is the fit's.
+Where that file has no modes of its own its parameters mean the same as in any other of its kind,
+and the inverter's guess begins the fit.  What the parameters of modes mean was fitted to the first
+clip, and how they began (`modefit.ModeStart`) is not in the file.  There the first file's own
+frames are drawn again, and what the inverter sees in them is regressed to their parameters, as in
+`puppet`; the rest is the fit's.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class ReadStart:
         return torch.cat([reading.moves, reading.motion], 1)
 
     def drive(self, motion: Tensor) -> Tensor:
-        """The model's parameters (N, P) -> the file's first ones (N, d), quantised: least squares through the mix."""
+        """The model's parameters (N, P) -> the file's first ones (N, d), quantised: least squares
+        through the mix."""
         mix = self.modes.mix.double()
         solved = (motion.double() - mix[:, 0]) @ torch.linalg.pinv(mix[:, 1:]).t()
         steps: Tensor = (solved / self.step).round()

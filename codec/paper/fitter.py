@@ -1,8 +1,9 @@
 """The carrier of imported networks: what `fev.codec.fit.appearance` is for models with an inverter.
 
-The paper's pipeline (`pipeline`) finds identity and parameters; the weight delta is tuned to held pivots within what is
-left of the byte budget; and the parameters get units in which one step of any of them moves the picture equally
-(beta = alpha Gamma), which travel as the file's mix (`fev.format.modes`) with textures and flow that add nothing.
+The paper's pipeline (`pipeline`) finds identity and parameters; the weight delta is tuned to held
+pivots within what is left of the byte budget; and the parameters get units in which one step of any
+of them moves the picture equally (beta = alpha Gamma), which travel as the file's mix
+(`fev.format.modes`) with textures and flow that add nothing.
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ class PaperFitter:
 
     @torch.no_grad()
     def _deviation(self, space: StyleSpace) -> Tensor:
-        """Of each facial channel over faces: those that the generator makes up, or one unit without its mapping."""
+        """Of each facial channel over faces: those that the generator makes up, or one unit without
+        its mapping."""
         generator = self.model.generator
         if generator.mapping is None:
             return torch.ones(len(space.channels))
@@ -168,7 +170,8 @@ class PaperFitter:
         return DEFAULT_BUDGET
 
     def registration(self) -> Registration | None:
-        """Stage 1, for a survey of the whole clip; without face parsing nothing tells how fast the head turns."""
+        """Stage 1, for a survey of the whole clip; without face parsing nothing tells how fast the
+        head turns."""
         if not self.effort.whole:
             return None
 
@@ -191,7 +194,8 @@ class PaperFitter:
         return Rounding(renderer.motion_step)
 
     def at_once(self, frames: Tensor, reading: FrameCodes, conditions: Conditions, spending: Spending) -> Appearance:
-        """Identity and units from the first frames of a clip; the motion is searched segment by segment."""
+        """Identity and units from the first frames of a clip; the motion is searched segment by
+        segment."""
         who, plain, _ = self._identified(reading.ws, lambda rows: frames[rows], spending)
         reached = SearchState.at_rest(self.face)
 
@@ -202,7 +206,8 @@ class PaperFitter:
         return replace(plain, begin=begin)
 
     def fit(self, store: CropStore, reading: FrameCodes, conditions: Conditions, spending: Spending) -> Appearance:
-        """From all frames of a clip: their parameters are found by then and are not fitted again."""
+        """From all frames of a clip: their parameters are found by then and are not fitted
+        again."""
         who, plain, left = self._identified(reading.ws, store.read, spending)
         count = self.stages.counter("search", len(reading.ws))
 
@@ -218,7 +223,8 @@ class PaperFitter:
     def _identified(
         self, codes: Tensor, read: Callable[[list[int]], Tensor], spending: Spending
     ) -> tuple[ClipIdentity, Appearance, int]:
-        """Identity and units of frames with inversions (N, num_ws, w_dim).  Returns the bytes that are left, too."""
+        """Identity and units of frames with inversions (N, num_ws, w_dim).  Returns the bytes that
+        are left, too."""
         face, size = self.face, min(self.plan.size, self.model.size)
         chosen = self.stages.run("identity", lambda: pipeline.identity_of(face, codes, read, size))
         values = pipeline.quantised_identity(face, codes[chosen])
@@ -233,7 +239,8 @@ class PaperFitter:
         return ClipIdentity(values, base, channels, modes, units), plain, spending.budget - taken
 
     def _tune(self, store: CropStore, who: ClipIdentity, motion: Tensor, code: int, budget: int) -> list[DeltaTensor]:
-        """Stage 6: the pivots are the encoded frames as they will be decoded, the targets the frames themselves."""
+        """Stage 6: the pivots are the encoded frames as they will be decoded, the targets the
+        frames themselves."""
         keys = spread_out(motion, min(len(motion), TUNE_KEYS))
         steps = tuple((min(size, self.model.size), count) for size, count in self.effort.search.tune)
         settings = TuneSettings(steps=steps, batch=4, rank=4)
