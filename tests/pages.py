@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import importlib.util
 import io
 import re
+import tokenize
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -122,7 +124,7 @@ def symbols_in(text: str) -> set[str]:
 
 
 def is_symbol(name: str) -> bool:
-    """Whether `fev.a.b.C.d` can be had: the longest part that is a module, and attributes of it."""
+    """Whether a dotted name can be had: the longest part that is a module, and attributes of it."""
     parts = name.split(".")
     for count in range(len(parts), 0, -1):
         module = ".".join(parts[:count])
@@ -155,6 +157,14 @@ def broken_links(page: Path) -> list[str]:
 def anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def said_in(source: str) -> str:
+    """Docstrings and comments of a module."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    texts = [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return "\n".join([*texts, *(token.string for token in tokens if token.type == tokenize.COMMENT)])
 
 
 @cache

@@ -146,6 +146,17 @@ def test_guide_names_json_keys_and_sections_that_exist():
     assert pages.spans(listed) == list(SECTIONS_OF_A_FILE)
 
 
+@pytest.mark.parametrize("top", ["codec", "format", "tools"])
+def test_docstrings_and_comments_name_what_exists(top):
+    wrong = []
+    for path in sorted((ROOT / top).rglob("*.py")):
+        said = pages.said_in(path.read_text())
+        names = [name for name in pages.symbols_in(said) if not name.split(".")[-1].isupper()]  # NAME: any
+        wrong += [f"{path}: {name}" for name in names if not pages.is_symbol(name)]
+        wrong += [f"{path}: {name}" for name in pages.paths_in(said) if not pages.is_path(name)]
+    assert wrong == []
+
+
 def test_how_long_pages_are():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
     assert len((ROOT / "CONTRIBUTING.md").read_text().split()) <= 900
