@@ -198,7 +198,7 @@ def test_the_table_goes_into_a_file_with_marks(folder, tmp_path):
 def test_bitrates_make_points_of_their_own():
     args = rd.arguments([SAMPLE, "--out", "out", "--bitrates", "6,12.5"])
     square = Square("a", "a.mp4", "0" * 64, 256, 2, (30, 1), 2 / 30)
-    made = [j for j in plan.jobs_of(args, [square], {"a": []}, scoring.Named())[0] if j.codec == "fev"]
+    made = [j for j in plan.jobs_of(args, [square], {"a": []}, scoring.ScoringNetworks())[0] if j.codec == "fev"]
     assert [(j.point, j.setting) for j in made] == [
         ("6 kbit/s", {"preset": "medium", "bitrate": 6.0}),
         ("12.5 kbit/s", {"preset": "medium", "bitrate": 12.5}),

@@ -62,23 +62,23 @@ def test_readings_between_points_and_beyond():
 
 
 def test_cost_against_length():
-    cost = views.Cost(once=10_000, grows=1_250, seconds=10)  # 1 kbit/s after 80 kbit
+    cost = views.ClipCost(once=10_000, grows=1_250, seconds=10)  # 1 kbit/s after 80 kbit
     assert cost.kbps() == pytest.approx(9)
     assert (cost.kbps(80), cost.marginal) == (pytest.approx(2), pytest.approx(1))
 
 
 def test_break_even():
-    ours = views.Cost(10_000, 1_250, 10)  # 125 bytes a second
+    ours = views.ClipCost(10_000, 1_250, 10)  # 125 bytes a second
     # 8 kbit/s, nothing once: 10000 / (1000 - 125) seconds
-    assert views.break_even(ours, views.Cost(0, 10_000, 10)) == pytest.approx(10_000 / 875)
-    at = views.break_even(ours, views.Cost(2_000, 5_000, 5))
+    assert views.break_even(ours, views.ClipCost(0, 10_000, 10)) == pytest.approx(10_000 / 875)
+    at = views.break_even(ours, views.ClipCost(2_000, 5_000, 5))
     assert at == pytest.approx(8_000 / 875)
-    other = views.Cost(2_000, 5_000, 5)
+    other = views.ClipCost(2_000, 5_000, 5)
     assert ours.kbps(at) == pytest.approx(other.kbps(at))
-    assert views.break_even(ours, views.Cost(20_000, 10_000, 10)) == 0  # cheaper at once
-    assert views.break_even(ours, views.Cost(0, 1_000, 10)) is None  # its next second costs less
-    assert views.break_even(ours, views.Cost(0, 1_250, 10)) is None
-    assert views.break_even(ours, views.Cost(20_000, 500, 10)) is None  # cheaper only for short clips
+    assert views.break_even(ours, views.ClipCost(20_000, 10_000, 10)) == 0  # cheaper at once
+    assert views.break_even(ours, views.ClipCost(0, 1_000, 10)) is None  # its next second costs less
+    assert views.break_even(ours, views.ClipCost(0, 1_250, 10)) is None
+    assert views.break_even(ours, views.ClipCost(20_000, 500, 10)) is None  # cheaper only for short clips
 
 
 def result(curve, point, size, once, seconds=10.0, clip="a", **scores):

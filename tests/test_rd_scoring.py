@@ -9,7 +9,7 @@ from fev.codec.model.modelfile import library
 from fev.format.errors import FevError, MediaError, ModelMismatchError, UsageError
 from fev.tools.measure.landmarknet import LandmarkNet, save_net
 from fev.tools.report import dists
-from fev.tools.report.scoring import METRICS, Named, Scorer
+from fev.tools.report.scoring import METRICS, Scorer, ScoringNetworks
 
 NEEDED = {"lpips": "alexnet-owt", "dists": "dists_weights.pt", "identity": "model_ir_se50.pth"}
 NEEDED |= {"pose": "--shape", "landmarks": "--shape"}
@@ -79,7 +79,7 @@ def test_pose_and_landmarks_by_a_named_network(tmp_path):
     for weights in net.parameters():  # as drawn, it sees the same everywhere
         torch.nn.init.normal_(weights, 0, 0.3)
     save_net(net, tmp_path / "marks.safetensors", {})
-    scorer = Scorer(Named(shape=str(tmp_path / "marks.safetensors")))
+    scorer = Scorer(ScoringNetworks(shape=str(tmp_path / "marks.safetensors")))
     source = pictures(64, 2)
     same = scorer.score(source, source)
     assert same.means["pose"] == same.means["landmarks"] == 0 and "sha256" in same.by["pose"]
@@ -110,7 +110,7 @@ def test_dists_is_piqs_without_its_download(tmp_path):
     with pytest.raises(ModelMismatchError, match="no VGG-16"):
         dists.load(tmp_path / "w.pt", {})
     with pytest.raises(FevError, match="no such file"):
-        Scorer(Named(dists=str(tmp_path / "none.pt")))
+        Scorer(ScoringNetworks(dists=str(tmp_path / "none.pt")))
 
 
 def test_a_missing_extra_is_one_line(monkeypatch):

@@ -15,8 +15,8 @@ from fev.codec.paper.bisenet import LABELS
 from fev.format.errors import MediaError
 from fev.tools.measure.judges import Judge, Judges
 from fev.tools.measure.metrics import frechet, ssim
-from fev.tools.measure.pairs import Pairs
-from fev.tools.measure.scores import METRICS, REGIONS, Pieces, Scores
+from fev.tools.measure.pairs import SquarePairs
+from fev.tools.measure.scores import METRICS, REGIONS, Scores, VideoPieces
 
 SAMPLE = Path(__file__).parents[1] / "tools" / "sample" / "sample.mp4"
 NOBODY = Judges(*(Judge(None, f"no {n}") for n in ("lpips", "arcface", "bisenet", "inception", "i3d")))
@@ -137,7 +137,7 @@ def test_fid_is_the_frechet_distance_of_all_frames():
     assert figures["square"]["fid"].about == ("two frames are needed",)
 
 
-def fed(pieces: Pieces, a: np.ndarray, b: np.ndarray) -> None:
+def fed(pieces: VideoPieces, a: np.ndarray, b: np.ndarray) -> None:
     """One number a frame, as flat pictures of -1 to 1."""
     values = torch.from_numpy(np.stack([a, b])).float()[:, :, None, None, None]
     pieces.add(values.expand(-1, -1, 3, SIZE, SIZE))
@@ -146,7 +146,7 @@ def fed(pieces: Pieces, a: np.ndarray, b: np.ndarray) -> None:
 def test_fvd_takes_whole_pieces_that_never_go_across_a_cut():
     rng = np.random.default_rng(0)
     clips = [(k / 64).reshape(2, -1) for k in (rng.integers(-64, 65, (2, 25)), rng.integers(-64, 65, (2, 10)))]
-    pieces = Pieces(Judge(mean_video, "video"), 10)
+    pieces = VideoPieces(Judge(mean_video, "video"), 10)
     for a, b in clips:
         fed(pieces, a[:7], b[:7])  # however the frames come
         fed(pieces, a[7:], b[7:])
@@ -164,7 +164,7 @@ def test_fvd_takes_whole_pieces_that_never_go_across_a_cut():
 def test_fvd_is_the_mean_over_batches_of_eight():
     rng = np.random.default_rng(1)
     a, b = rng.integers(-64, 65, (2, 9 * 17)) / 64
-    pieces = Pieces(Judge(mean_video, "video"), 9)
+    pieces = VideoPieces(Judge(mean_video, "video"), 9)
     fed(pieces, a, b)
     rows = [[[p.mean(), p[0]] for p in v.reshape(17, 9)] for v in (a, b)]
     x, y = np.array(rows)
@@ -178,7 +178,7 @@ def test_fvd_of_too_short_a_clip_is_missing_and_says_so():
     _, figures = scored(EVERYBODY, flat(*[90] * 17), flat(*[91] * 17))
     assert figures["square"]["fvd"].about == ("two pieces of 9 frames are needed, the clips give 1",)
     with pytest.raises(ValueError, match="too short"):
-        Pieces(Judge(mean_video, "video"), 8)
+        VideoPieces(Judge(mean_video, "video"), 8)
 
 
 def test_fvd_m_sees_the_mouth_alone():
@@ -223,15 +223,15 @@ def test_both_squares_are_cut_where_the_sources_face_is(speaking, tmp_path):
     blank = [np.zeros_like(speaking[0])] * 2
     source = clip(tmp_path / "a.mp4", blank + speaking)
     decoded = clip(tmp_path / "b.mp4", blank + [np.full_like(f, 90) for f in speaking])
-    with Pairs(source, decoded, SIZE, "both", load_model().aligner) as pairs:
+    with SquarePairs(source, decoded, SIZE, "both", load_model().aligner) as pairs:
         found = list(pairs)
         assert pairs.count == 7
     assert found[:2] == [None, None] and all(found[2:])
     assert all(p.source.std() > 20 and np.abs(p.decoded.astype(int) - 90).max() <= 2 for p in found[2:])
-    with Pairs(source, source, SIZE, "both", load_model().aligner) as pairs:
+    with SquarePairs(source, source, SIZE, "both", load_model().aligner) as pairs:
         assert all(p is None or np.array_equal(p.source, p.decoded) for p in pairs)
     squares = clip(tmp_path / "c.mp4", [np.full((96, 96, 3), 10 * i, np.uint8) for i in range(7)])
-    with Pairs(source, squares, SIZE, "source", load_model().aligner) as pairs:
+    with SquarePairs(source, squares, SIZE, "source", load_model().aligner) as pairs:
         levels = [p.decoded.mean() for p in pairs if p]
     assert levels == pytest.approx([20, 30, 40, 50, 60], abs=1.5)
 
@@ -241,10 +241,10 @@ def test_squares_are_taken_as_they_are(tmp_path):
     a, b = (clip(tmp_path / n, list(rng.integers(0, 256, (3, 64, 64, 3), np.uint8))) for n in ("a.mp4", "b.mp4"))
     with open_video(a) as video:
         frames = [frame.rgb for frame in video]
-    with Pairs(a, b, 64, "none", None) as pairs:
+    with SquarePairs(a, b, 64, "none", None) as pairs:
         found = list(pairs)
     assert all(np.array_equal(p.source, f) for p, f in zip(found, frames, strict=True))
-    with Pairs(a, b, 128, "none", None) as pairs:
+    with SquarePairs(a, b, 128, "none", None) as pairs:
         assert all(p.source.shape == p.decoded.shape == (128, 128, 3) for p in pairs)
 
 
@@ -253,12 +253,12 @@ def test_clips_that_do_not_belong_together_are_refused(tmp_path):
     longer = clip(tmp_path / "longer.mp4", [np.zeros((64, 64, 3), np.uint8)] * 5)
     wide = clip(tmp_path / "wide.mp4", [np.zeros((64, 128, 3), np.uint8)] * 3)
     for a, b, words in ((small, longer, "3 frames and longer.mp4 5"), (longer, small, "5 frames and small.mp4 3")):
-        with pytest.raises(MediaError, match=words), Pairs(a, b, 64, "none", None) as pairs:
+        with pytest.raises(MediaError, match=words), SquarePairs(a, b, 64, "none", None) as pairs:
             list(pairs)
     with pytest.raises(MediaError, match="is 64x64 and wide.mp4 128x64: .*--crop source"):
-        Pairs(small, wide, 64, "both", None)
+        SquarePairs(small, wide, 64, "both", None)
     for way in ("none", "source"):
         with pytest.raises(MediaError, match="wide.mp4: 128x64 is no square"):
-            Pairs(small, wide, 64, way, None)
+            SquarePairs(small, wide, 64, way, None)
     with pytest.raises(MediaError, match=r"none\.mp4"):
-        Pairs(small, tmp_path / "none.mp4", 64, "none", None)
+        SquarePairs(small, tmp_path / "none.mp4", 64, "none", None)

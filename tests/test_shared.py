@@ -18,7 +18,7 @@ from fev.codec.model.modelfile import load_bytes, load_model, read_config
 from fev.codec.model.shared import SharedModes
 from fev.format.errors import ModelMismatchError
 from fev.format.modes import Modes
-from fev.tools.lab.train.shared import GRID, TEXTURE, Training, normalised, put_into, train
+from fev.tools.lab.train.shared import GRID, TEXTURE, ModeTraining, normalised, put_into, train
 from safetensors.torch import load, save
 
 CODES = {"identity_step_code": 36, "motion_step_code": 36, "dtype": torch.float32}
@@ -161,7 +161,7 @@ def test_training_learns_a_shift_and_scales_it():
     torch.manual_seed(0)
     seen = torch.nn.functional.pad(torch.tensor(features), (0, FEATURES - 2))  # all else says nothing
     training = train(pictures, seen, clips, 120, 2)
-    assert isinstance(training, Training)
+    assert isinstance(training, ModeTraining)
     modes = normalised(training, pictures)
     assert modes.luma.shape == (2, TEXTURE, TEXTURE) and modes.flow.shape == (2, 2, GRID, GRID)
     sample = pictures.float() / 127.5 - 1

@@ -23,7 +23,7 @@ from fev.format.errors import FevError, ModelMismatchError, UsageError
 from fev.tools import models
 from fev.tools.lab.train import direction_sheet, directions
 from fev.tools.lab.train.codes import Batch, MappedCodes, Pictures, PriorCodes, codes_of
-from fev.tools.lab.train.matrixtraining import REACH, Scaling, Settings, Training, beside, chosen, wanted_change
+from fev.tools.lab.train.matrixtraining import REACH, MatrixTraining, Scaling, Settings, beside, chosen, wanted_change
 from fev.tools.lab.train.reenactment import EYES, MOUTH, Weights, left_out, losses, pair_distances, total
 from fev.tools.measure.shape import Points, Shape
 from fev.tools.measure.shapemodels import named, shape_of
@@ -103,14 +103,14 @@ def scaling_of(codes, roll=False) -> Scaling:
     return Scaling.of(NAMES, chosen(NAMES, roll), found, 64)
 
 
-def training_of(codes, settings=Settings(size=SIZE, rate=3e-3), folder=None, similarity=Similarity()) -> Training:
+def training_of(codes, settings=Settings(size=SIZE, rate=3e-3), folder=None, similarity=Similarity()) -> MatrixTraining:
     pictures = Pictures(folder) if folder else None
-    return Training(codes, Linear(), similarity, scaling_of(codes), settings, pictures)
+    return MatrixTraining(codes, Linear(), similarity, scaling_of(codes), settings, pictures)
 
 
 def test_training_makes_the_shape_right(codes):
     settings = Settings(size=SIZE, rate=5e-3)
-    training = Training(codes, Linear(), Similarity(), scaling_of(codes, roll=True), settings)
+    training = MatrixTraining(codes, Linear(), Similarity(), scaling_of(codes, roll=True), settings)
     found = [training.advance()["shape"] for _ in range(100)]
     assert np.mean(found[-10:]) < 0.55 * np.mean(found[:5]), found
     # and what it learnt is the matrix itself: directions do what they are asked, and hardly anything else
@@ -163,7 +163,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not(codes, tmp_path):
         part.advance()
     part.save(path)
     again = training_of(codes, Settings(size=SIZE, rate=3e-3))
-    state = Training.stored(path)
+    state = MatrixTraining.stored(path)
     again.resume(state)
     assert again.step == 5 and again.scaling == state.scaling
     assert [again.advance() for _ in range(3)] == expected[5:]
@@ -177,7 +177,7 @@ def test_another_phase_keeps_the_matrix_and_says_so(codes, tmp_path, pictures):
     training.advance()
     training.save(path)
     paired = training_of(codes, Settings("paired", 4, 1e-3, 1, SIZE), pictures)
-    paired.resume(Training.stored(path))
+    paired.resume(MatrixTraining.stored(path))
     assert torch.equal(paired.matrix.linear.weight, training.matrix.linear.weight)
     assert not paired.optimiser.state
     parts = [paired.advance() for _ in range(2)]
@@ -186,7 +186,7 @@ def test_another_phase_keeps_the_matrix_and_says_so(codes, tmp_path, pictures):
     other = training_of(codes)
     other.shape.name = "another"
     with pytest.raises(UsageError, match="shape_model"):
-        other.resume(Training.stored(path))
+        other.resume(MatrixTraining.stored(path))
 
 
 def test_pairs_are_pulled_to_the_target(codes, pictures):
@@ -356,8 +356,8 @@ def test_files_that_are_no_matrix_are_refused(codes, tmp_path):
             read_official(tmp_path / f"{name}.safetensors")
     beside(path).write_bytes(b"\x10\0\0\0\0\0\0\0{}")
     with pytest.raises(ModelMismatchError, match="no state"):
-        Training.stored(path)
-    assert Training.stored(tmp_path / "none.safetensors") is None
+        MatrixTraining.stored(path)
+    assert MatrixTraining.stored(tmp_path / "none.safetensors") is None
 
 
 def test_shape_models_by_name(toy_module):

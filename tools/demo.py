@@ -107,9 +107,9 @@ def largest(size: Callable[[int], int], tried: range, most: int) -> tuple[int, b
 def rival(name: str, frames: list[np.ndarray], fps: Fraction, most: int) -> Result:
     """AV1 or H.264 at no more bytes, with one key frame and all the time that it wants."""
     from .report import classic
-    from .report.coded import Coded
+    from .report.coded import CodedClip
 
-    made: dict[int, Coded] = {}
+    made: dict[int, CodedClip] = {}
 
     def size(quantiser: int) -> int:
         point = "qp51" if (name, quantiser) == ("x264", 51) else f"crf{quantiser}"

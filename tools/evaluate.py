@@ -103,7 +103,7 @@ def measure(args: Any, tables: list[tuple[Tracks, Tracks]]) -> tuple[Scores, lis
     from ..codec.model.modelfile import load_model
     from .measure.judges import find_judges
     from .measure.openface import correlations
-    from .measure.pairs import Pairs
+    from .measure.pairs import SquarePairs
     from .measure.scores import Scores
 
     device = setup_device(args.device, args.threads)
@@ -112,7 +112,7 @@ def measure(args: Any, tables: list[tuple[Tracks, Tracks]]) -> tuple[Scores, lis
     clips = []
     for k, (source, decoded) in enumerate(zip(args.videos[::2], args.videos[1::2], strict=True)):
         before = scores.frames
-        with Pairs(source, decoded, args.size, args.crop, net) as pairs:
+        with SquarePairs(source, decoded, args.size, args.crop, net) as pairs:
             for some in batches(iter(pairs), pairs.a.info.frames_hint or 0, pairs.a.name, args.size):
                 scores.add(np.stack([p.source for p in some]), np.stack([p.decoded for p in some]))
             frames = pairs.count

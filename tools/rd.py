@@ -160,7 +160,7 @@ def work(given: list[str] | None = None) -> int:
     """The command.  Returns its exit status; raises FevError where an input is bad."""
     args = arguments(given)
     args.jobs = args.jobs or os.cpu_count() or 1
-    from .report.scoring import Named, Scorer, need
+    from .report.scoring import Scorer, ScoringNetworks, need
 
     need("piq", "bjontegaard", "matplotlib")
     if args.ray:
@@ -172,7 +172,7 @@ def work(given: list[str] | None = None) -> int:
         from .report import markdown
 
         markdown.check(Path(args.into))
-    named = Named(args.networks, args.shape, args.dists)
+    named = ScoringNetworks(args.networks, args.shape, args.dists)
     Scorer(named)  # what cannot be used is said before any work
     folder = prepare_folder(args)
     from .report.plan import jobs_of, squares_of
@@ -205,7 +205,7 @@ def write(
     )  # fmt: skip
     settings = {k: list(v) if isinstance(v := getattr(args, k), tuple) else v for k in names}
     report = summary.report(squares, results, {"version": __version__, "settings": settings, "errors": errors})
-    pictures, picks = stills.Pictures(Store(folder), jobs), stills.pick(results)
+    pictures, picks = stills.ReportPictures(Store(folder), jobs), stills.pick(results)
     report["stills"] = {"rule": stills.RULE, "files": files.save_stills(folder, picks, pictures)}
     if args.keep:
         report["kept"] = files.keep_frames(folder, squares, results, pictures)

@@ -29,7 +29,7 @@ VIEWERS_APART = 1.7  # seconds between one viewer's coming and the next one's
 PAGE_AHEAD = 12.0  # seconds, as the page has it
 
 
-class Cost:
+class ProcessCost:
     """What this process spends from here on."""
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ def play(path: str, seconds: float) -> dict[str, Any]:
     session.seek(0.0)
     until(lambda: session.last and session.last.turn == feed.turn)
     session.drift.clear()
-    before, cost = session.report(), Cost()
+    before, cost = session.report(), ProcessCost()
     memory = []
     while cost.seconds < seconds:
         until(lambda: False, min(MEMORY_EVERY, seconds - cost.seconds))
@@ -156,7 +156,7 @@ async def _viewers(path: Path, count: int, seconds: float) -> dict[str, Any]:
     from ..player.web import start
 
     serving = await start(path, "127.0.0.1", 0)
-    cost = Cost()
+    cost = ProcessCost()
     seen = await asyncio.gather(*(_viewer(serving.port, path.name, VIEWERS_APART * k, seconds) for k in range(count)))
     share, memory = cost.share(), cost.megabytes()
     made = serving.pieces.made

@@ -27,7 +27,7 @@ class Pair:
     decoded: np.ndarray
 
 
-class Pairs:
+class SquarePairs:
     """Iterate for a `Pair` a frame, or None where the source shows no face.  Use as a context manager.
 
     way: "both": the FFHQ square is laid over the source's face and cut out of both clips there, so that a face that
@@ -53,7 +53,7 @@ class Pairs:
             self.__exit__()
             raise
 
-    def __enter__(self) -> Pairs:
+    def __enter__(self) -> SquarePairs:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -62,7 +62,7 @@ class Figure:
     about: tuple[str, ...]
 
 
-class Pieces:
+class VideoPieces:
     """Features of both clips, piece by piece."""
 
     def __init__(self, judge: Judge, length: int):
@@ -109,7 +109,7 @@ class Scores:
         self.frames = self.faceless = 0
         self.series: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)  # a number a frame
         self.features: dict[str, list[np.ndarray]] = defaultdict(list)
-        self.pieces = {region: Pieces(judges.i3d, fragment) for region in ("masked", "square", "mouth")}
+        self.pieces = {region: VideoPieces(judges.i3d, fragment) for region in ("masked", "square", "mouth")}
         self.tracks: list[dict[str, float | None]] | None = None
 
     @torch.no_grad()

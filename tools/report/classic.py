@@ -25,7 +25,7 @@ import numpy as np
 from ...codec.media.colour import Colour, from_rgb, tag
 from ...codec.media.source import one_line
 from ...format.errors import FevError
-from .coded import Coded
+from .coded import CodedClip
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 would print its settings
 ENDLESS = 1 << 20  # frames: longer than any clip
@@ -102,7 +102,7 @@ def options(name: str, point: str, gop: str, preset: str, fps: Fraction) -> tupl
     return given, frames
 
 
-def encode(name: str, point: str, gop: str, preset: str, frames: Iterable[np.ndarray], fps: Fraction) -> Coded:
+def encode(name: str, point: str, gop: str, preset: str, frames: Iterable[np.ndarray], fps: Fraction) -> CodedClip:
     """Code frames (S, S, 3), S even.  Raises FevError where the encoder refuses."""
     given, longest = options(name, point, gop, preset, fps)
     started = time.perf_counter()
@@ -115,7 +115,7 @@ def encode(name: str, point: str, gop: str, preset: str, frames: Iterable[np.nda
 def _encode(
     name: str, given: dict[str, str], longest: int, frames: Iterable[np.ndarray], fps: Fraction, single: bool,
     started: float,
-) -> Coded:  # fmt: skip
+) -> CodedClip:  # fmt: skip
     out, sizes, keys, colour = io.BytesIO(), [], 0, Colour()
     with av.open(out, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(CODECS[name].encoder, rate=fps, options=given)
@@ -145,7 +145,7 @@ def _encode(
     elapsed = time.perf_counter() - started
     count = sum(sizes) + sets
     once = sets + (sizes[0] if single else 0)
-    return Coded(
+    return CodedClip(
         out.getvalue(), ".mp4", count, once, len(out.getbuffer()) - count, elapsed, key_frames=keys, software=version()
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Coded:
+class CodedClip:
     """A coded clip.
 
     stream: a whole file, which decodes by itself; kept beside the report.

@@ -37,7 +37,7 @@ def front(points: Iterable[Point]) -> list[Point]:
 
 
 @dataclass(frozen=True)
-class Delta:
+class BDRate:
     """bd_rate: percent that `test` needs more (+) or less (-) than `anchor` at equal quality; None without overlap.
 
     overlap: the common range of quality over the range of both together, 0 to 1.  flag: "" or what is to be said.
@@ -48,15 +48,15 @@ class Delta:
     flag: str
 
 
-def delta(anchor: Iterable[Point], test: Iterable[Point]) -> Delta:
+def delta(anchor: Iterable[Point], test: Iterable[Point]) -> BDRate:
     """BD-rate of `test` against `anchor`, any points each."""
     a, b = front(anchor), front(test)
     if len(a) < 2 or len(b) < 2:
-        return Delta(None, 0.0, "too few points")
+        return BDRate(None, 0.0, "too few points")
     (a0, a1), (b0, b1) = ((c[0].quality, c[-1].quality) for c in (a, b))
     overlap = max(0.0, min(a1, b1) - max(a0, b0)) / (max(a1, b1) - min(a0, b0))
     if not overlap:
-        return Delta(None, 0.0, "no overlap: always better" if b0 >= a1 else "no overlap: always worse")
+        return BDRate(None, 0.0, "no overlap: always better" if b0 >= a1 else "no overlap: always worse")
     import bjontegaard
 
     sides = [(np.array([p.rate for p in c]), np.array([p.quality for p in c])) for c in (a, b)]
@@ -66,15 +66,15 @@ def delta(anchor: Iterable[Point], test: Iterable[Point]) -> Delta:
             bjontegaard.bd_rate(*sides[0], *sides[1], method="akima", require_matching_points=False, min_overlap=0)
         )
     if not math.isfinite(value):
-        return Delta(None, overlap, "no figure")
-    return Delta(value, overlap, "" if overlap >= LEAST_OVERLAP else "small overlap")
+        return BDRate(None, overlap, "no figure")
+    return BDRate(value, overlap, "" if overlap >= LEAST_OVERLAP else "small overlap")
 
 
 BELOW, WITHIN, ABOVE = "below", "within", "above"
 
 
 @dataclass(frozen=True)
-class Reading:
+class CurveReading:
     """What a curve has at a place.  where: the place lies below its first point, within, or above its last; outside,
     value is that of the end.  i, share: the value is (1 - share) of point i and share of point i + 1 of the front."""
 
@@ -84,20 +84,20 @@ class Reading:
     share: float
 
 
-def quality_at(points: Iterable[Point], rate: float) -> Reading:
+def quality_at(points: Iterable[Point], rate: float) -> CurveReading:
     """The quality that a curve reaches at a rate."""
     line = front(points)
     read = _read([math.log(p.rate) for p in line], math.log(rate))
     a, b = line[read[1]], line[min(read[1] + 1, len(line) - 1)]
-    return Reading(read[0], (1 - read[2]) * a.quality + read[2] * b.quality, read[1], read[2])
+    return CurveReading(read[0], (1 - read[2]) * a.quality + read[2] * b.quality, read[1], read[2])
 
 
-def rate_at(points: Iterable[Point], quality: float) -> Reading:
+def rate_at(points: Iterable[Point], quality: float) -> CurveReading:
     """The rate that a curve needs for a quality."""
     line = front(points)
     where, i, share = _read([p.quality for p in line], quality)
     a, b = line[i], line[min(i + 1, len(line) - 1)]
-    return Reading(where, math.exp((1 - share) * math.log(a.rate) + share * math.log(b.rate)), i, share)
+    return CurveReading(where, math.exp((1 - share) * math.log(a.rate) + share * math.log(b.rate)), i, share)
 
 
 def _read(axis: list[float], at: float) -> tuple[str, int, float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..common import progress
 from .square import Square
-from .stills import Pick, Pictures, kbps, png
+from .stills import Pick, ReportPictures, kbps, png
 
 
 def plain_name(*parts: object) -> str:
@@ -19,7 +19,7 @@ def plain_name(*parts: object) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in text)
 
 
-def save_stills(folder: Path, picks: list[Pick], pictures: Pictures) -> list[dict[str, Any]]:
+def save_stills(folder: Path, picks: list[Pick], pictures: ReportPictures) -> list[dict[str, Any]]:
     """Each picked frame as a PNG, and what it is."""
     out = []
     place = folder / "stills"
@@ -38,7 +38,7 @@ def save_stills(folder: Path, picks: list[Pick], pictures: Pictures) -> list[dic
 
 
 def keep_frames(
-    folder: Path, squares: list[Square], results: list[dict[str, Any]], pictures: Pictures
+    folder: Path, squares: list[Square], results: list[dict[str, Any]], pictures: ReportPictures
 ) -> list[dict[str, Any]]:
     """All frames of the squares and of all points as .npy, bytes (T, S, S, 3); what is there already stays."""
     place = folder / "frames"

@@ -27,7 +27,7 @@ import torch
 from ...codec.model.modelfile import DEFAULT
 from ...format.errors import FevError
 from . import classic, ours
-from .scoring import Named, Scorer
+from .scoring import Scorer, ScoringNetworks
 from .square import Square, frames_of
 
 HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ class Job:
     point: str
     setting: dict[str, Any] = field(default_factory=dict)
     every: int = 1
-    named: Named = field(default_factory=Named)
+    named: ScoringNetworks = field(default_factory=ScoringNetworks)
 
     @property
     def stream_key(self) -> str:
@@ -86,7 +86,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Done:
+class JobOutcome:
     """stream: None where it was there.  error: why there is no result."""
 
     job: Job
@@ -96,7 +96,7 @@ class Done:
     error: str | None = None
 
 
-def perform(task: Task, square: str | bytes) -> Done:
+def perform(task: Task, square: str | bytes) -> JobOutcome:
     """Code, unless that was done, decode and score.  square: the file of the task's square, its path or its bytes.
 
     On one thread, so that bytes and pictures are those of any machine of a kind.  Raises nothing that a codec or a file
@@ -107,12 +107,12 @@ def perform(task: Task, square: str | bytes) -> Done:
     try:
         return _perform(task, square)
     except FevError as error:
-        return Done(task.job, error=str(error))
+        return JobOutcome(task.job, error=str(error))
     finally:
         torch.set_num_threads(threads)
 
 
-def _perform(task: Task, square: str | bytes) -> Done:
+def _perform(task: Task, square: str | bytes) -> JobOutcome:
     job, stream, facts = task.job, task.stream, task.facts
 
     def source() -> Any:
@@ -129,7 +129,7 @@ def _perform(task: Task, square: str | bytes) -> Done:
         "coded": facts, "decode_s": pictures.elapsed_s, "scores": scores.means,
         "per_frame": {"frame": scores.frames, **scores.values}, "missing": scores.missing, "by": scores.by,
     }  # fmt: skip
-    return Done(job, None if task.stream is not None else stream, facts, result)
+    return JobOutcome(job, None if task.stream is not None else stream, facts, result)
 
 
 def _encode(job: Job, square: Any) -> Any:
@@ -165,12 +165,12 @@ class Timed:
 
 
 @lru_cache(2)
-def _scorer(named: Named) -> Scorer:
+def _scorer(named: ScoringNetworks) -> Scorer:
     return Scorer(named)
 
 
 @lru_cache(2)
-def _named(named: Named) -> list[str]:
+def _named(named: ScoringNetworks) -> list[str]:
     """What the measures are made with, by the networks' names and digests, and what is missing."""
     scorer = _scorer(named)
     return sorted([*scorer.by.values(), *scorer.missing])
@@ -220,7 +220,7 @@ class Store:
         stream = None if facts is None else self.stream(job)
         return Task(job, stream, facts if stream is not None else None)
 
-    def keep(self, done: Done) -> None:
+    def keep(self, done: JobOutcome) -> None:
         """Write down; every file appears whole or not at all."""
         if done.stream is not None:
             _write(self.path(done.job), done.stream)

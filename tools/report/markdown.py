@@ -24,7 +24,7 @@ from .tables import losses, number, shown
 BEGIN, END = "<!-- fev-rd -->", "<!-- /fev-rd -->"
 MEASURES = ("psnr", "ms_ssim", "haarpsi", "lpips", "identity")
 MOST_SCORES = 1 << 20  # bytes of a CSV of scores
-Scores = dict[tuple[str, str | None, str | None], dict[str, str]]
+FrameScores = dict[tuple[str, str | None, str | None], dict[str, str]]
 
 
 def check(path: Path) -> str:
@@ -38,7 +38,7 @@ def check(path: Path) -> str:
     return text
 
 
-def put(path: Path, report: dict[str, Any], folder: Path, scores: Scores) -> None:
+def put(path: Path, report: dict[str, Any], folder: Path, scores: FrameScores) -> None:
     """Write the table into `path`, and the stills where the picture `stills.png` is that stands in it already, else
     into the folder `docs` beside it."""
     text = check(path)
@@ -64,7 +64,7 @@ def _stills_in(text: str, folder: Path) -> str:
     return found[1] if found and (folder / found[1]).is_file() else "docs/stills.png"
 
 
-def read_scores(path: str | None, report: dict[str, Any]) -> Scores:
+def read_scores(path: str | None, report: dict[str, Any]) -> FrameScores:
     """Figures of another scorer, by clip, curve and point (both None for a square itself).
 
     The CSV's column `file` names a file of --keep; its other columns are shown as they are.  Raises FevError where the
@@ -108,7 +108,7 @@ def _apart(point: dict[str, Any], to: dict[str, Any]) -> float:
     return abs(math.log(point["bytes"] / to["bytes"]))
 
 
-def table(report: dict[str, Any], scores: Scores) -> str:
+def table(report: dict[str, Any], scores: FrameScores) -> str:
     """Markdown."""
     rows = [p for c in report["clips"] for p in chosen([p for p in report["points"] if p["clip"] == c["name"]])]
     metrics = [m for m in MEASURES if any(m in p["scores"] for p in rows)]

@@ -28,12 +28,12 @@ from ...format.container import Reader
 from ...format.errors import FevError
 from ...format.source import Source as Bytes
 from ...version import __version__
-from .coded import Coded
+from .coded import CodedClip
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def encode(square: MediaSource, setting: dict[str, Any]) -> Coded:
+def encode(square: MediaSource, setting: dict[str, Any]) -> CodedClip:
     """Code a square's file.  setting: fields of EncodeOptions.  Raises FevError."""
     started = time.perf_counter()
     out = io.BytesIO()
@@ -46,7 +46,9 @@ def encode(square: MediaSource, setting: dict[str, Any]) -> Coded:
             pass
         sections = reader.sections()
     stream = out.getvalue()
-    return Coded(stream, ".fev", len(stream), len(stream) - growing(stream), 0, elapsed, sections, software=version())
+    return CodedClip(
+        stream, ".fev", len(stream), len(stream) - growing(stream), 0, elapsed, sections, software=version()
+    )
 
 
 def growing(stream: bytes) -> int:

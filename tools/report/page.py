@@ -15,14 +15,14 @@ import numpy as np
 
 from . import plots, tables
 from .scoring import METRICS
-from .stills import RULE, Pick, Pictures, beside, kbps, png
+from .stills import RULE, Pick, ReportPictures, beside, kbps, png
 from .summary import VIEWS, of_clip
 
 MANY = 12  # clips, above which only those of the stills have plots of their own
 
 
 def build(
-    report: dict[str, Any], results: list[dict[str, Any]], picks: list[Pick], pictures: Pictures, videos: str
+    report: dict[str, Any], results: list[dict[str, Any]], picks: list[Pick], pictures: ReportPictures, videos: str
 ) -> str:
     """videos: of which picks there are clips: `median` or `all`."""
     shown = [c["name"] for c in report["clips"]]
@@ -124,7 +124,7 @@ def _caption(result: dict[str, Any], first: dict[str, Any] | None = None) -> str
     return text
 
 
-def _stills(picks: list[Pick], pictures: Pictures, videos: str) -> list[str]:
+def _stills(picks: list[Pick], pictures: ReportPictures, videos: str) -> list[str]:
     if not picks:
         return []
     out = ["<h2>Stills</h2>", _paragraph(RULE)]

@@ -15,7 +15,7 @@ from ..common import progress
 from . import classic, ours, square
 from .jobs import OURS, PANEL, Job, code_of, digest
 from .panels import NAMES, cut_panels
-from .scoring import Named
+from .scoring import ScoringNetworks
 from .square import Square
 from .workers import run_here
 
@@ -82,7 +82,7 @@ def unique(squares: list[Square]) -> list[Square]:
 
 
 def jobs_of(
-    args: Any, squares: list[Square], panels: dict[str, list[Square]], named: Named
+    args: Any, squares: list[Square], panels: dict[str, list[Square]], named: ScoringNetworks
 ) -> tuple[list[Job], list[str]]:
     """All jobs, clip by clip; and why codecs are missing here."""
     known = [c for c in args.codecs if c != OURS]
@@ -99,7 +99,7 @@ def jobs_of(
     return jobs, list(gone.values())
 
 
-def _classic(args: Any, s: Square, codec: str, named: Named) -> list[Job]:
+def _classic(args: Any, s: Square, codec: str, named: ScoringNetworks) -> list[Job]:
     title, out = classic.CODECS[codec].title, []
     for gop in args.gops:
         curve = f"{title}, {'one GOP' if gop == 'single' else '1 s GOP'}"
@@ -109,7 +109,7 @@ def _classic(args: Any, s: Square, codec: str, named: Named) -> list[Job]:
     return out
 
 
-def _ours(args: Any, s: Square, named: Named) -> list[Job]:
+def _ours(args: Any, s: Square, named: ScoringNetworks) -> list[Job]:
     if args.bitrates:
         targets = [({"bitrate": rate}, f"{rate:g} kbit/s") for rate in args.bitrates]
     else:

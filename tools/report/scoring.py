@@ -62,7 +62,7 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Named:
+class ScoringNetworks:
     """What the user named.  networks: of fev-models import; shape: as --shape of train.directions; dists: a file."""
 
     networks: str | None = None
@@ -71,7 +71,7 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Scores:
+class FrameScores:
     """frames: numbers of those scored.  values: measure -> a number each.  missing, by: measure -> why, with what."""
 
     frames: list[int]
@@ -87,7 +87,7 @@ class Scores:
 class Scorer:
     """Holds the networks.  Raises FevError where one that was named cannot be used, UsageError where piq is missing."""
 
-    def __init__(self, named: Named = Named()):
+    def __init__(self, named: ScoringNetworks = ScoringNetworks()):
         self.missing: dict[str, str] = {}
         self.by: dict[str, str] = {"psnr": "no network", "ssim": "no network, scikit-image"}
         self._measures: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
@@ -98,7 +98,7 @@ class Scorer:
         self._identity(given)
         self._shape(named.shape, given)
 
-    def score(self, source: Iterable[np.ndarray], decoded: Iterable[np.ndarray], every: int = 1) -> Scores:
+    def score(self, source: Iterable[np.ndarray], decoded: Iterable[np.ndarray], every: int = 1) -> FrameScores:
         """Frames (S, S, 3) of bytes, paired by order; of every so many one.  Raises MediaError where counts differ."""
         frames: list[int] = []
         rows: dict[str, list[np.ndarray]] = {}
@@ -122,7 +122,7 @@ class Scorer:
         if held:
             take()
         values = {name: [round(float(v), 6) for v in np.concatenate(parts)] for name, parts in rows.items()}
-        return Scores(frames, values, missing, {n: by for n, by in self.by.items() if n in values})
+        return FrameScores(frames, values, missing, {n: by for n, by in self.by.items() if n in values})
 
     @torch.no_grad()
     def _batch(self, one: np.ndarray, other: np.ndarray, missing: dict[str, str]) -> dict[str, np.ndarray]:

@@ -76,7 +76,7 @@ def beside(results: list[dict[str, Any]], ours: dict[str, Any]) -> list[dict[str
     return out
 
 
-class Pictures:
+class ReportPictures:
     """Decodes what is picked.  jobs: those of the results."""
 
     def __init__(self, store: Store, jobs: list[Job]):

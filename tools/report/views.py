@@ -2,7 +2,7 @@
 
 They answer three questions and are never mixed.  `curves` compares, `summary` gathers what is found over clips.
 
-Cost against length is reckoned, not measured: what does not grow with a clip (`coded.Coded.once`) plus the rest in
+Cost against length is reckoned, not measured: what does not grow with a clip (`coded.CodedClip.once`) plus the rest in
 proportion to time.  For the classical codecs with one GOP the key frame is the part that does not grow; with a key
 frame every second nearly everything grows.  Quality is taken to stay what it is in the measured clip: a longer one has
 more to show, and modes that were fitted to ten seconds may not be enough for ten minutes; that is said on the page.
@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from .curves import ABOVE, BELOW, Point, Reading, delta, front, quality_at, rate_at
+from .curves import ABOVE, BELOW, CurveReading, Point, delta, front, quality_at, rate_at
 from .scoring import METRICS
 
 BETTER, WORSE = "its lowest is better", "its best is worse"  # notes where a curve does not have our quality
@@ -23,7 +23,7 @@ EQUAL = ("psnr", "ms_ssim", "haarpsi", "lpips", "dists", "identity")  # measures
 
 
 @dataclass(frozen=True)
-class Cost:
+class ClipCost:
     """Bytes of a coded clip.  once: not growing with its length; grows: in a clip of `seconds`."""
 
     once: float
@@ -41,9 +41,9 @@ class Cost:
         return 8 * self.grows / self.seconds / 1000
 
 
-def cost_of(result: dict[str, Any]) -> Cost:
+def cost_of(result: dict[str, Any]) -> ClipCost:
     coded = result["coded"]
-    return Cost(coded["once"], coded["bytes"] - coded["once"], result["duration_s"])
+    return ClipCost(coded["once"], coded["bytes"] - coded["once"], result["duration_s"])
 
 
 def quality(result: dict[str, Any], metric: str) -> float | None:
@@ -72,16 +72,16 @@ def points_of(rows: list[dict[str, Any]], metric: str) -> list[Point]:
     return [Point(rate, q) for rate, q in found if q is not None]
 
 
-def interpolated(rows: list[dict[str, Any]], metric: str, read: Reading) -> Cost:
+def interpolated(rows: list[dict[str, Any]], metric: str, read: CurveReading) -> ClipCost:
     """The cost where `rate_at` read a curve: both parts between those of the neighbouring points."""
     line = front(points_of(rows, metric))
     where = {(cost_of(r).kbps(), quality(r, metric)): cost_of(r) for r in rows}
     a, b = (where[p.rate, p.quality] for p in (line[read.i], line[min(read.i + 1, len(line) - 1)]))
     once, grows = ((1 - read.share) * x + read.share * y for x, y in ((a.once, b.once), (a.grows, b.grows)))
-    return Cost(once, grows, a.seconds)
+    return ClipCost(once, grows, a.seconds)
 
 
-def break_even(one: Cost, other: Cost) -> float | None:
+def break_even(one: ClipCost, other: ClipCost) -> float | None:
     """Seconds from which on `one` costs less than `other`; 0 from the start, None never.
 
     Where `one` is cheaper only up to a length, that is not a break-even: None too.

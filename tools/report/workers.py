@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...format.errors import FevError, UsageError
-from .jobs import Done, Task, perform
+from .jobs import JobOutcome, Task, perform
 from .scoring import need
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def _knock(address: str) -> None:
             raise UsageError(f"--ray {address}: nothing answers there: {error}") from error
 
 
-def run_on_ray(tasks: Iterable[Task], address: str) -> Iterator[Done]:
+def run_on_ray(tasks: Iterable[Task], address: str) -> Iterator[JobOutcome]:
     """On a Ray cluster.  address: `auto`, HOST:PORT, ray://..., or `local` for one that is started here.
 
     A square travels once, through Ray's store; streams and results come back: no folder has to be shared.  Every

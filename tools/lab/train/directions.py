@@ -43,7 +43,7 @@ from ...common import add_device, parser, run, setup_device
 from ...measure.shape import ShapeModel
 from ...measure.shapemodels import shape_of
 from .codes import CHUNK, PHASES, Codes, Pictures, codes_of
-from .matrixtraining import BATCH, DEVIATION, RATE, TRUNCATION, Scaling, Settings, Training, chosen
+from .matrixtraining import BATCH, DEVIATION, RATE, TRUNCATION, MatrixTraining, Scaling, Settings, chosen
 from .reenactment import left_out
 
 RANGE_PICTURES = 2000
@@ -88,7 +88,7 @@ def measured(shape: ShapeModel, codes: Codes, count: int, size: int, rng: torch.
     return torch.cat(list(parts()))
 
 
-def prepared(options: argparse.Namespace) -> Training:
+def prepared(options: argparse.Namespace) -> MatrixTraining:
     """Everything that the options name, at the step where the last run stopped."""
 
     def say(text: str) -> None:
@@ -113,14 +113,14 @@ def prepared(options: argparse.Namespace) -> Training:
     batch = options.batch or BATCH[options.phase]
     settings = Settings(options.phase, batch, options.rate, options.seed, size, options.deviation)
     pictures = Pictures(options.data) if options.data else None
-    state = Training.stored(options.out)
+    state = MatrixTraining.stored(options.out)
     if state is None:
         names = chosen(shape.parameter_names, options.roll)
         rng = torch.Generator().manual_seed(options.seed)
         found = measured(shape, codes, options.range_pictures, size, rng)
         scaling = Scaling.of(shape.parameter_names, names, found, options.range_pictures)
-        return Training(codes, shape, similarity, scaling, settings, pictures)
-    training = Training(codes, shape, similarity, state.scaling, settings, pictures)
+        return MatrixTraining(codes, shape, similarity, scaling, settings, pictures)
+    training = MatrixTraining(codes, shape, similarity, state.scaling, settings, pictures)
     training.resume(state)
     say(f"resumed at step {training.step}")
     return training

@@ -123,7 +123,7 @@ def wanted_change(
     return there - here, goal
 
 
-class Training:
+class MatrixTraining:
     """A, its optimiser, and what they are trained against."""
 
     def __init__(

@@ -43,7 +43,7 @@ LAPLACE = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
 SPARSE, SMALL = 1e-3, 1e-3  # prices of the planes' coefficients, and of the frames' own corrections
 
 
-class Training(nn.Module):
+class ModeTraining(nn.Module):
     """Planes as wavelet coefficients, so that what moves together is learnt together."""
 
     seen: Tensor
@@ -87,11 +87,11 @@ class Training(nn.Module):
         return fitting_loss(out, second, attention(SIZE)) + price + BENDING * bent.square().mean()
 
 
-def train(pictures: Tensor, features: Tensor, clips: list[np.ndarray], steps: int, params: int) -> Training:
+def train(pictures: Tensor, features: Tensor, clips: list[np.ndarray], steps: int, params: int) -> ModeTraining:
     """pictures: (N, 3, SIZE, SIZE), uint8.  clips: the rows of each."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    training = Training(params, features)
+    training = ModeTraining(params, features)
     planes = [training.luma, training.chroma, training.flow]
     optimiser = torch.optim.AdamW(
         [
@@ -118,7 +118,7 @@ def train(pictures: Tensor, features: Tensor, clips: list[np.ndarray], steps: in
 
 
 @torch.no_grad()
-def normalised(training: Training, pictures: Tensor) -> SharedModes:
+def normalised(training: ModeTraining, pictures: Tensor) -> SharedModes:
     """Modes whose parameters move a picture equally, the most used first; the guess takes plain features."""
     made, spread = training.modes(), training.guess(training.seen).std(0)
     sample = from_levels(pictures[:: max(1, len(pictures) // 24)])
