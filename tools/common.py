@@ -208,7 +208,8 @@ def stream_file(path: str) -> Iterator[BinaryIO]:
 def check_output(path: str, force: bool, inputs: Sequence[str | None] = (), as_json: bool = False) -> None:
     """As `fev.codec.media.outfile` has it, before any work is done; `-` is a standard stream.
 
-    as_json: standard output is taken by the report.
+    Args:
+        as_json: standard output is taken by the report.
     """
     if inputs.count(STDIO) > 1:
         raise UsageError("standard input cannot be two inputs at once")

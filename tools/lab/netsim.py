@@ -42,7 +42,11 @@ class Link:
 
 @dataclass
 class Harm:
-    """What was done.  bytes: those that came through, right or wrong."""
+    """What was done.
+
+    Attributes:
+        bytes: those that came through, right or wrong.
+    """
 
     bytes: int = 0
     dropped: int = 0

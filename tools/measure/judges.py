@@ -27,7 +27,12 @@ I3D_NEEDED = (
 
 @dataclass(frozen=True)
 class Judge:
-    """net: None where it is missing.  about: which network it is, or why it is missing."""
+    """A network that judges.
+
+    Attributes:
+        net: None where it is missing.
+        about: which network it is, or why it is missing.
+    """
 
     net: Any
     about: str
@@ -53,8 +58,11 @@ def find_judges(
 ) -> Judges:
     """The networks that are there.
 
-    name: what `fev-models import` was told to call them; None for `default`, which then need not exist.
-    inception, i3d: files, named by the user.
+    Args:
+        name: what `fev-models import` was told to call them; None for `default`, which then
+            need not exist.
+        inception, i3d: files, named by the user.
+
     Raises FevError where a network that is there, or was named, cannot be used.
     """
     networks = Networks(name or default) if name or files_of(default) else None

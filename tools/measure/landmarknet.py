@@ -29,11 +29,12 @@ FORMAT = "fev-landmarks/1"
 class LandmarkNet(nn.Module):
     """Pictures -> landmarks: the mean place of 68 maps of where each of them looks to be.
 
-    It sees 27 pixels of its 96 at a time, on purpose.  Trained on faces that were turned by a warp, a network with the
-    whole face in sight tells those from heads that are truly turned, and learns to call the latter straight; a nostril
-    by itself looks much the same in both.
+    It sees 27 pixels of its 96 at a time, on purpose. Trained on faces that were turned by a warp,
+    a network with the whole face in sight tells those from heads that are truly turned, and learns
+    to call the latter straight; a nostril by itself looks much the same in both.
 
-    error: what to expect of each landmark, (68,), half sides.
+    Attributes:
+        error: what to expect of each landmark, (68,), half sides.
     """
 
     name = "a landmark network of our own, trained on warped faces"

@@ -28,8 +28,12 @@ PERSON = FACE + len(IDENTITY)
 
 
 class Landmarks(Protocol):
-    """Where landmarks come from.  name: what they are, in words.  error: (68,), what to expect of each, in half sides;
-    infinite where it gives none."""
+    """Where landmarks come from.
+
+    Attributes:
+        name: what they are, in words.
+        error: (68,), what to expect of each, in half sides; infinite where it gives none.
+    """
 
     name: str
     error: Tensor

@@ -14,7 +14,8 @@ SMALLEST = 1e-9  # squared error below which PSNR rises no further: equal pictur
 def mean_error(error: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """Mean over pixels and colours, one number a frame: (T, H, W, 3) -> (T,).
 
-    mask: (H, W) or (T, H, W), pixels that count; a frame of which none does has NaN.
+    Args:
+        mask: (H, W) or (T, H, W), pixels that count; a frame of which none does has NaN.
     """
     mean: np.ndarray
     if mask is None:

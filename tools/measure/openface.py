@@ -29,7 +29,9 @@ LEAST = 2  # frames with a face, below which nothing correlates
 class Tracks:
     """What OpenFace saw.
 
-    seen: (T,) whether it found the face in a frame.  columns: name -> (T,), NaN where not seen.
+    Attributes:
+        seen: (T,) whether it found the face in a frame.
+        columns: name -> (T,), NaN where not seen.
     """
 
     name: str

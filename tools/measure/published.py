@@ -13,7 +13,11 @@ BOUNARELI = "S. Bounareli et al., Finding Directions in GAN's Latent Space for N
 
 @dataclass(frozen=True)
 class Published:
-    """A table as printed.  rows: method -> a figure a column, with the decimals it was printed with."""
+    """A table as printed.
+
+    Attributes:
+        rows: method -> a figure a column, with the decimals it was printed with.
+    """
 
     key: str
     title: str

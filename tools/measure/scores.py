@@ -56,7 +56,12 @@ OPENFACE = "no tables were named (--openface SOURCE.csv DECODED.csv): OpenFace 2
 
 @dataclass(frozen=True)
 class Figure:
-    """value: None where missing.  about: what it was measured with, or what is lacking for it, one by one."""
+    """A figure of a region in a measure.
+
+    Attributes:
+        value: None where missing.
+        about: what it was measured with, or what is lacking for it, one by one.
+    """
 
     value: float | None
     about: tuple[str, ...]

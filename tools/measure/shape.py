@@ -31,7 +31,12 @@ LANDMARKS = 68
 
 @dataclass(frozen=True)
 class Shape:
-    """identity: (N, I), whatever the model means by it.  parameters: (N, P), in the order of the model's names."""
+    """What a shape model reads off pictures.
+
+    Attributes:
+        identity: (N, I), whatever the model means by it.
+        parameters: (N, P), in the order of the model's names.
+    """
 
     identity: Tensor
     parameters: Tensor
@@ -39,7 +44,12 @@ class Shape:
 
 @dataclass(frozen=True)
 class Points:
-    """In pixels, without the camera.  mesh: (N, V, 3).  landmarks: (N, 68, 2), in the usual order."""
+    """In pixels, without the camera.
+
+    Attributes:
+        mesh: (N, V, 3).
+        landmarks: (N, 68, 2), in the usual order.
+    """
 
     mesh: Tensor
     landmarks: Tensor

@@ -34,8 +34,12 @@ NAP = 0.005
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture and when it is due.  turn: counts seeks, so that an old one is known.  lost: it stands in for others
-    that the stream lost."""
+    """A picture and when it is due.
+
+    Attributes:
+        turn: counts seeks, so that an old one is known.
+        lost: it stands in for others that the stream lost.
+    """
 
     at: float
     rgb: np.ndarray

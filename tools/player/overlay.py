@@ -47,7 +47,11 @@ def _font(size: int) -> Any:
 
 
 def drawn(text: list[str], size: int) -> np.ndarray:
-    """RGBA uint8 (h, w, 4): light letters on a shade.  size: of the letters in pixels."""
+    """RGBA uint8 (h, w, 4): light letters on a shade.
+
+    Args:
+        size: of the letters in pixels.
+    """
     from PIL import Image, ImageDraw
 
     font, edge = _font(size), size // 2

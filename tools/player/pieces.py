@@ -53,8 +53,11 @@ def boxes(data: bytes | memoryview, first: int = 0, end: int | None = None) -> I
 def on_the_clip_s_clock(data: bytes, begins: list[Fraction]) -> bytes:
     """A fragmented MP4 with its tracks begun at these seconds, and without edit lists.
 
-    A muxer counts from its first frame and says the rest in an edit list, which Media Source ignores.
-    begins: of each track, in their order.
+    A muxer counts from its first frame and says the rest in an edit list, which Media Source
+    ignores.
+
+    Args:
+        begins: of each track, in their order.
     """
     out = bytearray(data)
     scales: list[int] = []
@@ -90,7 +93,8 @@ def codec_of(piece: bytes) -> str:
 def cuts(pts: np.ndarray, base: Fraction) -> list[int]:
     """Where the pieces of a segment begin: places of frames, of which there is one in each.
 
-    pts: (n,), rising, in ticks of `base` seconds.
+    Args:
+        pts: (n,), rising, in ticks of `base` seconds.
     """
     ticks = (pts - pts[0]).astype(float)
     span = ticks[-1] + 1

@@ -94,7 +94,11 @@ class Screen:
                 yield "redraw"
 
     def press(self, key: str) -> None:
-        """As if a key had been pressed; for tests.  key: a name of KEYS."""
+        """As if a key had been pressed; for tests.
+
+        Args:
+            key: a name of KEYS.
+        """
         event = self.sdl.SDL_Event()
         event.type = self.sdl.SDL_KEYDOWN
         event.key.keysym.sym = getattr(self.sdl, key)

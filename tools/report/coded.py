@@ -12,16 +12,19 @@ from dataclasses import dataclass, field
 class CodedClip:
     """A coded clip.
 
-    stream: a whole file, which decodes by itself; kept beside the report.
-    ending: of the file's name.
-    bytes: what the report counts: for `.fev` every byte of the file; for the classical codecs the packets and parameter
-        sets, without MP4 and without the text in which x264 names itself, which is in their favour.
-    once: of these, the bytes that do not grow with the clip: `.fev` without its segments and their places in the
-        index; for the others parameter sets and, with one GOP, the key frame.  The rest is taken to grow with time.
-    container: bytes of the stream that are not counted.
-    sections: of `.fev`, as `fev-info` has them.
-    key_frames: of the classical codecs.
-    elapsed_s: of encoding, wall time on one thread.
+    Attributes:
+        stream: a whole file, which decodes by itself; kept beside the report.
+        ending: of the file's name.
+        bytes: what the report counts: for `.fev` every byte of the file; for the classical
+            codecs the packets and parameter sets, without MP4 and without the text in which
+            x264 names itself, which is in their favour.
+        once: of these, the bytes that do not grow with the clip: `.fev` without its segments
+            and their places in the index; for the others parameter sets and, with one GOP, the
+            key frame. The rest is taken to grow with time.
+        container: bytes of the stream that are not counted.
+        sections: of `.fev`, as `fev-info` has them.
+        key_frames: of the classical codecs.
+        elapsed_s: of encoding, wall time on one thread.
     """
 
     stream: bytes

@@ -21,7 +21,12 @@ LEAST_OVERLAP = 0.25  # of the range of quality that both curves span together; 
 
 @dataclass(frozen=True)
 class Point:
-    """rate: kbit/s.  quality: more is better (measures where less is better come in with their sign turned)."""
+    """A point of a curve.
+
+    Attributes:
+        rate: kbit/s.
+        quality: more is better (measures where less is better come in with their sign turned).
+    """
 
     rate: float
     quality: float
@@ -38,9 +43,13 @@ def front(points: Iterable[Point]) -> list[Point]:
 
 @dataclass(frozen=True)
 class BDRate:
-    """bd_rate: percent that `test` needs more (+) or less (-) than `anchor` at equal quality; None without overlap.
+    """One curve against another.
 
-    overlap: the common range of quality over the range of both together, 0 to 1.  flag: "" or what is to be said.
+    Attributes:
+        bd_rate: percent that `test` needs more (+) or less (-) than `anchor` at equal quality; None
+            without overlap.
+        overlap: the common range of quality over the range of both together, 0 to 1.
+        flag: "" or what is to be said.
     """
 
     bd_rate: float | None
@@ -75,8 +84,13 @@ BELOW, WITHIN, ABOVE = "below", "within", "above"
 
 @dataclass(frozen=True)
 class CurveReading:
-    """What a curve has at a place.  where: the place lies below its first point, within, or above its last; outside,
-    value is that of the end.  i, share: the value is (1 - share) of point i and share of point i + 1 of the front."""
+    """What a curve has at a place.
+
+    Attributes:
+        where: the place lies below its first point, within, or above its last; outside, value
+            is that of the end.
+        i, share: the value is (1 - share) of point i and share of point i + 1 of the front.
+    """
 
     where: str
     value: float

@@ -38,7 +38,10 @@ def vgg(given: Networks | None) -> tuple[dict[str, Tensor] | None, str]:
 def load(weights: str | os.PathLike[str], backbone: dict[str, Tensor]) -> Any:
     """piq's DISTS without its download: the same class, its weights through our reader.
 
-    backbone: `features.*` of torchvision's VGG-16.  Raises FevError.
+    Args:
+        backbone: `features.*` of torchvision's VGG-16.
+
+    Raises FevError.
     """
     import torchvision
     from piq.perceptual import DISTS, ContentLoss

@@ -97,10 +97,13 @@ class JobOutcome:
 
 
 def perform(task: Task, square: str | bytes) -> JobOutcome:
-    """Code, unless that was done, decode and score.  square: the file of the task's square, its path or its bytes.
+    """Code, unless that was done, decode and score.
 
-    On one thread, so that bytes and pictures are those of any machine of a kind.  Raises nothing that a codec or a file
-    may cause: that is the answer's `error`.
+    Args:
+        square: the file of the task's square, its path or its bytes.
+
+    On one thread, so that bytes and pictures are those of any machine of a kind. Raises nothing
+    that a codec or a file may cause: that is the answer's `error`.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

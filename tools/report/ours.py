@@ -34,7 +34,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def encode(square: MediaSource, setting: dict[str, Any]) -> CodedClip:
-    """Code a square's file.  setting: fields of EncodeOptions.  Raises FevError."""
+    """Code a square's file.
+
+    Args:
+        setting: fields of EncodeOptions.
+
+    Raises FevError.
+    """
     started = time.perf_counter()
     out = io.BytesIO()
     report = encode_fev(square, out, EncodeOptions(crop=True, audio=False, **setting))

@@ -62,7 +62,11 @@ def _legend(figure: Any, axis: Any) -> None:
 
 
 def rate_quality(results: list[dict[str, Any]], marginal: bool = False) -> bytes:
-    """One clip, a panel a measure.  marginal: fev at what the next second costs, the others as they are."""
+    """One clip, a panel a measure.
+
+    Args:
+        marginal: fev at what the next second costs, the others as they are.
+    """
     by = views.lines(results)
     fixed = [r for r in results if r["coded"].get("bytes") is None]
     metrics = [m for m in METRICS if any(m in r["scores"] for r in results)]

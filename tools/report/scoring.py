@@ -39,7 +39,14 @@ EYES = (36, 45)  # outer corners, of 68
 
 @dataclass(frozen=True)
 class Metric:
-    """title with the direction; up: more is better; decimals: as printed; unit."""
+    """How a measure is printed.
+
+    Attributes:
+        title: heading.
+        up: more is better.
+        decimals: as printed.
+        unit: empty where there is none.
+    """
 
     title: str
     up: bool
@@ -63,7 +70,13 @@ METRICS = {
 
 @dataclass(frozen=True)
 class ScoringNetworks:
-    """What the user named.  networks: of fev-models import; shape: as --shape of train.directions; dists: a file."""
+    """What the user named.
+
+    Attributes:
+        networks: their name, as `fev-models import` was told.
+        shape: a shape model, as `measure.shapemodels` takes it.
+        dists: a file with piq's weights.
+    """
 
     networks: str | None = None
     shape: str | None = None
@@ -72,7 +85,14 @@ class ScoringNetworks:
 
 @dataclass(frozen=True)
 class FrameScores:
-    """frames: numbers of those scored.  values: measure -> a number each.  missing, by: measure -> why, with what."""
+    """What the measures say of a clip.
+
+    Attributes:
+        frames: numbers of those that were scored.
+        values: measure -> a number for each of these frames.
+        missing: measure -> why there is none.
+        by: measure -> the network it was taken with.
+    """
 
     frames: list[int]
     values: dict[str, list[float]]

@@ -40,9 +40,14 @@ BLOCK = 1 << 20
 class Square:
     """A cut clip.
 
-    path: the lossless file.  digest: of its frames and times, whatever file they lie in.  duration_s: to the end of the
-    last frame.  dropped: frames before the first face.  faceless: later frames without one.  aligned: the source was
-    the square already.  about: where it comes from, in words.
+    Attributes:
+        path: the lossless file.
+        digest: of its frames and times, whatever file they lie in.
+        duration_s: to the end of the last frame.
+        dropped: frames before the first face.
+        faceless: later frames without one.
+        aligned: the source was the square already.
+        about: where it comes from, in words.
     """
 
     name: str

@@ -24,7 +24,13 @@ EQUAL = ("psnr", "ms_ssim", "haarpsi", "lpips", "dists", "identity")  # measures
 
 @dataclass(frozen=True)
 class ClipCost:
-    """Bytes of a coded clip.  once: not growing with its length; grows: in a clip of `seconds`."""
+    """Bytes of a coded clip.
+
+    Attributes:
+        once: those that do not grow with its length.
+        grows: the rest, in a clip of `seconds`.
+        seconds: length of the measured clip.
+    """
 
     once: float
     grows: float

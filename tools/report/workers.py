@@ -62,11 +62,14 @@ def _knock(address: str) -> None:
 
 
 def run_on_ray(tasks: Iterable[Task], address: str) -> Iterator[JobOutcome]:
-    """On a Ray cluster.  address: `auto`, HOST:PORT, ray://..., or `local` for one that is started here.
+    """On a Ray cluster.
 
-    A square travels once, through Ray's store; streams and results come back: no folder has to be shared.  Every
-    machine needs fev[rd] and, for measures with networks, the same files.  Raises UsageError without ray, FevError
-    where there is no cluster.
+    Args:
+        address: `auto`, HOST:PORT, ray://..., or `local` for one that is started here.
+
+    A square travels once, through Ray's store; streams and results come back: no folder has to be
+    shared. Every machine needs fev[rd] and, for measures with networks, the same files. Raises
+    UsageError without ray, FevError where there is no cluster.
     """
     need("ray", extra="ray")
     import ray

@@ -84,7 +84,11 @@ class Pairs:
 
     @staticmethod
     def _read(pack: Path, index: dict[str, Any], cache: Path | None) -> tuple[np.ndarray, np.ndarray]:
-        """Frames of the clips and then faces, (N, 256, 256, 3) uint8; pivots.  cache: where they are kept decoded."""
+        """Frames of the clips and then faces, (N, 256, 256, 3) uint8; pivots.
+
+        Args:
+            cache: where they are kept decoded.
+        """
         kept = [cache / f"{name}.npy" for name in ("pictures", "pivots")] if cache else []
         if kept and all(path.exists() for path in kept):
             return np.load(kept[0]), np.load(kept[1])

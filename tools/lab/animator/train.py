@@ -159,7 +159,11 @@ class Training:
         return self._weights[size]
 
     def _step(self, batch: Batch, size: int, slope: bool) -> dict[str, Tensor]:
-        """One step of animator and judge.  slope: with R1."""
+        """One step of animator and judge.
+
+        Args:
+            slope: with R1.
+        """
         n = len(batch.pivot)
         params = self.animator.config.params
         noise = NOISE * torch.randn(n, params, device=self.device)

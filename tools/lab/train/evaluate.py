@@ -158,8 +158,10 @@ def measure(
 ) -> tuple[dict[str, list[float]], list[np.ndarray]]:
     """Rows of (PSNR, face PSNR, SSIM) by stage for pictures of one clip (shared) or of many people.
 
-    many: more frames of the clip, for the modes: a handful of frames they would learn by heart.
-    keep: a folder for what is drawn of them.
+    Args:
+        many: more frames of the clip, for the modes: a handful of frames they would learn by
+            heart.
+        keep: a folder for what is drawn of them.
     """
     x = from_numpy(crops)
     with torch.no_grad():

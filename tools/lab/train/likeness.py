@@ -67,7 +67,11 @@ def scatter(x: np.ndarray) -> np.ndarray:
 
 
 def discriminant(clips: list[np.ndarray], faces: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (512,) and map (SIZE, 512).  moved: the faces, changed."""
+    """Mean (512,) and map (SIZE, 512).
+
+    Args:
+        moved: the faces, changed.
+    """
     within = (1 - FACES_WITHIN) * scatter(np.concatenate([c - c.mean(0) for c in clips]))
     within += FACES_WITHIN * scatter((faces - moved) / 2**0.5)
     within += SHRINK * np.trace(within) / len(within) * np.eye(len(within))

@@ -47,7 +47,9 @@ def chosen(names: Sequence[str], roll: bool) -> list[str]:
 class Scaling:
     """How parameters become inputs of A: scaled = factor * parameter + offset.
 
-    index: places in the shape model's parameters, (K,).  ranges: (K, 2), least and most that were measured.
+    Attributes:
+        index: places in the shape model's parameters, (K,).
+        ranges: (K, 2), least and most that were measured.
     """
 
     names: list[str]
@@ -105,9 +107,12 @@ class State:
 def wanted_change(
     source: Tensor, target: Tensor, scaling: Scaling, apart: bool, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Measured parameters (N, P) of sources and targets -> inputs of A (N, K), and the parameters to be reached (N, P).
+    """Measured parameters (N, P) of sources and targets -> inputs of A (N, K), and the parameters
+    to be reached (N, P).
 
-    apart: the second half of the batch changes one parameter at random, to anywhere in its range.
+    Args:
+        apart: the second half of the batch changes one parameter at random, to anywhere in its
+            range.
     """
     here, there = scaling.scaled(source), scaling.scaled(target)
     goal = target.clone()

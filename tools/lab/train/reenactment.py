@@ -57,8 +57,10 @@ def losses(
 ) -> dict[str, Tensor]:
     """Every loss that can be had, unweighted, one number each.
 
-    drawn: pictures (N, 3, S, S), -1 to 1, and the points in them.  like: whom they must look like: the source, or in a
-    pair the target itself.  wanted: the points of the source's identity at the target's parameters.
+    Args:
+        drawn: pictures (N, 3, S, S), -1 to 1, and the points in them.
+        like: whom they must look like: the source, or in a pair the target itself.
+        wanted: the points of the source's identity at the target's parameters.
     """
     out = {
         "shape": F.l1_loss(points.mesh, wanted.mesh),
