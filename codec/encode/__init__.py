@@ -1,1 +1,13 @@
-"""A clip on its way into a file, in one pass or in several."""
+"""A clip on its way into a file.  `codec/encoder.py` is the way in.
+
+    options         what a caller may choose
+    carriers        which carrier finds the appearance under which model: the one place
+    encoding        what both ways share: open the clip, start the file, report
+    streaming       one pass, as the frames come
+    wholeclip       the clip is surveyed first; clip: what that leaves behind, and its segments
+    aim, trials     a bitrate: the file at many prices; shares tried where a model has no curves
+    started         what has begun: the open clip, the file's header and identity
+    outgoing        segments with the sound of their time
+
+No module here knows what kind of carrier it has.
+"""
