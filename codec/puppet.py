@@ -58,6 +58,7 @@ class PuppetReport:
 
     Args:
         learnt: how the parameters were carried over; False means as they are.
+        identity_file_sha256, motion_file_sha256: digests of the two files, as they were read.
         elapsed_s: wall time.
     """
 
@@ -65,8 +66,8 @@ class PuppetReport:
     bytes: int
     duration_s: float
     learnt: bool
-    identity_sha256: str
-    motion_sha256: str
+    identity_file_sha256: str
+    motion_file_sha256: str
     elapsed_s: float
 
 
@@ -283,7 +284,7 @@ def _write(
         held.header, time_base=played.header.time_base, fps=played.header.fps, synthetic=True,
         segment_frames=played.header.segment_frames, frame_count=UNKNOWN_FRAMES,
     )  # fmt: skip
-    meta: Meta = {"synthetic": True, "identity_sha256": digests[0], "motion_sha256": digests[1]}
+    meta: Meta = {"synthetic": True, "identity_file_sha256": digests[0], "motion_file_sha256": digests[1]}
     writer = Writer(
         dst, header, identity=look.values, delta=look.delta, modes=look.modes, pivot=look.pivot,
         background=held.background, audio=played.audio if audio else None, meta=meta,

@@ -23,8 +23,8 @@ SCHEMA: dict[str, type] = {
     "writer": str,  # program and version
     "source_name": str,  # base name of the source, never a path
     "synthetic": bool,  # the motion is not the recorded person's own
-    "identity_sha256": str,  # of the .fev file the identity was taken from, 64 hex digits
-    "motion_sha256": str,  # of the .fev file the motion was taken from, 64 hex digits
+    "identity_file_sha256": str,  # of the .fev file the identity was taken from, 64 hex digits
+    "motion_file_sha256": str,  # of the .fev file the motion was taken from, 64 hex digits
     "created": str,  # ISO 8601
     "title": str,
     "comment": str,

@@ -192,7 +192,7 @@ def test_the_whole_way(tiny, tmp_path, capsys):
     report = fev.puppet(coded, coded, played)
     assert not report.learnt, "parameters of imported networks mean the same in every file"
     with fev.open(coded) as own, fev.open(played) as made:
-        assert made.header.synthetic and made.meta["identity_sha256"] == made.meta["motion_sha256"]
+        assert made.header.synthetic and made.meta["identity_file_sha256"] == made.meta["motion_file_sha256"]
         for a, b in zip(own.segments(), made.segments(), strict=True):
             np.testing.assert_array_equal(a.motion, b.motion)
             assert np.abs(a.placement - b.placement).max() <= 1  # rounded twice

@@ -70,8 +70,8 @@ def test_the_file_says_that_it_is_synthetic_and_of_what_it_was_made(pair, played
         assert made.header.synthetic
         assert made.meta == {
             "synthetic": True,
-            "identity_sha256": hashlib.sha256(pair[0].read_bytes()).hexdigest(),
-            "motion_sha256": hashlib.sha256(pair[1].read_bytes()).hexdigest(),
+            "identity_file_sha256": hashlib.sha256(pair[0].read_bytes()).hexdigest(),
+            "motion_file_sha256": hashlib.sha256(pair[1].read_bytes()).hexdigest(),
         }
     result = command("info", played)
     assert b"synthetic" in result.stdout
@@ -89,7 +89,7 @@ def test_a_puppet_can_be_an_identity_and_stays_marked(pair, played, tmp_path):
     again = tmp_path / "again.fev"
     fev.puppet(played, pair[0], again)
     with fev.open(again) as made:
-        assert made.header.synthetic and made.meta["identity_sha256"] == hashlib.sha256(played.read_bytes()).hexdigest()
+        assert made.header.synthetic and made.meta["identity_file_sha256"] == hashlib.sha256(played.read_bytes()).hexdigest()
 
 
 def stream(model: str, mix: np.ndarray, motion: np.ndarray, texture: int = 0) -> io.BytesIO:

@@ -160,8 +160,9 @@ def _terminated(number: int, frame: object) -> NoReturn:
 
 
 def say(message: object) -> None:
-    """One line on standard error, control characters made visible."""
-    text = " ".join(str(message).split())
+    """One line on standard error, control characters made visible.  Columns stay where they are."""
+    first, *more = str(message).expandtabs().splitlines() or [""]
+    text = " ".join([first.rstrip(), *(line.strip() for line in more)])
     text = "".join(c if c.isprintable() else "?" for c in text)
     prog = os.path.basename(sys.argv[0] or "fev").removesuffix(".py")
     with suppress(OSError, ValueError):
