@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+
 import numpy as np
 import pytest
 from fev.codec.media.still import COLOUR, decode_still, encode_still
@@ -66,3 +70,14 @@ def test_announced_size_is_checked():
         encode_still(np.zeros((1, 9000, 3), np.uint8))
     with pytest.raises(ValueError, match="quality"):
         encode_still(picture(64, 64), 101)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how threads are scheduled")
+def test_no_thread_is_left_with_real_time_priority():
+    """SVT-AV1 takes it where it may, which is as root: every other program would stand still."""
+    encode_still(np.zeros((64, 64, 3), np.uint8))
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(os.sched_getscheduler(0)))
+    thread.start()
+    thread.join()
+    assert os.sched_getscheduler(0) != os.SCHED_FIFO and seen[0] != os.SCHED_FIFO

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...format.errors import DamagedError, LimitError, MediaError
 from .colour import BT709, Colour, colour_of, from_rgb, to_rgb
+from .priority import usual_priority
 
 COLOUR = Colour(BT709, False)  # limited: swscale rounds chroma down on its way to full range, half a level of tint
 MIN_CODED = 64  # the encoder's smallest side; smaller pictures are padded
@@ -55,6 +56,8 @@ def encode_still(rgb: np.ndarray, quality: float = 50, thorough: bool = False) -
         frame.pts, frame.time_base = 0, Fraction(1, 25)
         encoder.colorspace, encoder.color_range = frame.colorspace, frame.color_range
         encoder.color_primaries, encoder.color_trc = frame.color_primaries, frame.color_trc
+        with usual_priority():
+            encoder.open()
         packets = encoder.encode(frame) + encoder.encode(None)
     except (av.FFmpegError, ValueError, OSError) as error:
         raise MediaError(f"a still cannot be coded: {error}") from error

@@ -23,6 +23,7 @@ import av
 import numpy as np
 
 from ...codec.media.colour import Colour, from_rgb, tag
+from ...codec.media.priority import usual_priority
 from ...codec.media.source import one_line
 from ...format.errors import FevError
 from .coded import CodedClip
@@ -136,6 +137,8 @@ def _encode(
         for i, rgb in enumerate(frames):
             if not i:
                 stream.height, stream.width = rgb.shape[:2]
+                with usual_priority():
+                    context.open()
             picture = from_rgb(rgb, "yuv420p", colour)
             picture.pts, picture.time_base = i, 1 / fps
             take(stream.encode(picture))
