@@ -31,22 +31,11 @@ COMMAND = re.compile(r"(?<![\w./-])(fev-[a-z]+|python -m fev(?:\.\w+)+)(?![\w./]
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 RUN = re.compile(r"(fev-[a-z]+|(?:python -m )?fev\.tools(?:\.\w+)+) ")
 SCRIPTS = dict(re.findall(r'^(fev-\w+) = "([\w.]+):main"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
-MADE = "<!-- "  # begins a mark; a tool writes what stands between it and the next, which begins with "<!-- /"
-
-
-def written(text: str) -> list[str]:
-    """The lines of a page that people write and wrap: no tables, nothing between marks of a tool."""
-    lines, made = [], False
-    for line in text.splitlines():
-        if line.startswith(MADE):
-            made = not line.startswith(MADE + "/")
-        elif not made and not line.startswith("|"):
-            lines.append(line)
-    return lines
 
 
 def long_lines(text: str) -> list[str]:
-    return [line for line in written(text) if len(line) > WIDTH]
+    """Lines beyond WIDTH, tables excepted."""
+    return [line for line in text.splitlines() if len(line) > WIDTH and not line.startswith("|")]
 
 
 def expanded(text: str) -> str:

@@ -8,7 +8,6 @@ share the budget.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +20,6 @@ from ...format.errors import FevError
 from ...format.identity import encode_identity
 from ...format.modes import Modes
 from ...format.still import Pivot
-from ..draw.render import Renderer
 from ..draw.units import DEFAULT_QUALITY, IDENTITY_STEP_CODE, motion_step_code, step_size
 from ..face.portrait import Conditions, best_frame
 from ..model.modelfile import Model
@@ -33,8 +31,7 @@ from .modebasis import MIX_STEP_CODE, principal_drive
 from .modefit import ModeFit, ModeSettings, ModeStart
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from .pivotcoding import code_pivot
-from .quantiser import RateDistortion
-from .reading import InverterReading
+from .reading import InverterReading, ReadsByInverter
 from .refine import RefineAll, RefineModes
 from .stages import Stages
 from .tune import ClipFit, TuneSettings, coded_size
@@ -72,7 +69,7 @@ def first_moves(
     return renderer.movement(fit_motion(renderer, frames, motion, settings))
 
 
-class Fitter:
+class Fitter(ReadsByInverter):
     """Fits pivot, modes and weight delta to the frames of a clip.
 
     Args:
@@ -90,7 +87,8 @@ class Fitter:
     def __init__(self, model: Model, settings: CarrierSettings, stages: Stages):
         if model.inverter is None:
             raise FevError(f"model {model.name} has no inverter to begin a fit with")
-        self.model, self.settings, self.effort, self.stages = model, settings, settings.effort, stages
+        super().__init__(model)
+        self.settings, self.effort, self.stages = settings, settings.effort, stages
         # Without a pivot the generator draws anew in every step, whose tensors are large enough for
         # torch's threads.
         self.tensor_threads = 1 if settings.pivot else 0
@@ -98,19 +96,6 @@ class Fitter:
     def usual_budget(self, seconds: float | None, side: float) -> int:
         """By how long the face is seen and how large it is."""
         return DEFAULT_BUDGET if seconds is None else by_need(seconds, side)
-
-    def registration(self) -> None:
-        """Squares stay where the face was found."""
-
-    def guess(self, pictures: Tensor) -> InverterReading:
-        """What the inverter sees in frames (N, 3, S, S)."""
-        return InverterReading.of(self.model, pictures)
-
-    def joined(self, parts: Sequence[InverterReading]) -> InverterReading:
-        return InverterReading.joined(parts)
-
-    def quantiser(self, renderer: Renderer) -> RateDistortion:
-        return RateDistortion(renderer)
 
     def at_once(
         self, frames: Tensor, reading: InverterReading, conditions: Conditions, spending: Spending

@@ -1,4 +1,5 @@
-"""What the inverter of a model sees in frames: the guess with which every fit of ours begins."""
+"""What the inverter of a model sees in frames: the guess with which every fit of ours begins, and
+the verbs of the carriers that begin with it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ..draw.render import Renderer
 from ..model.modelfile import Model
+from .quantiser import RateDistortion
 
 
 @dataclass(frozen=True)
@@ -41,3 +44,27 @@ class InverterReading:
     @classmethod
     def joined(cls, parts: Sequence[InverterReading]) -> InverterReading:
         return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+
+class ReadsByInverter:
+    """What the carriers of models with an inverter have in common.
+
+    Args:
+        model: one with an inverter.
+    """
+
+    def __init__(self, model: Model):
+        self.model = model
+
+    def registration(self) -> None:
+        """Squares stay where the face was found."""
+
+    def guess(self, pictures: Tensor) -> InverterReading:
+        """What the inverter sees in frames (N, 3, S, S)."""
+        return InverterReading.of(self.model, pictures)
+
+    def joined(self, parts: Sequence[InverterReading]) -> InverterReading:
+        return InverterReading.joined(parts)
+
+    def quantiser(self, renderer: Renderer) -> RateDistortion:
+        return RateDistortion(renderer)

@@ -9,7 +9,6 @@ frames are drawn again, and what the inverter sees in them is regressed to their
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,9 +25,8 @@ from ..model.modelfile import Model
 from .carrier import Appearance, CarrierSettings, Spending
 from .cropstore import CropStore
 from .modebasis import PARAMETER_UNIT
-from .quantiser import RateDistortion
 from .rdoq import metric_of
-from .reading import InverterReading
+from .reading import InverterReading, ReadsByInverter
 from .refine import RefineAll, RefineModes
 from .regression import regression
 
@@ -82,7 +80,7 @@ class ReadStart:
         return torch.cat([driven, out[:, driven.shape[1] :]], 1)
 
 
-class ReuseFitter:
+class ReuseFitter(ReadsByInverter):
     """Finds nothing but how the parameters begin.
 
     Args:
@@ -104,7 +102,8 @@ class ReuseFitter:
             raise FevError(f"the identity has {who.header.params} motion parameters, the model {params}")
         if model.inverter is None:
             raise FevError(f"model {model.name} is of imported networks; with those every clip has its own identity")
-        self.model, effort = model, settings.effort
+        super().__init__(model)
+        effort = settings.effort
         plain = Appearance(
             who.values, who.header.motion_step_code, who.header.identity_step_code, who.delta, who.pivot,
             who.modes, known.found, begin=self._begin,
@@ -121,19 +120,6 @@ class ReuseFitter:
     def usual_budget(self, seconds: float | None, side: float) -> int:
         """Nothing of the identity is sent."""
         return 0
-
-    def registration(self) -> None:
-        """Squares stay where the face was found."""
-
-    def guess(self, pictures: Tensor) -> InverterReading:
-        """What the inverter sees in frames (N, 3, S, S)."""
-        return InverterReading.of(self.model, pictures)
-
-    def joined(self, parts: Sequence[InverterReading]) -> InverterReading:
-        return InverterReading.joined(parts)
-
-    def quantiser(self, renderer: Renderer) -> RateDistortion:
-        return RateDistortion(renderer)
 
     def at_once(
         self, frames: Tensor, reading: InverterReading, conditions: Conditions, spending: Spending

@@ -12,6 +12,7 @@ import io
 import math
 import os
 import re
+import textwrap
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from .tables import losses, number, shown
 
 BEGIN, END = "<!-- fev-rd -->", "<!-- /fev-rd -->"
 MEASURES = ("psnr", "ms_ssim", "haarpsi", "lpips", "identity")
+WIDTH = 100  # of the page's lines; tables are wider
 MOST_SCORES = 1 << 20  # bytes of a CSV of scores
 FrameScores = dict[tuple[str, str | None, str | None], dict[str, str]]
 
@@ -42,7 +44,7 @@ def put(path: Path, report: dict[str, Any], folder: Path, scores: FrameScores) -
     """Write the table into `path`, and the stills where the picture `stills.png` is that stands in it already, else
     into the folder `docs` beside it."""
     text = check(path)
-    parts = [table(report, scores), "\n".join(f"- {line}" for line in losses(report))]
+    parts = [table(report, scores), "\n".join(wrapped(f"- {line}", "  ") for line in losses(report))]
     sheet, caption = _sheet(report, folder)
     if sheet is not None:
         link = _stills_in(text, path.parent)
@@ -50,11 +52,16 @@ def put(path: Path, report: dict[str, Any], folder: Path, scores: FrameScores) -
         place.parent.mkdir(exist_ok=True)
         with output_file(str(place), force=True) as file:
             file.write(sheet)
-        parts.append(f"![{caption[0]}]({link})\n\n{caption[1]}")
+        parts.append(wrapped(f"![{caption[0]}]({link})") + "\n\n" + wrapped(caption[1]))
     head, rest = text.split(BEGIN)
     whole = "\n\n".join([BEGIN, *(p for p in parts if p), END])
     with output_file(str(path), force=True) as file:
         file.write((head + whole + rest.split(END)[1]).encode())
+
+
+def wrapped(text: str, hang: str = "") -> str:
+    """A paragraph in lines of at most WIDTH.  hang: what all lines but the first begin with."""
+    return textwrap.fill(text, WIDTH, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
 
 
 def _stills_in(text: str, folder: Path) -> str:
