@@ -20,7 +20,7 @@ import torch.nn.functional as F
 
 from ..format.audio import AudioPacket
 from ..format.container import Reader
-from ..format.errors import FevError, UsageError
+from ..format.errors import FevError, UnsupportedError, UsageError
 from ..format.segment import Segment
 from .draw.render import Renderer
 from .draw.units import dequantise_placement
@@ -119,12 +119,13 @@ class FrameDecoder:
         self.reader, self.options = reader, options
         h = self.header = reader.header
         who = reader.who()
+        self._actor = reader.cast.newest(0)
         self.model = model or load_for(h.model_sha256.hex(), options.model)
         if self.model.latents.params != h.params:
             raise FevError(f"the file has {h.params} motion parameters, the model {self.model.latents.params}")
         self.renderer = Renderer(
             self.model, who.values, who.delta, who.modes, who.pivot,
-            identity_step_code=h.identity_step_code, motion_step_code=h.motion_step_code,
+            identity_step_code=who.identity_step_code, motion_step_code=who.motion_step_code,
             device=pick_device(options.device),
         )  # fmt: skip
         self.square = options.crop or h.crop
@@ -141,8 +142,9 @@ class FrameDecoder:
         self.plate: np.ndarray | None = None
         if not self.square:
             self.plate = np.zeros((h.height, h.width, 3), np.uint8)
-            if reader.background is not None:
-                b = reader.background
+            given = reader.cast.sets.get(0)
+            if given is not None:
+                b = given.still
                 still = decode_still(b.data, b.width, b.height)
                 self.plate = resize(still, h.width, h.height)
             if self._scale < 1:
@@ -159,10 +161,21 @@ class FrameDecoder:
 
     def segment(self, segment: Segment, first: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Pictures of one segment, or of those of its frames from place `first` up to `end`."""
+        self._check(segment)
         end = len(segment.pts) if end is None else end
         for i in range(first, end, BATCH):
             yield from self.pictures(segment, np.arange(i, min(i + BATCH, end)))
         self.expected = segment.first_frame + len(segment.pts)
+
+    def _check(self, segment: Segment) -> None:
+        """Raises UnsupportedError for what is not drawn yet: one actor in one revision before one set is."""
+        track, actor = segment.alone, self._actor
+        who = actor is None or (track.actor, track.revision) == actor.key
+        given = None if self.square else self.reader.cast.sets.get(0)
+        still = segment.camera is None and (given is None or given.place is None)
+        if not who or not still or segment.patches or segment.on_set != 0:
+            message = "a segment with other actors, another set, a camera or patches cannot be drawn yet"
+            raise UnsupportedError(message, segment=segment.index)
 
     def pictures(self, segment: Segment, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Pictures of some frames of a segment, by their places in it, all drawn at once."""
@@ -252,8 +265,8 @@ def decode(
     container = options.container or container_of(dst)
     silent = container in SILENT
     search = Search(options.identity, folder_of(src))
-    reader = Reader(src, salvage=options.salvage, identities=search, keep=options.remember)
-    if options.identity is not None and not reader.header.identity_elsewhere:
+    reader = Reader(src, salvage=options.salvage, identities=search)
+    if options.identity is not None and not reader.identity_elsewhere:
         raise UsageError("the file holds its own identity; fev-puppet puts another one in its place")
     decoder = FrameDecoder(reader, options)
     if options.remember:

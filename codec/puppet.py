@@ -27,11 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..format.actor import Actor
 from ..format.container import Reader, Writer
 from ..format.errors import FevError, ModelMismatchError, about
 from ..format.header import UNKNOWN_FRAMES
 from ..format.meta import Meta
-from ..format.segment import Segment
+from ..format.segment import Segment, Track
 from .decoder import BATCH
 from .draw.modes import ClipModes
 from .draw.render import Renderer
@@ -135,10 +136,10 @@ class _Clip:
             raise FevError(f"{self.name} has {h.params} motion parameters, the model {model.latents.params}")
         self.modes = None if r.modes is None else ClipModes(r.modes, h.params, torch.device("cpu"))
         self.plain = self.modes is None or self.modes.plain
-        self.step = step_size(h.motion_step_code)
+        self.step = step_size(r.motion_step_code)
         self.renderer = Renderer(
             model, r.values, r.delta, r.modes, r.pivot,
-            identity_step_code=h.identity_step_code, motion_step_code=h.motion_step_code, device=device,
+            identity_step_code=r.identity_step_code, motion_step_code=r.motion_step_code, device=device,
         )  # fmt: skip
         frames, places, first, last = 0, [], None, 0
         for segment in self.segments():
@@ -284,10 +285,15 @@ def _write(
         held.header, time_base=played.header.time_base, fps=played.header.fps, synthetic=True,
         segment_frames=played.header.segment_frames, frame_count=UNKNOWN_FRAMES,
     )  # fmt: skip
+    actor = Actor.of(
+        look.values, look.motion_step_code, look.identity_step_code, delta=look.delta, modes=look.modes,
+        pivot=look.pivot,
+    )  # fmt: skip
+    given = held.cast.sets.get(0)
     meta: Meta = {"synthetic": True, "identity_file_sha256": digests[0], "motion_file_sha256": digests[1]}
     writer = Writer(
-        dst, header, identity=look.values, delta=look.delta, modes=look.modes, pivot=look.pivot,
-        background=held.background, audio=played.audio if audio else None, meta=meta,
+        dst, header, actors=[actor], sets=[] if given is None else [given],
+        audio=played.audio if audio else None, meta=meta,
     )  # fmt: skip
     for segment in how.segments():
         placement = None
@@ -298,7 +304,14 @@ def _write(
             assert who.places is not None
             placement = quantise_placement(roaming(places, who.places, how.places))
         writer.write_segment(
-            replace(segment, motion=carry(segment), placement=placement, audio=segment.audio if audio else [])
+            replace(
+                segment,
+                tracks=[Track(carry(segment), placement, segment.held)],
+                on_set=0,
+                camera=None,
+                patches=[],
+                audio=segment.audio if audio else [],
+            )
         )
         progress("puppet", writer.frames, how.frames)
     writer.close()

@@ -6,20 +6,23 @@ package on paper; `tools/fev_read.py` is a second reader written from that paper
 library only.
 """
 
+from .actor import Actor
 from .audio import AudioConfig, AudioPacket
 from .container import Damage, Reader, Writer
 from .delta import DeltaTensor
 from .errors import FevError
-from .excerpt import Excerpt, excerpt
+from .excerpt import Excerpt, excerpt, excerpts
 from .header import Header
 from .limits import Limits
 from .modes import Modes
 from .reference import Identity
-from .segment import Segment
+from .segment import Segment, Track
+from .stage import Patch, Place, Set
 from .still import Pivot, Still
 from .verify import VerifyReport, verify
 
 __all__ = [
+    "Actor",
     "AudioConfig",
     "AudioPacket",
     "Damage",
@@ -30,12 +33,17 @@ __all__ = [
     "Identity",
     "Limits",
     "Modes",
+    "Patch",
     "Pivot",
+    "Place",
     "Reader",
     "Segment",
+    "Set",
     "Still",
+    "Track",
     "VerifyReport",
     "Writer",
     "excerpt",
+    "excerpts",
     "verify",
 ]

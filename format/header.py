@@ -16,14 +16,11 @@ UNKNOWN_FRAMES = 0xFFFFFFFF
 FLAG_CROP = 1  # the picture is the aligned square itself, not pasted back
 FLAG_PLACEMENT = 2  # segments carry a placement per frame
 FLAG_SYNTHETIC = 4  # the motion is not the recorded person's own: puppeteered or made up
-FLAG_DELTA = 8  # the set-up has a DELT chunk; so for the next four: a reader that lost one knows that it did
-FLAG_BACKGROUND = 16
-FLAG_AUDIO = 32
-FLAG_MODES = 64
-FLAG_PIVOT = 128
-FLAG_ELSEWHERE = 256  # the set-up has an IREF chunk instead of IDEN, DELT, MODE and PIVT
-_KNOWN_FLAGS = 511
-_LAYOUT = "IHHIIIII32s32sBBBHHBBBB"
+FLAG_AUDIO = 8  # the set-up has an AUDH chunk: a reader that lost it knows that it did
+FLAG_SET = 16  # there is a set 0, before which segments play that do not say otherwise
+FLAG_FULL_RANGE = 32
+_KNOWN_FLAGS = 63
+_LAYOUT = "IHHIIIII32s32sBBHBBB"
 
 
 @dataclass(frozen=True)
@@ -36,12 +33,10 @@ class Header:
         fps: (num, den) nominal frame rate.
         model_sha256: 32 bytes, of the model file.
         params: motion parameters per frame.
-        motion_step_code, identity_step_code: what steps they mean says `spec/codec-1.md`.
-        crop, placement, synthetic: see the flags above.
-        has_delta, has_background, has_audio, has_modes, has_pivot: which optional set-up chunks
-            follow. A Writer sets them itself, as well as the next.
-        identity_elsewhere: the identity is named by its hash and lies in another stream.
-        matrix, primaries, transfer: ISO/IEC 23091-2 code points of the output; full_range 0 or 1.
+        crop, placement, synthetic, has_audio, has_set: see the flags above. A Writer sets the last
+            two itself.
+        matrix, primaries, transfer: ISO/IEC 23091-2 code points of the output.
+        full_range: of the output.
         segment_frames: frames of a regular segment, so that it need not say where it starts; 0 =
             every one says it.
         frame_count: of the whole stream, or UNKNOWN_FRAMES. A Writer leaves it unknown: the end
@@ -54,28 +49,21 @@ class Header:
     fps: tuple[int, int]
     model_sha256: bytes
     params: int = 35
-    motion_step_code: int = 0
-    identity_step_code: int = 0
     crop: bool = False
     placement: bool = False
     synthetic: bool = False
-    has_delta: bool = False
-    has_background: bool = False
     has_audio: bool = False
-    has_modes: bool = False
-    has_pivot: bool = False
-    identity_elsewhere: bool = False
+    has_set: bool = False
     matrix: int = 1
     primaries: int = 1
     transfer: int = 1
-    full_range: int = 0
+    full_range: bool = False
     segment_frames: int = 0
     frame_count: int = UNKNOWN_FRAMES
 
     @property
     def flags(self) -> int:
-        announced = (self.has_delta, self.has_background, self.has_audio, self.has_modes, self.has_pivot)
-        bits = (self.crop, self.placement, self.synthetic, *announced, self.identity_elsewhere)
+        bits = (self.crop, self.placement, self.synthetic, self.has_audio, self.has_set, self.full_range)
         return sum(1 << place for place, bit in enumerate(bits) if bit)
 
     @property
@@ -92,9 +80,9 @@ class Header:
 
     @property
     def bound(self) -> bytes:
-        """What an identity's integers mean something with: model, tables, parameters and step
-        codes, as in HEAD."""
-        return self.model_sha256 + TABLES_SHA256 + bytes((self.params, self.motion_step_code, self.identity_step_code))
+        """What an identity's integers mean something with: model, tables and number of parameters,
+        as in HEAD."""
+        return self.model_sha256 + TABLES_SHA256 + bytes((self.params,))
 
     def seconds(self, pts: int) -> float:
         """A pts as seconds, for messages."""
@@ -114,14 +102,11 @@ class Header:
             self.model_sha256,
             TABLES_SHA256,
             self.params,
-            self.motion_step_code,
-            self.identity_step_code,
             self.flags,
             self.segment_frames,
             self.matrix,
             self.primaries,
             self.transfer,
-            self.full_range,
         )
         data = pack.bytes()
         try:
@@ -142,8 +127,8 @@ class Header:
         if version != VERSION:
             raise UnsupportedError(f"the stream is of format version {version}, this reader reads version {VERSION}")
         width, height, tb_num, tb_den, fps_num, fps_den, frames = take.fixed("HHIIIII")
-        model, table_hash, params, motion_step_code, identity_step_code = take.fixed("32s32sBBB")
-        flags, segment_frames, matrix, primaries, transfer, full_range = take.fixed("HHBBBB")
+        model, table_hash, params, flags, segment_frames = take.fixed("32s32sBBH")
+        matrix, primaries, transfer = take.fixed("BBB")
         take.end()
         check(width and height, "the picture has no extent")
         if width > limits.max_width or height > limits.max_height:
@@ -158,9 +143,6 @@ class Header:
         if segment_frames > limits.max_segment_frames:
             raise LimitError(f"segments of {segment_frames} frames, the limit is {limits.max_segment_frames}")
         check(not flags & ~_KNOWN_FLAGS, f"unknown header flags {flags & ~_KNOWN_FLAGS:#x}")
-        here = flags & (FLAG_DELTA | FLAG_MODES | FLAG_PIVOT)
-        check(not (flags & FLAG_ELSEWHERE and here), "an identity that lies elsewhere has parts here")
-        check(full_range in (0, 1), "the colour range is neither limited nor full")
         if table_hash != TABLES_SHA256:
             raise ModelMismatchError("made with other entropy tables than this reader has")
         return cls(
@@ -170,21 +152,15 @@ class Header:
             fps=(fps_num, fps_den),
             model_sha256=model,
             params=params,
-            motion_step_code=motion_step_code,
-            identity_step_code=identity_step_code,
             crop=bool(flags & FLAG_CROP),
             placement=bool(flags & FLAG_PLACEMENT),
             synthetic=bool(flags & FLAG_SYNTHETIC),
-            has_delta=bool(flags & FLAG_DELTA),
-            has_background=bool(flags & FLAG_BACKGROUND),
             has_audio=bool(flags & FLAG_AUDIO),
-            has_modes=bool(flags & FLAG_MODES),
-            has_pivot=bool(flags & FLAG_PIVOT),
-            identity_elsewhere=bool(flags & FLAG_ELSEWHERE),
+            has_set=bool(flags & FLAG_SET),
             matrix=matrix,
             primaries=primaries,
             transfer=transfer,
-            full_range=full_range,
+            full_range=bool(flags & FLAG_FULL_RANGE),
             segment_frames=segment_frames,
             frame_count=frames,
         )

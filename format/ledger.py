@@ -14,23 +14,21 @@ SECTIONS = (
     "modes",
     "motion",
     "placement",
-    "background",
+    "camera",
+    "set",
+    "patches",
     "audio",
     "index",
     "overhead",
 )
-# The payload of a chunk belongs to one section, its framing is overhead. Segments are split up by
-# their parser.
+# The payload of a chunk belongs to one section, its framing is overhead. Actors and segments are
+# split up by their parsers.
 SECTION_OF_CHUNK = {
     "HEAD": "header",
     "meta": "header",
-    "IDEN": "identity",
-    "IREF": "identity",
-    "DELT": "delta",
-    "MODE": "modes",
-    "PIVT": "identity",
-    "BGND": "background",
     "AUDH": "audio",
+    "ACTR": "identity",
+    "SETT": "set",
     "indx": "index",
     "FEND": "index",
 }
@@ -44,7 +42,7 @@ class Ledger:
         self._bytes = dict.fromkeys(SECTIONS, 0)
 
     def chunk(self, name: str, payload: int, sizes: Mapping[str, int] | None = None) -> None:
-        """Books one whole chunk; `sizes` says what parts of a segment belong to whom, the rest is
+        """Books one whole chunk; `sizes` says what parts of it belong to whom, the rest is
         overhead."""
         self._bytes["overhead"] += FRAME_BYTES
         if sizes is None:

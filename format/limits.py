@@ -12,9 +12,10 @@ class Limits:
     Memory of a Reader, apart from the interpreter, is at most
 
         2 * max_chunk_bytes                                  the chunk at hand, and its payload
-      + 28 * (identity, delta and mode values, at most)      decoded integers with their working copies
-      + max_segment_frames * (40 * params + 64)              one decoded segment
-      + max_segment_frames * params * 48                     the symbols kept to prove the code canonical
+      + max_alive_bytes                                      actors and sets that segments may name, coded
+      + 28 * (identity, delta and mode values, at most)      one identity decoded, with its working copies
+      + max_track_frames * (40 * params + 64)                one decoded segment
+      + max_track_frames * params * 48                       the symbols kept to prove the code canonical
       + max_meta_bytes * 16                                  metadata as Python objects
 
     and does not depend on the length of the stream. Width and height are never allocated here: they are bounds for
@@ -27,6 +28,13 @@ class Limits:
     max_frames: int = 1 << 24  # 6 days at 30 fps
     max_segments: int = 1 << 22
     max_segment_frames: int = 1024
+    max_segment_actors: int = 16
+    max_track_frames: int = 4096  # frames of a segment times its actors
+    max_segment_patches: int = 64
+    max_actors: int = 1024
+    max_revisions: int = 1 << 16  # of one actor
+    max_sets: int = 1024
+    max_alive_bytes: int = 32 << 20
     max_chunk_bytes: int = 8 << 20
     max_identity_values: int = 1 << 14
     max_delta_tensors: int = 4096

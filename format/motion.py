@@ -1,4 +1,4 @@
-"""A segment's entropy block: the motion and placement of its frames. `segment.py` wraps it.
+"""An actor's entropy block in a segment: its motion and placement. `segment.py` wraps it.
 
 A frame's parameters are coded as differences from the frame before; the segment's first frame: from
 zero. Frames marked held repeat the one before and cost nothing, and of motion's other frames those
@@ -6,7 +6,7 @@ in which nothing moves are flagged and left out. `motioncontexts.py` says how ea
 coded. Motion and placement are separate codes, so that a file's bytes can be told apart without
 decoding.
 
-The block ends with a CRC-16 of the decoded integers. Unlike the CRC-32 of the chunk it notices a
+A segment ends with a CRC-16 of all decoded integers. Unlike the CRC-32 of the chunk it notices a
 reader whose tables, model or arithmetic differ from the writer's.
 """
 
@@ -18,15 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .entropy import RangeDecoder, RangeEncoder
-from .errors import DamagedError, UsageError, check
+from .errors import UsageError, check
 from .motioncontexts import Contexts, MotionContexts, PlacementContexts, Stills
 from .tables import EDGE, LEVELS, MEAN_BITS, ROWS
 from .values import MAX_MAGNITUDE, SHIFT_OF_LEVEL, decode_from, encode_values, level_of, value_bits
 from .wire import Pack, Take, crc16
 
 PLACEMENT_VALUES = 4  # centre x, centre y, half side in 1/8 pixel; angle in 2*pi/16384
-CHECK_SEED = 0xFFFF
-CHECK_BYTES = 2
 
 Ints = NDArray[np.int64]
 
@@ -163,26 +161,21 @@ def _moving(decoder: RangeDecoder, frames: list[int]) -> list[int]:
 
 
 def final_check(motion: NDArray[np.int32], placement: NDArray[np.int32] | None, seed: int) -> int:
-    """CRC-16 over the values as little-endian int32: all of motion frame by frame, then all of
-    placement."""
+    """CRC-16, begun with `seed`, over the values as little-endian int32: all of motion frame by
+    frame, then all of placement."""
     value = crc16(np.ascontiguousarray(motion, "<i4").tobytes(), seed)
     return value if placement is None else crc16(np.ascontiguousarray(placement, "<i4").tobytes(), value)
 
 
 def encode_motion(
-    motion: NDArray[np.int32],
-    placement: NDArray[np.int32] | None = None,
-    *,
-    held: NDArray[np.bool_] | None = None,
-    seed: int = CHECK_SEED,
+    motion: NDArray[np.int32], placement: NDArray[np.int32] | None = None, *, held: NDArray[np.bool_] | None = None
 ) -> bytes:
-    """Codes the frames of one segment.
+    """Codes the frames of one actor in one segment.
 
     Args:
         motion: (n, P) quantised parameters, magnitudes up to 2**30.
         placement: (n, 4) centre x, centre y, half side, angle; None if the stream has none.
         held: (n,) True where a frame repeats the one before it.
-        seed: start of the final check, `Header.check_seed` in a stream.
 
     Raises:
         UsageError: shapes disagree, or a held frame is not a repetition.
@@ -191,48 +184,43 @@ def encode_motion(
     wide = _checked(motion, held)
     pack = Pack()
     if placement is not None:
-        places = _checked(placement, held)
-        if places.shape[1] != PLACEMENT_VALUES:
-            raise UsageError(f"placement has {places.shape[1]} values a frame, expected {PLACEMENT_VALUES}")
-        code = _encode(places, held, PlacementContexts)
+        code = encode_track(placement, held)
         pack.varint(len(code)).raw(code)
-    pack.raw(_encode(wide, held, MotionContexts))
-    return pack.fixed("H", final_check(motion, placement, seed)).bytes()
+    return pack.raw(_encode(wide, held, MotionContexts)).bytes()
 
 
-def split_block(data: bytes, has_placement: bool) -> tuple[bytes, bytes, int]:
-    """Placement track, motion track and final check of an entropy block, without decoding any of
-    it."""
+def split_block(data: bytes, has_placement: bool) -> tuple[bytes, bytes]:
+    """Placement track and motion track of an entropy block, without decoding any of it."""
     take = Take(data, "entropy block")
     placement = take.raw(take.varint(name="size of the placement")) if has_placement else b""
-    check(take.left() >= CHECK_BYTES, "entropy block has no final check")
-    motion = take.raw(take.left() - CHECK_BYTES)
-    return placement, motion, take.fixed("H")[0]
+    return placement, take.rest()
 
 
 def decode_motion(
-    data: bytes,
-    frames: int,
-    params: int,
-    *,
-    has_placement: bool = False,
-    held: NDArray[np.bool_] | None = None,
-    seed: int = CHECK_SEED,
+    data: bytes, frames: int, params: int, *, has_placement: bool = False, held: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
     """Reads back motion (frames, params) and placement (frames, 4) or None.
 
     `frames` and `params` must come from checked fields: memory is taken for them. Raises
-    DamagedError if the code is not valid, not canonical, or does not pass the final check.
+    DamagedError if the code is not valid or not canonical.
     """
     held = np.zeros(frames, bool) if held is None else held
-    place_track, motion_track, stated = split_block(data, has_placement)
-    placement = None
-    if has_placement:
-        placement = _decode(place_track, held, PLACEMENT_VALUES, PlacementContexts, "placement")
-    motion = _decode(motion_track, held, params, MotionContexts, "motion")
-    if final_check(motion, placement, seed) != stated:
-        raise DamagedError("the final check fails: written for another model, other tables or another stream")
-    return motion, placement
+    place_track, motion_track = split_block(data, has_placement)
+    placement = decode_track(place_track, held, "placement") if has_placement else None
+    return _decode(motion_track, held, params, MotionContexts, "motion"), placement
+
+
+def encode_track(values: NDArray[np.int32], held: NDArray[np.bool_]) -> bytes:
+    """Codes (n, 4) of placement or camera."""
+    places = _checked(values, held)
+    if places.shape[1] != PLACEMENT_VALUES:
+        raise UsageError(f"placement has {places.shape[1]} values a frame, expected {PLACEMENT_VALUES}")
+    return _encode(places, held, PlacementContexts)
+
+
+def decode_track(data: bytes, held: NDArray[np.bool_], name: str) -> NDArray[np.int32]:
+    """The inverse of `encode_track`."""
+    return _decode(data, held, PLACEMENT_VALUES, PlacementContexts, name)
 
 
 def motion_plan(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> Plan:

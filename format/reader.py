@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .actor import ActorKey
+from .casting import CAST, Casting, named
 from .chunk import SIGNATURE, Chunk, is_critical
 from .errors import (
     DamagedError,
     FevError,
     LimitError,
-    MissingIdentityError,
     ModelMismatchError,
     NotFevError,
     TruncatedError,
@@ -27,38 +28,38 @@ from .header import UNKNOWN_FRAMES
 from .index import End, unpack_index
 from .ledger import Ledger
 from .limits import Limits
-from .order import Order
-from .reference import Identities, Identity
+from .order import BODY, Order
+from .reference import Identities
 from .salvage import ChunkStream, Damage, settle
 from .seeking import Key, locate, read_end, read_index
 from .segment import Parts, Segment, parse
 from .sequence import Sequence
-from .setup import SETUP, Setup
+from .setup import SETUP
 from .source import Source
 
 _FATAL = (LimitError, ModelMismatchError, UnsupportedError)  # of the header: salvage cannot help
+_MOST_SOUGHT = 64  # lost actors and sets that are looked for: each look may read all that follows
 
 
-class Reader(Setup):
-    """One pass over a stream. What its set-up holds are attributes inherited from Setup.
+class Reader(Casting):
+    """One pass over a stream. Setup has what holds for all of it, Casting the actors and sets.
 
     Args:
         stream: anything with read(n) -> bytes; short reads are fine. seek() is used only where it
             is needed.
         limits: what to refuse before memory is taken for it.
         salvage: step over damage instead of raising.
-        shallow: leave the modes, by far the longest of the set-up to decode, as they came.
-        identities: finds the identity of a hash; asked by `who` where the stream only refers to
-            one.
-        keep: hold on to the identity's chunks as they came (`kept`), for who wants to hand them on;
-            their memory comes on top of what Limits states.
+        shallow: leave the modes, by far the longest of an actor to decode, as they came.
+        identities: finds the identity of a hash; asked by `who` where an actor only refers to one.
 
     Attributes:
         damage: list of Damage found so far, in salvage.
         end: End(segments, frames, ...) once it was read, else None.
 
     Raises FevError members. In salvage only when nothing at all can be decoded, when Limits are too
-    small for the stream, or when it was made for other tables or a newer reader.
+    small for the stream, or when it was made for other tables or a newer reader. A segment whose
+    actor was lost is delivered: its integers are whole. `who` says then that the actor is not
+    there.
     """
 
     def __init__(
@@ -69,10 +70,8 @@ class Reader(Setup):
         salvage: bool = False,
         shallow: bool = False,
         identities: Identities | None = None,
-        keep: bool = False,
     ) -> None:
-        super().__init__(limits or Limits(), shallow, keep)
-        self._identities = identities
+        super().__init__(limits or Limits(), identities, ordered=not salvage, shallow=shallow)
         self.salvage = salvage
         self.damage: list[Damage] = []
         self.end: End | None = None
@@ -84,10 +83,13 @@ class Reader(Setup):
         self._index_at: int | None = None
         self._at = Sequence()
         self._joined = False  # the beginning is missing: nobody knows how many segments went by
+        self._jumped = False  # segments were left out: so may have been chunks that others need
         self._hint: tuple[int, list[int]] | None = None
         self._pending: Chunk | None = None
         self._first_segment = 0
+        self._lost: set[ActorKey | int] = set()  # what was looked for in vain
         self._read_signature()
+        self._begin = self._source.offset
         self._read_setup()
 
     # -- set-up ------------------------------------------------------------------------------------
@@ -103,23 +105,6 @@ class Reader(Setup):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    def who(self) -> Identity:
-        """The identity, from wherever it lies; only drawing needs it.
-
-        Raises MissingIdentityError where it lies elsewhere and is not found, DamagedError where it
-        was lost.
-        """
-        if not self.header.identity_elsewhere:
-            return self.own_identity()
-        if self.reference is None:
-            raise DamagedError("the stream has lost the hash of its identity")
-        if self._identities is None:
-            raise MissingIdentityError(f"the identity {self.reference.hex()} lies in another file")
-        found = self._identities(self.reference)
-        if found.sha256 != self.reference or found.header.bound != self.header.bound:
-            raise DamagedError("the header does not fit the identity that the stream refers to")
-        return found
 
     def _read_signature(self) -> None:
         start = self._source.peek(len(SIGNATURE))
@@ -141,15 +126,17 @@ class Reader(Setup):
                 break
             if chunk.type in SETUP:
                 self._take_setup(chunk)
-            elif chunk.type == "SEGM" and "HEAD" in self.missing() and self.salvage and not self._source.seekable:
-                self._note(Damage("SEGM", chunk.offset, None, None, "a segment before any header"))
-                self._ledger.chunk("SEGM", len(chunk.payload))
+            elif chunk.type in CAST and (not self.missing() or (self.salvage and "HEAD" in self.accepted)):
+                self._take_cast(chunk)
+            elif chunk.type in BODY and "HEAD" in self.missing() and self.salvage and not self._source.seekable:
+                self._note(Damage(chunk.type, chunk.offset, None, None, f"a {chunk.type} chunk before any header"))
+                self._ledger.chunk(chunk.type, len(chunk.payload))
             else:
                 self._pending = chunk
                 break
         self._first_segment = chunk.offset if chunk else self._source.offset
         if self.salvage and self.missing() and self._source.seekable:
-            self._look_ahead()
+            self.look_ahead(self._source, [], self._try_accept)
         missing = self.missing()
         # What is missing was most likely where the first unreadable bytes are.
         lost = self._chunks.regions[0].offset if self._chunks.regions else self._first_segment
@@ -161,24 +148,21 @@ class Reader(Setup):
         for name in missing:
             self._note(Damage(name, lost, None, None, f"the stream has no {name} chunk"))
 
-    def _look_ahead(self) -> None:
-        """The set-up is damaged: its repetition further on will do, if there is one."""
-        back = self._source.offset
-        chunks = ChunkStream(self._source, Ledger(), self.limits, True)
-        while self.missing():
-            chunk = chunks.next()
-            if chunk is None:
-                break
-            if chunk.type in self.missing():
-                self._try_accept(chunk)
-        self._source.seek(back)
-
     def _take_setup(self, chunk: Chunk) -> None:
         """A set-up chunk in its place: the first of its kind, or the same once more."""
         self._ledger.chunk(chunk.type, len(chunk.payload))
-        if self._first_segment and chunk.type not in self.accepted and not self.salvage:
+        if self._order.in_body and chunk.type not in self.accepted and not self.salvage:
             raise DamagedError(f"a {chunk.type} chunk that was not there at first", offset=chunk.offset)
         self._try_accept(chunk)
+
+    def _take_cast(self, chunk: Chunk) -> None:
+        """An actor or a set in its place."""
+        sizes = None
+        try:
+            sizes = self.add(chunk)
+        except FevError as error:
+            self._blame(chunk, error)
+        self._ledger.chunk(chunk.type, len(chunk.payload), sizes)
 
     def _try_accept(self, chunk: Chunk) -> None:
         try:
@@ -277,8 +261,10 @@ class Reader(Setup):
                 self._take_index(chunk)
             elif chunk.type == "FEND":
                 self._take_end(chunk)
-            else:
+            elif chunk.type in SETUP:
                 self._take_setup(chunk)
+            else:
+                self._take_cast(chunk)
 
     def _take_segment(self, chunk: Chunk) -> Parts | None:
         try:
@@ -286,6 +272,7 @@ class Reader(Setup):
             if self.salvage:
                 self._settle(max(parts.index, self._at.index))
             self._at.check(parts, self.header)
+            self._need(parts, chunk)
         except FevError as error:
             self._ledger.chunk("SEGM", len(chunk.payload))
             self._blame(chunk, error, self._at.index)
@@ -294,6 +281,24 @@ class Reader(Setup):
         self._ledger.chunk("SEGM", len(chunk.payload), parts.sizes)
         self._at.go_on(parts)
         return parts
+
+    def _need(self, parts: Parts, chunk: Chunk) -> None:
+        """What a segment names is alive, or else: DamagedError; in salvage one note a thing."""
+        if self._jumped and self._sought(parts):
+            self._jumped = False
+            self.gather(self._source, self._begin, chunk.offset)
+        if self.salvage and self._source.seekable and self._sought(parts):
+            self.look_ahead(self._source, self._sought(parts), self._try_accept)
+        for what in self.lacking(parts):
+            kind, name = named(what)
+            check(self.salvage, f"segment {parts.index} needs {name}, which is not there")
+            if what not in self._lost and len(self._lost) < _MOST_SOUGHT:
+                self._lost.add(what)
+                self._note(Damage(kind, chunk.offset, None, None, f"{name} is lost, segment {parts.index} needs it"))
+
+    def _sought(self, parts: Parts) -> list[ActorKey | int]:
+        """What a segment lacks and was not looked for in vain; nothing, once much was."""
+        return [what for what in self.lacking(parts) if what not in self._lost and len(self._lost) < _MOST_SOUGHT]
 
     def _take_index(self, chunk: Chunk) -> None:
         self._ledger.chunk("indx", len(chunk.payload))
@@ -325,7 +330,7 @@ class Reader(Setup):
         """The stream ended without its end chunk."""
         if not self.salvage:
             raise TruncatedError("the stream ends without its end chunk", offset=self._source.offset)
-        had = bool(self._chunks.regions)
+        had = self._chunks.regions
         self._settle(None)
         if not had:
             self._note(Damage(None, self._source.offset, None, None, "the stream ends without its end chunk"))
@@ -383,7 +388,8 @@ class Reader(Setup):
             return None
         chunk, parts = found
         self._source.seek(chunk.offset + chunk.size)
-        self._pending, self.end = chunk, None
+        self._pending, self.end, self._jumped = chunk, None, True
+        self.cast.ordered = False
         self._chunks.regions = []
         self._order.go_on("SEGM")
         self._at.jump(parts.index, parts.first_frame)

@@ -1,44 +1,94 @@
-"""The SEGM chunk: one to a few seconds of the stream that decodes alone. Its entropy block is
-`motion.py`'s."""
+"""The SEGM chunk: one to a few seconds of the stream that decodes alone, but for the actors and
+sets it names.
+
+`times.py` has its times, `motion.py` the entropy block of an actor, `stage.py` the patches.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .actor import ActorKey
 from .audio import AudioPacket, pack_packets, unpack_packets
-from .entropy import RangeDecoder, RangeEncoder
-from .errors import FevError, LimitError, UsageError, check
+from .errors import DamagedError, FevError, LimitError, UnsupportedError, UsageError, check
 from .header import Header
 from .limits import Limits
-from .motion import decode_motion, encode_motion, split_block
-from .tables import LEVELS
-from .values import MAX_MAGNITUDE, Meter, decode_values, encode_values
+from .motion import decode_motion, decode_track, encode_motion, encode_track, final_check, split_block
+from .stage import Patch, pack_patches, take_patches
+from .times import MAX_PTS, pack_pts, pack_runs, regular_pts, take_pts, take_runs
 from .wire import Pack, Take
 
 HAS_PLACE = 1  # first frame and frame count are written
 HAS_PTS = 2  # presentation times are written
 HAS_HELD = 4  # some frames are held
 HAS_AUDIO = 8
-_KNOWN = HAS_PLACE | HAS_PTS | HAS_HELD | HAS_AUDIO
-MAX_PTS = 1 << 53
-MAX_PERIOD = 15  # steps after which the rounding of a clock may repeat
+HAS_STAGE = 16  # set and actors are written
+HAS_CAMERA = 32
+HAS_PATCHES = 64
+_KNOWN = 127
+REGULAR_STAGE = (0, ((0, 0),))  # set 0, and actor 0 in revision 0
+_CHECK_BYTES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class CodedTrack:
+    """An actor in a segment, its entropy block still coded."""
+
+    actor: int
+    revision: int
+    held: NDArray[np.bool_]  # (n,)
+    block: bytes
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """A segment taken apart, its entropy block still coded."""
+    """A segment taken apart, its entropy blocks still coded."""
 
     index: int
     first_frame: int
     pts: NDArray[np.int64]  # (n,)
-    held: NDArray[np.bool_]  # (n,)
     audio: list[AudioPacket]
-    block: bytes
-    sizes: dict[str, int]  # bytes of motion, placement and audio; the rest of the payload is overhead
+    on_set: int | None
+    tracks: list[CodedTrack]
+    camera: bytes
+    patches: list[Patch]
+    check: int
+    sizes: dict[str, int]  # bytes of sections; the rest of the payload is overhead
+
+    @property
+    def cast(self) -> list[ActorKey]:
+        """The revisions of actors that it needs."""
+        return [(track.actor, track.revision) for track in self.tracks]
+
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        """(n,) True where every actor is held."""
+        none = np.zeros(len(self.pts), bool)
+        return np.logical_and.reduce([track.held for track in self.tracks]) if self.tracks else none
+
+
+@dataclass(eq=False)
+class Track:
+    """One actor in a segment.
+
+    Args:
+        motion: (n, P) int32.
+        placement: (n, 4) int32 centre x, centre y, half side in 1/8 pixel, angle in 2*pi/16384;
+            None without placement.
+        held: (n,) bool, True where no face was found and the frame repeats the one before; None =
+            nowhere.
+        actor, revision: whose parameters these are.
+    """
+
+    motion: NDArray[np.int32]
+    placement: NDArray[np.int32] | None = None
+    held: NDArray[np.bool_] | None = None
+    actor: int = 0
+    revision: int = 0
 
 
 @dataclass(eq=False)
@@ -48,54 +98,119 @@ class Segment:
     Args:
         index: counts segments from 0.
         pts: (n,) int64 presentation times in ticks of the header's time base, strictly rising.
-        motion: (n, P) int32.
-        placement: (n, 4) int32 centre x, centre y, half side in 1/8 pixel, angle in 2*pi/16384;
-            None without placement.
-        held: (n,) bool, True where no face was found and the frame repeats the one before; None =
-            nowhere.
+        tracks: the actors, from the back to the front.
         audio: packets whose pts falls into the segment.
+        on_set: number of the set behind them; None = black.
+        camera: (n, 4) int32 the similarity from the set to the picture: shift x, shift y in 1/8
+            pixel, scale less 1 in 1/4096, angle in 2*pi/16384; None = it rests.
+        patches: in the order of their tracks, then of their frames.
     """
 
     index: int
     first_frame: int
     pts: NDArray[np.int64]
-    motion: NDArray[np.int32]
-    placement: NDArray[np.int32] | None = None
-    held: NDArray[np.bool_] | None = None
+    tracks: list[Track]
     audio: list[AudioPacket] = field(default_factory=list)
+    on_set: int | None = 0
+    camera: NDArray[np.int32] | None = None
+    patches: list[Patch] = field(default_factory=list)
+
+    @classmethod
+    def single(
+        cls,
+        index: int,
+        first_frame: int,
+        pts: NDArray[np.int64],
+        motion: NDArray[np.int32],
+        placement: NDArray[np.int32] | None = None,
+        held: NDArray[np.bool_] | None = None,
+        audio: list[AudioPacket] | None = None,
+    ) -> Segment:
+        """Actor 0 in revision 0 alone before set 0."""
+        return cls(index, first_frame, pts, [Track(motion, placement, held)], audio or [])
 
     @property
     def frames(self) -> int:
-        return len(self.motion)
+        return len(self.pts)
+
+    @property
+    def alone(self) -> Track:
+        """The only actor. Raises UnsupportedError where there is none, or more than one."""
+        if len(self.tracks) != 1:
+            raise UnsupportedError(f"{len(self.tracks)} actors in a segment, one is expected", segment=self.index)
+        return self.tracks[0]
+
+    @property
+    def motion(self) -> NDArray[np.int32]:
+        """Of the only actor, and so for the next two."""
+        return self.alone.motion
+
+    @property
+    def placement(self) -> NDArray[np.int32] | None:
+        return self.alone.placement
+
+    @property
+    def held(self) -> NDArray[np.bool_] | None:
+        return self.alone.held
+
+    def with_alone(self, **changes: Any) -> Segment:
+        """The segment with other motion, placement or held frames of its only actor."""
+        return replace(self, tracks=[replace(self.alone, **changes)])
 
     def pack(self, header: Header) -> bytes:
         """Payload of the SEGM chunk. Raises UsageError for what cannot be said."""
-        count = len(self.motion)
-        held = np.zeros(count, bool) if self.held is None else np.asarray(self.held, bool)
-        pts = np.asarray(self.pts, np.int64)
+        count, pts, tracks = len(self.pts), np.asarray(self.pts, np.int64), self.tracks
         if not 0 < count <= Limits.max_segment_frames:
             raise UsageError(f"a segment has 1 to {Limits.max_segment_frames} frames, not {count}")
-        if len(pts) != count or len(held) != count or np.shape(self.motion)[1:] != (header.params,):
-            raise UsageError(f"segment {self.index}: pts, held and motion disagree about {count} x {header.params}")
+        helds = [np.zeros(count, bool) if track.held is None else np.asarray(track.held, bool) for track in tracks]
+        for track, held in zip(tracks, helds, strict=True):
+            if len(held) != count or np.shape(track.motion) != (count, header.params):
+                raise UsageError(f"segment {self.index}: pts, held and motion disagree about {count} x {header.params}")
+            if (track.placement is not None) != header.placement:
+                raise UsageError("the header's placement flag and the segment disagree")
         if (np.diff(pts) <= 0).any() or int(np.abs(pts).max()) >= MAX_PTS:
             raise UsageError(f"segment {self.index}: presentation times do not rise")
-        if (self.placement is not None) != header.placement:
-            raise UsageError("the header's placement flag and the segment disagree")
         regular_place = header.segment_frames == count and self.first_frame == self.index * count
-        regular_pts = np.array_equal(pts, _regular_pts(header, self.first_frame, count))
-        flags = HAS_PLACE * (not regular_place) | HAS_PTS * (not regular_pts)
-        flags |= HAS_HELD * bool(held.any()) | HAS_AUDIO * bool(self.audio)
+        regular = np.array_equal(pts, regular_pts(header, self.first_frame, count))
+        cast = tuple((track.actor, track.revision) for track in tracks)
+        moves = self.camera is not None and bool(np.any(self.camera))
+        flags = HAS_PLACE * (not regular_place) | HAS_PTS * (not regular) | HAS_AUDIO * bool(self.audio)
+        flags |= HAS_HELD * any(held.any() for held in helds) | HAS_STAGE * ((self.on_set, cast) != REGULAR_STAGE)
+        flags |= HAS_CAMERA * moves | HAS_PATCHES * bool(self.patches)
         pack = Pack().fixed("B", int(flags)).varint(self.index)
-        if not regular_place:
+        if flags & HAS_PLACE:
             pack.varint(self.first_frame).varint(count)
-        if not regular_pts:
-            _pack_pts(pack, pts)
-        if held.any():
-            _pack_runs(pack, held)
+        if flags & HAS_PTS:
+            pack_pts(pack, pts)
+        if flags & HAS_STAGE:
+            pack.varint(0 if self.on_set is None else self.on_set + 1).varint(len(cast))
+            for number, revision in cast:
+                pack.varint(number).varint(revision)
+        if flags & HAS_HELD:
+            for held in helds:
+                pack_runs(pack, held)
         if self.audio:
             pack.raw(pack_packets(self.audio))
-        pack.raw(encode_motion(self.motion, self.placement, held=held, seed=header.check_seed))
-        return pack.bytes()
+        if moves:
+            assert self.camera is not None
+            if len(self.camera) != count:
+                raise UsageError(f"segment {self.index}: a camera of {len(self.camera)} frames, expected {count}")
+            code = encode_track(self.camera, np.zeros(count, bool))
+            pack.varint(len(code)).raw(code)
+        if self.patches:
+            pack.raw(pack_patches(self.patches))
+        blocks = [encode_motion(t.motion, t.placement, held=held) for t, held in zip(tracks, helds, strict=True)]
+        for block in blocks[:-1]:
+            pack.varint(len(block)).raw(block)
+        return pack.raw(blocks[-1] if blocks else b"").fixed("H", self._check(header)).bytes()
+
+    def _check(self, header: Header) -> int:
+        """The final check over all values."""
+        value = header.check_seed
+        for track in self.tracks:
+            value = final_check(track.motion, track.placement, value)
+        moves = self.camera is not None and bool(np.any(self.camera))
+        return final_check(self.camera, None, value) if moves and self.camera is not None else value
 
     @classmethod
     def unpack(cls, data: bytes, header: Header, limits: Limits | None = None) -> Segment:
@@ -104,23 +219,32 @@ class Segment:
 
     @classmethod
     def from_parts(cls, parts: Parts, header: Header) -> Segment:
-        """Decodes the entropy block of a segment already taken apart."""
+        """Decodes the entropy blocks of a segment already taken apart."""
+        count = len(parts.pts)
         try:
-            motion, placement = decode_motion(
-                parts.block,
-                len(parts.pts),
-                header.params,
-                has_placement=header.placement,
-                held=parts.held,
-                seed=header.check_seed,
+            tracks = []
+            for coded in parts.tracks:
+                motion, placement = decode_motion(
+                    coded.block, count, header.params, has_placement=header.placement, held=coded.held
+                )
+                tracks.append(Track(motion, placement, coded.held, coded.actor, coded.revision))
+            camera = None
+            if parts.camera:
+                camera = decode_track(parts.camera, np.zeros(count, bool), "camera")
+                check(camera.any(), "a camera at rest is not left out")
+                check((camera[:, 2] > -4096).all(), "a camera has no scale")
+            segment = cls(
+                parts.index, parts.first_frame, parts.pts, tracks, parts.audio, parts.on_set, camera, parts.patches
             )
+            if segment._check(header) != parts.check:
+                raise DamagedError("the final check fails: written for another model, other tables or another stream")
         except FevError as error:
             raise error.at(segment=parts.index) from None
-        return cls(parts.index, parts.first_frame, parts.pts, motion, placement, parts.held, parts.audio)
+        return segment
 
 
 def parse(data: bytes, header: Header, limits: Limits) -> Parts:
-    """Everything but the entropy block."""
+    """Everything but the entropy blocks."""
     take = Take(data, "segment")
     flags = take.u8()
     check(not flags & ~_KNOWN, f"segment: unknown flags {flags & ~_KNOWN:#x}")
@@ -136,129 +260,51 @@ def parse(data: bytes, header: Header, limits: Limits) -> Parts:
         count, first = header.segment_frames, index * header.segment_frames
     if first + count > limits.max_frames:
         raise LimitError(f"frame {first + count}, the limit is {limits.max_frames}", segment=index)
-    regular_pts = _regular_pts(header, first, count)
+    nominal = regular_pts(header, first, count)
     if flags & HAS_PTS:
-        pts = _take_pts(take, count)
-        check(not np.array_equal(pts, regular_pts), "regular presentation times are not written in their short form")
+        pts = take_pts(take, count)
+        check(not np.array_equal(pts, nominal), "regular presentation times are not written in their short form")
     else:
-        check(len(regular_pts), "a segment has no presentation times, and the header's frame rate gives none")
-        pts = regular_pts
-    held = _take_runs(take, count) if flags & HAS_HELD else np.zeros(count, bool)
+        check(len(nominal), "a segment has no presentation times, and the header's frame rate gives none")
+        pts = nominal
+    on_set, cast = _take_stage(take, header, limits) if flags & HAS_STAGE else REGULAR_STAGE
+    if len(cast) * count > limits.max_track_frames:
+        raise LimitError(f"{len(cast)} actors in {count} frames, the limit is {limits.max_track_frames} together")
+    helds = [take_runs(take, count) if flags & HAS_HELD else np.zeros(count, bool) for _ in cast]
+    check(not flags & HAS_HELD or any(held.any() for held in helds), "held frames are announced but there are none")
     before = take.left()
     audio = unpack_packets(take, limits) if flags & HAS_AUDIO else []
     sizes = {"audio": before - take.left()}
-    block = take.rest()
-    motion = len(split_block(block, header.placement)[1]) + 2
-    sizes["motion"], sizes["placement"] = motion, len(block) - motion
-    return Parts(index, first, pts, held, audio, block, sizes)
+    camera = b""
+    if flags & HAS_CAMERA:
+        camera = take.raw(take.varint(name="size of the camera"))
+        check(camera, "a camera at rest is not left out")
+        sizes["camera"] = len(camera)
+    before = take.left()
+    patches = take_patches(take, len(cast), count, limits) if flags & HAS_PATCHES else []
+    sizes["patches"] = before - take.left()
+    blocks = [take.raw(take.varint(name="size of an actor")) for _ in cast[1:]]
+    check(take.left() >= _CHECK_BYTES, "a segment has no final check")
+    last = take.raw(take.left() - _CHECK_BYTES)
+    check(cast or not last, "a segment without actors has motion")
+    blocks = [*blocks, last] if cast else []
+    motion = sum(len(split_block(block, header.placement)[1]) for block in blocks) + _CHECK_BYTES
+    sizes["motion"], sizes["placement"] = motion, sum(map(len, blocks)) + _CHECK_BYTES - motion
+    tracks = [CodedTrack(*key, held, block) for key, held, block in zip(cast, helds, blocks, strict=True)]
+    return Parts(index, first, pts, audio, on_set, tracks, camera, patches, take.fixed("H")[0], sizes)
 
 
-def _regular_pts(header: Header, first: int, count: int) -> NDArray[np.int64]:
-    """What the nominal frame rate makes of frames first ..; empty if that is not in whole ticks."""
-    step = header.pts_step
-    if not step or (first + count) * step >= MAX_PTS:
-        return np.zeros(0, np.int64)
-    return np.arange(first, first + count, dtype=np.int64) * step
-
-
-def _pack_pts(pack: Pack, pts: NDArray[np.int64]) -> None:
-    steps = np.diff(pts)
-    pack.signed(int(pts[0]))
-    if len(pts) == 1:
-        return
-    steady = bool((steps == steps[0]).all())
-    pack.varint(int(steps[0]) if steady else 0)
-    if steady:
-        return
-    base = int(np.sort(steps)[(len(steps) - 1) // 2])
-    jitter = steps - base
-    if int(np.abs(jitter).max()) > MAX_MAGNITUDE:
-        pack.varint(0)
-        for step in steps.tolist():
-            pack.varint(step)
-        return
-    costs = [float(np.log2(1 + np.abs(_unrepeated(jitter, period))).sum()) for period in range(MAX_PERIOD + 1)]
-    period = int(np.argmin(costs))
-    news = _unrepeated(jitter, period)
-    level = _cheapest_level(news)
-    encoder = RangeEncoder()
-    encode_values(encoder, news, np.full(len(news), level))
-    code = encoder.finish()
-    pack.varint(base).fixed("BB", period, level).varint(len(code)).raw(code)
-
-
-def _unrepeated(jitter: NDArray[np.int64], period: int) -> NDArray[np.int64]:
-    """What is new in each value against the one `period` before; a clock that rounds repeats
-    itself."""
-    out: NDArray[np.int64] = jitter.copy()
-    if period:
-        out[period:] -= jitter[:-period]
-    return out
-
-
-def _cheapest_level(values: NDArray[np.int64]) -> int:
-    """A single long gap must not make the others dear, so it is not the level of the mean."""
-    costs = []
-    for level in range(LEVELS):
-        meter = Meter()
-        encode_values(meter, values, np.full(len(values), level))
-        costs.append(meter.spent)
-    return int(np.argmin(costs))
-
-
-def _take_pts(take: Take, count: int) -> NDArray[np.int64]:
-    base = take.signed("presentation time")
-    steps = [0] * (count - 1)
-    if count > 1:
-        step = take.varint(MAX_PTS, "step of the presentation times")
-        if step:
-            steps = [step] * (count - 1)
-        else:
-            steps = _take_steps(take, count - 1)
-            check(min(steps) > 0, "presentation times do not rise")
-            check(len(set(steps)) > 1, "steady presentation times are not written in their short form")
-    check(abs(base) < MAX_PTS and abs(base + sum(steps)) < MAX_PTS, "a presentation time is out of range")
-    return np.cumsum(np.array([base, *steps], np.int64))
-
-
-def _take_steps(take: Take, count: int) -> list[int]:
-    base = take.varint(MAX_PTS, "base of the presentation times")
-    if not base:
-        steps = [take.varint(MAX_PTS, "step of the presentation times") for _ in range(count)]
-        middle = sorted(steps)[(count - 1) // 2]
-        far = max(abs(step - middle) for step in steps) > MAX_MAGNITUDE
-        check(far, "near presentation times are not written in their short form")
-        return steps
-    period, level = take.fixed("BB")
-    check(period <= MAX_PERIOD and level < LEVELS, "unknown period or level of the presentation times")
-    decoder = RangeDecoder(take.raw(take.varint(name="size of the presentation times")))
-    news = decode_values(decoder, np.full(count, level))
-    decoder.finish()
-    jitter = news.copy()
-    for i in range(period, count) if period else ():
-        jitter[i] += jitter[i - period]
-    check(int(np.abs(jitter).max()) <= MAX_MAGNITUDE, "a presentation time is out of range")
-    check(int(np.sort(jitter)[(count - 1) // 2]) == 0, "the base of the presentation times is not their middle step")
-    return [base + int(value) for value in jitter]
-
-
-def _pack_runs(pack: Pack, held: NDArray[np.bool_]) -> None:
-    """Lengths of the runs of not held, held, not held ... frames. Only the first may be 0."""
-    edges = [0, *(np.flatnonzero(held[1:] != held[:-1]) + 1).tolist(), len(held)]
-    if held[0]:
-        pack.varint(0)
-    for a, b in pairwise(edges):
-        pack.varint(b - a)
-
-
-def _take_runs(take: Take, count: int) -> NDArray[np.bool_]:
-    held = np.zeros(count, bool)
-    at, state = 0, False
-    while at < count:
-        run = take.varint(count - at, "length of a run")
-        check(run or (at == 0 and not state), "an empty run of held frames")
-        held[at : at + run] = state
-        at += run
-        state = not state
-    check(held.any(), "held frames are announced but there are none")
-    return held
+def _take_stage(take: Take, header: Header, limits: Limits) -> tuple[int | None, tuple[ActorKey, ...]]:
+    """Set and actors."""
+    number = take.varint(limits.max_sets, "number of the set")
+    count = take.varint(limits.max_segment_actors, "number of actors")
+    cast = []
+    for _ in range(count):
+        actor = take.varint(limits.max_actors - 1, "number of an actor")
+        cast.append((actor, take.varint(limits.max_revisions - 1, "revision")))
+    check(len({actor for actor, _ in cast}) == count, "an actor stands on the stage twice")
+    check(count == 1 or header.placement, "where the actors stand is not said")
+    check(count <= 1 or not header.crop, "several actors in the aligned square of one")
+    stage = (number - 1 if number else None, tuple(cast))
+    check(stage != REGULAR_STAGE, "a regular stage is not written in its short form")
+    return stage

@@ -1,4 +1,4 @@
-"""Still pictures: the background (chunk BGND) and the clip's pivot (chunk PIVT).
+"""Still pictures: of a set (chunk SETT), of a patch, and an actor's pivot (part PIVT of ACTR).
 
 `codec/media/still.py` makes the pixels.
 """
@@ -17,7 +17,7 @@ CODEC_AV1 = 1
 
 @dataclass(frozen=True)
 class Still:
-    """One picture; the payload of BGND.
+    """One picture.
 
     Args:
         codec: 1 = one AV1 temporal unit (open bitstream units, low-overhead format) holding one

@@ -3,45 +3,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .actor import Actor, unpack_actor
 from .audio import AudioConfig
+from .cast import Cast
+from .casting import named
 from .chunk import SIGNATURE, make_chunk
-from .delta import DeltaTensor, encode_delta
 from .errors import FevError, UsageError
 from .header import UNKNOWN_FRAMES, Header
-from .identity import encode_identity
 from .index import End, IndexBuilder
 from .ledger import Ledger
 from .limits import Limits
 from .meta import Meta, pack_meta
-from .modes import Modes, encode_modes
-from .reference import PARTS, pack_reference
 from .segment import Segment, parse
-from .still import Pivot, Still
+from .stage import Set
 
 
 class Writer:
-    """Writes signature and set-up at once, then segments as they come, then index and end at
-    close().
+    """Writes signature and set-up at once, then actors, sets and segments as they come, then index
+    and end at close().
 
     Args:
         stream: anything with write(); never seeked.
-        header: its has_delta, has_modes, has_pivot, has_background, has_audio and
-            identity_elsewhere are set from what is given here.
-        identity: (n,) int32 coefficients. This or a reference must be given.
-        reference: sha256 of an identity that another stream holds; in place of identity, delta,
-            modes and pivot.
-        delta: tensors of the weight change; None or empty = none.
-        modes, pivot, background, audio, meta: see their modules; None = no such chunk.
-        repeat_header_every: the whole set-up is repeated before every so many segments (0 = never),
-            so that a receiver may join late and a damaged beginning does not cost the rest.
+        header: its has_audio and has_set are set from what is given here.
+        actors, sets: those that are there from the beginning. Where no set 0 is, there is never
+            one.
+        audio, meta: see their modules; None = no such chunk.
+        repeat_header_every: the set-up, the newest revisions and the sets that are alive are
+            repeated before every so many segments (0 = never), so that a receiver may join late
+            and a damaged beginning does not cost the rest.
 
     As a context manager it closes the stream's content when the block ends well, and leaves it
     truncated otherwise.
@@ -52,44 +46,17 @@ class Writer:
         stream: Any,
         header: Header,
         *,
-        identity: NDArray[np.int32] | None = None,
-        reference: bytes | None = None,
-        delta: Sequence[DeltaTensor] | None = None,
-        modes: Modes | None = None,
-        pivot: Pivot | None = None,
-        background: Still | None = None,
+        actors: Iterable[Actor] = (),
+        sets: Iterable[Set] = (),
         audio: AudioConfig | None = None,
         meta: Meta | None = None,
         repeat_header_every: int = 0,
     ) -> None:
         if repeat_header_every < 0:
             raise UsageError("repeat_header_every is negative")
-        if (identity is None) == (reference is None):
-            raise UsageError("a stream holds an identity or refers to one")
-        if reference is not None and (delta or modes is not None or pivot is not None):
-            raise UsageError("delta, modes and pivot belong to the identity, which lies elsewhere")
-        self.header = replace(
-            header,
-            identity_elsewhere=reference is not None,
-            has_delta=bool(delta),
-            has_modes=modes is not None,
-            has_pivot=pivot is not None,
-            has_background=background is not None,
-            has_audio=audio is not None,
-        )
+        actors, sets = list(actors), list(sets)
+        self.header = replace(header, has_audio=audio is not None, has_set=any(not given.number for given in sets))
         setup = [("HEAD", self.header.pack())]
-        if reference is not None:
-            setup.append(("IREF", pack_reference(reference)))
-        if identity is not None:
-            setup.append(("IDEN", encode_identity(identity)))
-        if delta:
-            setup.append(("DELT", encode_delta(delta)))
-        if modes is not None:
-            setup.append(("MODE", encode_modes(modes)))
-        if pivot is not None:
-            setup.append(("PIVT", pivot.pack()))
-        if background is not None:
-            setup.append(("BGND", background.pack()))
         if audio is not None:
             setup.append(("AUDH", audio.pack()))
         if meta:
@@ -98,6 +65,7 @@ class Writer:
         self._repeat = repeat_header_every
         self._stream = stream
         self._ledger = Ledger()
+        self._cast = Cast(Limits())
         self._index = IndexBuilder()
         self._closed = False
         self._last_pts: int | None = None
@@ -107,6 +75,10 @@ class Writer:
         self._write(SIGNATURE)
         self._ledger.add("header", len(SIGNATURE))
         self._write_setup()
+        for given in sets:
+            self.write_set(given)
+        for actor in actors:
+            self.write_actor(actor)
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
@@ -125,15 +97,53 @@ class Writer:
             raise FevError(f"{where}: {reason}", offset=self.bytes_written) from None
         self.bytes_written += len(data)
 
-    @property
-    def identity_chunks(self) -> tuple[tuple[str, bytes], ...]:
-        """Type and payload of the chunks that hold the identity; () where it lies elsewhere."""
-        return tuple((name, payload) for name, payload in self._setup if name in PARTS)
-
     def _write_setup(self) -> None:
         for name, payload in self._setup:
             self._write(make_chunk(name, payload))
             self._ledger.chunk(name, len(payload))
+
+    def write_actor(self, actor: Actor) -> None:
+        """Writes an actor, a newer revision of one, or one once more.
+
+        A revision goes on from the one before where that is alive and has all its parts.
+        """
+        self._check_open()
+        before = self._cast.actor((actor.number, actor.revision - 1))
+        if before is not None and (before.reference is not None or not _goes_on(before, actor)):
+            before = None
+        payload = actor.pack(before)
+        try:
+            revision, _ = self._cast.read_actor(payload)
+            self._cast.add_actor(actor, self.header)
+        except FevError as error:
+            raise UsageError(error.message) from None
+        self._write(make_chunk("ACTR", payload))
+        self._ledger.chunk("ACTR", len(payload), revision.sizes())
+
+    def write_set(self, given: Set) -> None:
+        """Writes a set, for the first time or once more."""
+        self._check_open()
+        payload = given.pack(self.header)
+        try:
+            self._cast.add_set(Set.unpack(payload, self.header, Limits()), self.header)
+        except FevError as error:
+            raise UsageError(error.message) from None
+        self._write(make_chunk("SETT", payload))
+        self._ledger.chunk("SETT", len(payload))
+
+    def _repeat_cast(self) -> None:
+        """What is alive, each actor complete: a receiver that joins has no revision before."""
+        for given in list(self._cast.sets.values()):
+            self.write_set(given)
+        for alive in list(self._cast.actors.values()):
+            payload = alive[-1].pack()
+            self._cast.add_actor(alive[-1], self.header)
+            self._write(make_chunk("ACTR", payload))
+            self._ledger.chunk("ACTR", len(payload), unpack_actor(payload, Limits()).sizes())
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("the writer is closed")
 
     def write_segment(self, segment: Segment) -> int:
         """Writes the next segment and returns the bytes it took.
@@ -141,8 +151,7 @@ class Writer:
         Segments come in order: index and first frame go on where the last one ended, and so does
         time.
         """
-        if self._closed:
-            raise UsageError("the writer is closed")
+        self._check_open()
         if segment.index != self.segments or segment.first_frame != self.frames:
             raise UsageError(
                 f"segment {segment.index} at frame {segment.first_frame} does not follow: "
@@ -158,9 +167,13 @@ class Writer:
             parts = parse(payload, self.header, Limits())
         except FevError as error:
             raise UsageError(error.message, segment=segment.index) from None
+        missing = self._cast.missing(parts.cast, parts.on_set, self.header)
+        if missing:
+            raise UsageError(f"segment {segment.index} needs {named(missing[0])[1]}, which is not there")
         before = self.bytes_written
         if self._repeat and self.segments and self.segments % self._repeat == 0:
             self._write_setup()
+            self._repeat_cast()
         self._index.add(self.segments, self.bytes_written)
         self._write(make_chunk("SEGM", payload))
         self._ledger.chunk("SEGM", len(payload), parts.sizes)
@@ -203,3 +216,8 @@ class Writer:
     ) -> None:
         if kind is None:
             self.close()
+
+
+def _goes_on(before: Actor, actor: Actor) -> bool:
+    """Whether a revision may be sent as what differs from the one before."""
+    return set(before.parts) <= set(actor.parts) and dict(before.parts) != dict(actor.parts)

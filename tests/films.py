@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 from fev.codec.draw.units import step_code
+from fev.format.actor import Actor
 from fev.format.audio import AudioConfig, AudioPacket
 from fev.format.container import Writer
 from fev.format.header import Header
@@ -38,16 +39,17 @@ def film_of(model_sha256: str, segment: int = 10, begin: int = 0) -> bytes:
     begin: pts of the first frame.
     """
     header = Header(
-        64, 64, (1, RATE), (RATE, 1), bytes.fromhex(model_sha256), 35, step_code(0.5), step_code(0.25),
-        crop=True, segment_frames=segment, has_audio=True,
+        64, 64, (1, RATE), (RATE, 1), bytes.fromhex(model_sha256), 35, crop=True,
+        segment_frames=segment, has_audio=True,
     )  # fmt: skip
     rng, out, sound = np.random.default_rng(0), io.BytesIO(), packets(LENGTH / RATE)
     config = AudioConfig(channels=1, pre_skip=312)
-    with Writer(out, header, identity=np.array([3, -2, 1], np.int32), audio=config) as writer:
+    actor = Actor.of(np.array([3, -2, 1], np.int32), step_code(0.5), step_code(0.25))
+    with Writer(out, header, actors=[actor], audio=config) as writer:
         for i in range(0, LENGTH, segment):
             here = [
                 replace(p, pts=p.pts + 1920 * begin) for p in sound if i * 1920 <= max(0, p.pts) < (i + segment) * 1920
             ]
             motion = rng.integers(-6, 7, (segment, 35)).astype(np.int32)
-            writer.write_segment(Segment(i // segment, i, np.arange(i, i + segment) + begin, motion, audio=here))
+            writer.write_segment(Segment.single(i // segment, i, np.arange(i, i + segment) + begin, motion, audio=here))
     return out.getvalue()

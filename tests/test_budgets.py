@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import fev
 import numpy as np
 import pytest
 import torch
 from efforts import quick
-from fev.codec.draw.units import IDENTITY_STEP_CODE
 from fev.codec.encode.options import EncodeOptions
 from fev.codec.face.portrait import Conditions
 from fev.codec.fit.appearance import Fitter
@@ -19,9 +16,7 @@ from fev.codec.fit.cropstore import CropStore
 from fev.codec.fit.keyframes import within
 from fev.codec.fit.stages import Stages
 from fev.format import Reader
-from fev.format.container import Writer
 from fev.format.errors import UsageError
-from fev.format.header import Header
 from fev.format.identity import encode_identity
 from fev.format.reference import PARTS
 from test_cli import SAMPLE, bad, command
@@ -44,11 +39,9 @@ def test_budgets_are_kept_to_the_byte(preset, budget, tiny_model):
     spending = Spending(budget=budget)
     fit = fitter.at_once if preset == "fast" else fitter.fit
     look = fit(frames if preset == "fast" else store, guess, good, spending)
-    header = Header(64, 64, (1, 30), (30, 1), bytes(32), 35, look.motion_step_code, IDENTITY_STEP_CODE, crop=True)
     kept = within(look.identity, budget)
     np.testing.assert_array_equal(kept, look.identity)
-    writer = Writer(io.BytesIO(), header, **look.chunks())
-    spent = sum(len(payload) for _, payload in writer.identity_chunks)
+    spent = look.actor().size
     assert LEAST_BUDGET <= spent <= budget
     if preset == "medium" and budget == 2000:
         assert look.pivot is not None and look.modes is not None and spent > 1000, "and it is used"
@@ -59,12 +52,12 @@ def test_the_budget_is_what_the_file_s_chunks_come_to(budget, tmp_path):
     out = tmp_path / "out.fev"
     fev.encode(SAMPLE, out, preset="fast", duration=0.2, identity_budget=budget, **CLIP)
     with out.open("rb") as file:
-        reader = Reader(file, keep=True)
-        spent = sum(len(payload) for payload in reader.kept.values())
+        reader = Reader(file)
+        actor = reader.cast.newest(0)
         list(reader.segments())
         sections = reader.sections()
-    assert set(reader.kept) <= set(PARTS) and spent == sections["identity"] + sections["delta"] + sections["modes"]
-    assert spent <= budget
+    assert set(actor.parts) <= set(PARTS)
+    assert actor.size == sections["identity"] + sections["delta"] + sections["modes"] <= budget
 
 
 def test_the_least_budget_is_what_the_least_identity_takes(tmp_path):

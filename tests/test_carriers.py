@@ -78,7 +78,7 @@ def test_each_kind_of_model_has_its_carrier(tiny_model, first, tiny):  # noqa: F
     assert isinstance(carrier_of(fev.load_model(tiny), settings, Stages()), PaperFitter)
     reused = carrier_of(fev.load_model(), settings, Stages(), read_identity(first))
     assert isinstance(reused, ReuseFitter) and reused.can_aim and not reused.sends_identity
-    assert reused.appearance.chunks() == {"reference": read_identity(first).found.sha256}
+    assert reused.appearance.actor().reference == read_identity(first).found.sha256
 
 
 def test_a_model_without_a_carrier_is_one_line(tiny_model, monkeypatch):

@@ -13,7 +13,6 @@ import sys
 import time
 
 import fev
-import numpy as np
 import pytest
 from fev.format.errors import FevError, MediaError, UsageError
 from fev.tools import common
@@ -277,7 +276,7 @@ def test_a_stream_that_nobody_reads_is_no_failure_and_a_full_one_is_named(tiny_s
     for error, wanted in ((BrokenPipeError(32, "Broken pipe"), BrokenPipeError), (OSError(28, "No space"), FevError)):
         out.error = error
         with pytest.raises(wanted, match="pipe|out.fev: cannot be written: No space"):
-            writer.Writer(out, film_header(film_of(tiny_sha)), identity=np.zeros(1, np.int32))
+            writer.Writer(out, film_header(film_of(tiny_sha)))
 
 
 def film_header(data):

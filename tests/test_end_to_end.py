@@ -104,10 +104,10 @@ def test_sections_sum_to_the_file(coded):
     assert sum(sections.values()) == coded.stat().st_size
     assert sum(s.frames for s in segments) == 55
     assert all(s.motion.shape[1] == 35 and s.placement.shape[1] == 4 for s in segments)
-    assert sections["motion"] and sections["identity"] and sections["background"] and sections["audio"]
+    assert sections["motion"] and sections["identity"] and sections["set"] and sections["audio"]
     assert not sections["delta"]
     with fev.open(coded) as reader:
-        assert reader.pivot is not None and len(reader.pivot.pack()) <= 2500
+        assert len(reader.cast.newest(0).parts["PIVT"]) <= 2500
 
 
 def test_decoding_twice_gives_the_same_pictures(coded):
@@ -255,7 +255,7 @@ def test_crop_codes_the_square_alone(tmp_path):
     with fev.open(tmp_path / "c.fev") as reader:
         assert all(s.placement is None and not s.audio for s in reader.segments())
         sections = reader.sections()
-    assert not sections["background"] and not sections["placement"] and not sections["audio"]
+    assert not sections["set"] and not sections["placement"] and not sections["audio"]
     back = fev.decode(tmp_path / "c.fev", tmp_path / "c.mp4")
     assert (back.frames, back.width, back.height) == (10, 256, 256)
 
@@ -310,8 +310,8 @@ def test_without_a_pivot_no_picture_is_sent(tmp_path, preset):
     path, budget = tmp_path / "c.fev", 6000
     fev.encode(SAMPLE, path, preset=preset, pivot=False, crop=True, audio=False, duration=0.4, identity_budget=budget)
     with fev.open(path) as reader:
-        assert len(list(reader.segments())) == 1 and reader.pivot is None
-        assert bool(reader.delta) == (reader.modes is not None) == (preset == "slow")
+        assert len(list(reader.segments())) == 1 and reader.who().pivot is None
+        assert bool(reader.who().delta) == (reader.who().modes is not None) == (preset == "slow")
         sections = reader.sections()
     assert sections["identity"] + sections["delta"] + sections["modes"] <= budget
     assert fev.decode(path, tmp_path / "c.mp4").frames == 10

@@ -25,12 +25,14 @@ from fev.codec.media.still import encode_still
 from fev.codec.model import planes
 from fev.codec.model.library import find
 from fev.codec.model.modelfile import load_bytes
+from fev.format.actor import Actor
 from fev.format.container import Reader, Writer
 from fev.format.delta import DeltaTensor
 from fev.format.errors import FevError
 from fev.format.header import Header
 from fev.format.modes import Modes
 from fev.format.segment import Segment
+from fev.format.stage import Set
 from fev.format.still import Pivot, Still
 from fev.tools import fev_draw, fev_model, fev_read
 from safetensors.torch import load, save
@@ -97,12 +99,14 @@ def stream_of(model, motion: np.ndarray, placement=None, size=None, held=None, c
     width, height = size or (model.size, model.size)
     crop = placement is None if crop is None else crop
     header = Header(
-        width, height, (1, 30), (30, 1), bytes.fromhex(model.sha256), motion.shape[1], step_code(0.5), step_code(0.25),
+        width, height, (1, 30), (30, 1), bytes.fromhex(model.sha256), motion.shape[1],
         crop=crop, placement=placement is not None,
     )  # fmt: skip
     out = io.BytesIO()
-    with Writer(out, header, identity=IDENTITY, **parts) as writer:
-        writer.write_segment(Segment(0, 0, np.arange(len(motion)), motion, placement, held))
+    sets = [Set(parts.pop("background"))] if "background" in parts else []
+    actor = Actor.of(IDENTITY, step_code(0.5), step_code(0.25), **parts)
+    with Writer(out, header, actors=[actor], sets=sets) as writer:
+        writer.write_segment(Segment.single(0, 0, np.arange(len(motion)), motion, placement, held))
     return out.getvalue()
 
 
@@ -113,7 +117,8 @@ def decoded(data: bytes, model) -> list[np.ndarray]:
 
 def stills_of(stream: dict) -> dict[str, tuple]:
     """The AV1 pictures of a stream as planes."""
-    stills = {"PIVT": stream["pivot"][1] if "pivot" in stream else None, "BGND": stream.get("background")}
+    actor, sets = stream["actors"][0, 0], stream["sets"]
+    stills = {"PIVT": actor["pivot"][1] if "pivot" in actor else None, "SETT": sets[0]["still"] if sets else None}
     out = {}
     for name, still in stills.items():
         if still is not None:

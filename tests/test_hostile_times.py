@@ -23,14 +23,14 @@ from hypothesis import strategies as st
 @pytest.fixture(scope="module")
 def parts(film):
     reader = Reader(io.BytesIO(film))
-    return list(reader.segments()), reader.header, reader.identity, reader.audio
+    return list(reader.segments()), reader.header, reader.cast.newest(0), reader.audio
 
 
 def stream_of(parts, segments: list[Segment], end: End, **header) -> bytes:
     """Sound chunks, whatever they say."""
-    _, head, identity, audio = parts
+    _, head, actor, audio = parts
     out, head = io.BytesIO(), replace(head, **header)
-    Writer(out, head, identity=identity, audio=audio)
+    Writer(out, head, actors=[actor], audio=audio)
     chunks = [make_chunk("SEGM", s.pack(head)) for s in segments]
     return out.getvalue() + b"".join(chunks) + make_chunk("FEND", end.pack())
 

@@ -26,6 +26,7 @@ from fev.codec.media import identities
 from fev.codec.media.identities import Search, read_identity, remember
 from fev.codec.model.modelfile import load_bytes
 from fev.format import Reader, excerpt
+from fev.format.actor import Actor
 from fev.format.container import Writer
 from fev.format.errors import FevError, MissingIdentityError, UsageError
 from fev.format.header import Header
@@ -145,7 +146,7 @@ def other(model: str, value: int = 3) -> bytes:
 
 def test_candidates_that_are_damaged_or_of_others_are_passed_over(lost, first, tiny_sha):
     data = bytearray(first.read_bytes())
-    data[data.index(b"IDEN") + 20] ^= 1
+    data[data.index(b"ACTR") + 20] ^= 1
     folder = lost.parent
     (folder / "a_damaged.fev").write_bytes(data)
     (folder / "b_junk.fev").write_bytes(b"junk")
@@ -193,7 +194,7 @@ def test_nothing_is_remembered_unless_asked_for(lost, first, second, cache):
     assert fev.verify(path).ok and len(pictures(lost)) == 15
     fev.decode(io.BytesIO(lost.read_bytes()), io.BytesIO(), container="y4m")
     kept = Reader(io.BytesIO(path.read_bytes()))
-    assert kept.background is None and kept.audio is None and not list(kept.segments())
+    assert not kept.cast.sets and kept.audio is None and not list(kept.segments())
     if os.name == "posix":
         assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(cache.stat().st_mode) == 0o700
     path.write_bytes(path.read_bytes()[:-300])  # damaged: as if it were not there
@@ -229,7 +230,7 @@ def test_the_cache_keeps_what_was_used_last(tiny_sha, cache, monkeypatch):
 
 def test_quality_is_that_of_the_identity(first, tmp_path):
     with fev.open(first) as reader:
-        assert reader.header.motion_step_code == motion_step_code(60)
+        assert reader.who().motion_step_code == motion_step_code(60)
     out = tmp_path / "out.fev"
     words = [SAMPLE, out, "--preset", "fast", "--crop", "--no-audio", "--duration", "0.1", "--identity", first]
     bad(command("encode", *words, "--quality", "60"), "the quality is that file's", code=2)
@@ -238,7 +239,7 @@ def test_quality_is_that_of_the_identity(first, tmp_path):
     fev.encode(SAMPLE, fine, preset="fast", duration=0.1, quality=90, **CLIP)
     fev.encode(SAMPLE, again, preset="fast", duration=0.1, identity=fine, **CLIP)
     with fev.open(again) as reader:
-        assert reader.header.motion_step_code == motion_step_code(90) and not reader.header.synthetic
+        assert reader.who().motion_step_code == motion_step_code(90) and not reader.header.synthetic
 
 
 @pytest.mark.parametrize("wrong", [{"identity_budget": 5000}, {"pivot": False}])
@@ -273,7 +274,7 @@ def test_a_file_that_refers_can_be_referred_through(second, tmp_path, first):
     out = tmp_path / "third.fev"
     fev.encode(SAMPLE, out, preset="fast", start=0.4, duration=0.2, identity=second, **CLIP)
     with fev.open(out) as reader, fev.open(first) as own:
-        assert reader.reference == own.identity_sha256
+        assert reader.identity_sha256 == own.identity_sha256
 
 
 def test_puppets_of_files_that_refer(first, second, lost, tmp_path):
@@ -281,7 +282,7 @@ def test_puppets_of_files_that_refer(first, second, lost, tmp_path):
     for n, (who, how) in enumerate([(first, first), (second, second)]):
         fev.puppet(who, how, tmp_path / f"{n}.fev")
         with fev.open(tmp_path / f"{n}.fev") as reader:
-            made.append((reader.identity_sha256, reader.header.identity_elsewhere))
+            made.append((reader.identity_sha256, reader.identity_elsewhere))
         with (tmp_path / f"{n}.fev").open("rb") as file:
             assert describe(file)["version"] == 1
     assert made[0] == made[1] and not made[1][1], "a puppet holds its identity itself"
@@ -300,13 +301,15 @@ def stream(model: str, motion: np.ndarray, value: int = 3, reference: bytes | No
                     flow=np.zeros((3, 2, 8, 8), np.int32), texture_step_codes=np.zeros(3, np.int64) + 20,
                     flow_step_codes=np.zeros(3, np.int64))  # fmt: skip
     modes.luma[1, 0, 0], modes.luma[2, 0, 1] = 30, 30
-    header = Header(64, 64, (1, 30), (30, 1), bytes.fromhex(model), 35, STEP, STEP, crop=True, segment_frames=4)
-    who = {"identity": np.array([value, -2, 1], np.int32), "modes": modes} if reference is None else {}
+    header = Header(64, 64, (1, 30), (30, 1), bytes.fromhex(model), 35, crop=True, segment_frames=4)
+    actor = Actor.of(np.array([value, -2, 1], np.int32), STEP, STEP, modes=modes)
+    if reference is not None:
+        actor = Actor.refer(reference)
     out = io.BytesIO()
-    writer = Writer(out, header, reference=reference, **who)
+    writer = Writer(out, header, actors=[actor])
     for i in range(0, len(motion), 4):
         part = motion[i : i + 4]
-        writer.write_segment(Segment(i // 4, i, np.arange(i, i + len(part)), part))
+        writer.write_segment(Segment.single(i // 4, i, np.arange(i, i + len(part)), part))
     writer.close()
     return out.getvalue()
 
@@ -378,7 +381,7 @@ def test_a_second_clip_moves_under_the_first_one_s_modes(tmp_path):
     first = tmp_path / "first.fev"
     encode_quickly(SAMPLE, first, preset="medium", duration=0.8, identity_budget=4000, **CLIP)
     with fev.open(first) as reader:
-        assert reader.modes is not None and reader.pivot is not None
+        assert reader.who().modes is not None and reader.who().pivot is not None
     from fev.codec.media.video import open_video
 
     with open_video(SAMPLE, 0.8, 0.4) as video:
@@ -387,11 +390,11 @@ def test_a_second_clip_moves_under_the_first_one_s_modes(tmp_path):
         out = tmp_path / f"{preset}.fev"
         encode_quickly(SAMPLE, out, preset=preset, start=0.8, duration=0.4, identity=first, audio=False)
         with fev.open(out) as reader:
-            assert reader.header.identity_elsewhere
+            assert reader.identity_elsewhere
             drawing = FrameDecoder(reader, DecodeOptions())
             segments = list(reader.segments())
             rest = read_identity(first).motion.mean(0).round().astype(np.int32)
-            still = [replace(s, motion=np.tile(rest, (s.frames, 1))) for s in segments]
+            still = [s.with_alone(motion=np.tile(rest, (s.frames, 1))) for s in segments]
             errors = []
             for shown in (segments, still):
                 drawn = [rgb for s in shown for _, rgb in drawing.segment(s)]

@@ -166,9 +166,9 @@ def test_weights_are_tuned_to_the_motion_that_the_decoder_will_see(tiny, tmp_pat
     out = tmp_path / "out.fev"
     encode_quickly(SAMPLE, out, model=tiny, preset="medium", crop=True, audio=False, duration=0.2)
     with fev.open(out) as reader:
-        modes = ClipModes(reader.modes, reader.header.params, torch.device("cpu"))
+        modes = ClipModes(reader.who().modes, reader.header.params, torch.device("cpu"))
         motion = np.concatenate([s.motion for s in reader.segments()])
-        step = step_size(reader.header.motion_step_code)
+        step = step_size(reader.who().motion_step_code)
     decoded = modes.drive(torch.from_numpy(motion.astype(np.float32)) * step)
     assert motion.any()
     torch.testing.assert_close(seen[0], decoded, rtol=1e-5, atol=1e-6)
@@ -214,8 +214,8 @@ def test_parameters_of_two_faces_are_carried_over_as_they_are(tiny, tmp_path, mo
     driven = {}
     for name, path in (("how", how), ("out", out)):
         with fev.open(path) as reader:
-            modes = ClipModes(reader.modes, reader.header.params, torch.device("cpu"))
-            step = step_size(reader.header.motion_step_code)
+            modes = ClipModes(reader.who().modes, reader.header.params, torch.device("cpu"))
+            step = step_size(reader.who().motion_step_code)
             motion = np.concatenate([s.motion for s in reader.segments()])
             driven[name] = modes.drive(torch.from_numpy(motion.astype(np.float32)) * step)
             half = 0.5 * step * modes.mix[:, 1:].diagonal()  # in the end those of `out`, which are the identity's

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -17,6 +16,7 @@ from fev.codec.decoder import SYNTHETIC_MARK
 from fev.codec.draw.units import step_code
 from fev.codec.fit.regression import SHRINK, regression
 from fev.codec.puppet import FLOOR, roaming, within_reach
+from fev.format.actor import Actor
 from fev.format.container import Writer
 from fev.format.errors import ModelMismatchError
 from fev.format.header import Header
@@ -52,8 +52,8 @@ def segments(path: Path) -> list[Segment]:
 
 def test_the_look_is_of_one_file_and_the_motion_of_the_other(pair, played):
     with fev.open(pair[0]) as who, fev.open(pair[1]) as how, fev.open(played) as made:
-        np.testing.assert_array_equal(made.identity, who.identity)
-        assert made.pivot == who.pivot and made.background == who.background
+        np.testing.assert_array_equal(made.who().values, who.who().values)
+        assert made.who().pivot == who.who().pivot and made.cast.sets == who.cast.sets
         assert made.audio == how.audio
         assert (made.header.width, made.header.time_base, made.header.fps) == (
             who.header.width, how.header.time_base, how.header.fps,
@@ -98,12 +98,12 @@ def stream(model: str, mix: np.ndarray, motion: np.ndarray, texture: int = 0) ->
     modes = Modes.empty(np.concatenate([np.zeros((len(mix), 1), np.int32), np.diag(mix)], 1).astype(np.int32), STEP)
     if texture:
         modes.luma[1, 0, 0] = texture
-    header = Header(64, 64, (1, 30), (30, 1), bytes.fromhex(model), 35, STEP, STEP, crop=True, segment_frames=4)
+    header = Header(64, 64, (1, 30), (30, 1), bytes.fromhex(model), 35, crop=True, segment_frames=4)
     out = io.BytesIO()
-    writer = Writer(out, header, identity=np.array([3, -2, 1], np.int32), modes=modes)
+    writer = Writer(out, header, actors=[Actor.of(np.array([3, -2, 1], np.int32), STEP, STEP, modes=modes)])
     for i in range(0, len(motion), 4):
         part = motion[i : i + 4]
-        writer.write_segment(Segment(i // 4, i, np.arange(i, i + len(part)), part))
+        writer.write_segment(Segment.single(i // 4, i, np.arange(i, i + len(part)), part))
     writer.close()
     return io.BytesIO(out.getvalue())
 
@@ -201,9 +201,9 @@ def test_a_held_frame_stays_held(tiny_sha, tiny_model_file):
     motion[2] = motion[1]
     data = stream(tiny_sha, np.ones(35, int), motion).getvalue()
     reader = fev.open(io.BytesIO(data))
-    segment = replace(next(reader.segments()), held=np.array([False, False, True, False]))
+    segment = next(reader.segments()).with_alone(held=np.array([False, False, True, False]))
     held = io.BytesIO()
-    writer = Writer(held, reader.header, identity=reader.identity, modes=reader.modes)
+    writer = Writer(held, reader.header, actors=[reader.cast.newest(0)])
     writer.write_segment(segment)
     writer.close()
     out = io.BytesIO()

@@ -223,8 +223,9 @@ def test_the_step_stays_where_parameters_drive_the_model(tmp_path, measured, mon
     path = tmp_path / "out.fev"
     encoded(path, 40.0, pivot=False, model=measured)
     with fev.open(path) as reader:
-        assert reader.modes is not None and reader.modes.mix.shape[1] > 1
-        assert reader.header.motion_step_code == motion_step_code(shares[-1].quality)
+        who = reader.who()
+        assert who.modes is not None and who.modes.mix.shape[1] > 1
+        assert who.motion_step_code == motion_step_code(shares[-1].quality)
 
 
 @pytest.mark.slow

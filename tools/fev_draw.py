@@ -170,31 +170,33 @@ def clip_modes(modes: dict[str, Any]) -> Modes:
 class Drawing:
     """Draws a stream that `fev_read.read` has read.
 
-    stills: "PIVT" and "BGND", where the stream has them -> the planes Y, U, V of the decoded AV1 picture.
+    stills: "PIVT" and "SETT", where the stream has them -> the planes Y, U, V of the decoded AV1 picture.
     """
 
     def __init__(self, stream: Stream, model: fev_model.Model, stills: dict[str, Planes]):
         head = self.head = stream["head"]
         need(head["model"] == model.sha256 and head["params"] == model.params, "another model")
-        need(stream["identity"] is not None, "the identity lies in another stream")
+        need(set(stream["actors"]) == {(0, 0)} and set(stream["sets"]) <= {0}, "one actor and one set are drawn so far")
+        actor = stream["actors"][0, 0]
+        need(actor["reference"] is None, "the identity lies in another stream")
         need(head["flags"] & 3, "neither the square nor a placement")
         self.model = model
-        self.tensors = fev_model.changed(model, stream["delta"] or [])
-        self.motion_step = step(head["motion_step_code"])
+        self.tensors = fev_model.changed(model, actor["delta"] or [])
+        self.motion_step = step(actor["steps"][0])
         scale = self.tensors["identity_scale"]
-        need(len(stream["identity"]) <= len(scale), "too many coefficients")
+        need(len(actor["identity"]) <= len(scale), "too many coefficients")
         identity = np.zeros(len(scale))
-        identity[: len(stream["identity"])] = stream["identity"]
-        identity *= step(head["identity_step_code"]) * scale
+        identity[: len(actor["identity"])] = actor["identity"]
+        identity *= step(actor["steps"][1]) * scale
         self.face = self.tensors["latents.mean"] + np.tensordot(identity, self.tensors["latents.basis"], 1)
         self.mix, self.modes = None, None
-        if "modes" in stream:
-            self.mix = np.array(stream["modes"]["mix"], np.float64).T * step(stream["modes"]["mix_step_code"][0])
-            self.modes = clip_modes(stream["modes"])
+        if "modes" in actor:
+            self.mix = np.array(actor["modes"]["mix"], np.float64).T * step(actor["modes"]["mix_step_code"][0])
+            self.modes = clip_modes(actor["modes"])
             need(len(self.mix) == model.params and len(self.modes.flow) <= model.params + 1, "modes of another model")
         self.pivot, self.shared = None, None
-        if "pivot" in stream:
-            reference, still = stream["pivot"]
+        if "pivot" in actor:
+            reference, still = actor["pivot"]
             need(len(reference) <= model.params, "too many parameters of the pivot")
             side = model.side
             self.pivot = still_to_rgb(still, stills["PIVT"]) / 127.5 - 1
@@ -208,11 +210,11 @@ class Drawing:
         self.background = None if head["flags"] & 1 else self.plate(stream, stills)
 
     def plate(self, stream: Stream, stills: dict[str, Planes]) -> Array:
-        """spec 11: the background, bytes."""
+        """spec 11: the set, bytes."""
         height, width = self.head["height"], self.head["width"]
-        if "background" not in stream:
+        if not stream["sets"]:
             return np.zeros((3, height, width))
-        rgb = still_to_rgb(stream["background"], stills["BGND"])
+        rgb = still_to_rgb(stream["sets"][0]["still"], stills["SETT"])
         if rgb.shape[1:] != (height, width):
             rgb = resampled(rgb, height, width, None if height < rgb.shape[1] else bicubic)
         return np.rint(np.clip(rgb, 0, 255))
@@ -287,7 +289,10 @@ def frames(stream: Stream) -> list[tuple[list[int], list[int] | None]]:
     """Motion and placement of all frames in order."""
     out: list[tuple[list[int], list[int] | None]] = []
     for segment in stream["segments"]:
-        out += zip(segment["motion"], segment["placement"] or [None] * len(segment["motion"]))
+        need(len(segment["tracks"]) == 1 and segment["set"] == 0, "one actor and one set are drawn so far")
+        need(segment["camera"] is None and not segment["patches"], "cameras and patches are not drawn so far")
+        motion, placement = segment["tracks"][0]["motion"], segment["tracks"][0]["placement"]
+        out += zip(motion, placement or [None] * len(motion))
     return out
 
 
@@ -297,7 +302,8 @@ def main() -> int:
         return 2
     try:
         stream = fev_read.read(Path(sys.argv[1]).read_bytes())
-        need(not {"pivot", "background"} & set(stream), "a still needs an AV1 decoder: call Drawing from Python")
+        stills = bool(stream["sets"]) or any("pivot" in actor for actor in stream["actors"].values())
+        need(not stills, "a still needs an AV1 decoder: call Drawing from Python")
         all_frames, number = frames(stream), int(sys.argv[3])
         need(0 <= number < len(all_frames), f"there are {len(all_frames)} frames")
         picture = Drawing(stream, fev_model.Model(Path(sys.argv[2]).read_bytes()), {}).frame(*all_frames[number])

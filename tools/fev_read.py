@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
-ORDER = ["HEAD", "IREF", "IDEN", "DELT", "MODE", "PIVT", "BGND", "AUDH", "meta", "SEGM", "indx", "FEND"]
+PLACES = {"HEAD": 0, "AUDH": 1, "meta": 2, "ACTR": 3, "SETT": 3, "SEGM": 3, "indx": 4, "FEND": 5}
+PARTS = ("IDEN", "DELT", "MODE", "PIVT")
+ALIVE = 16
 MAX_MAGNITUDE = 1 << 30
 MAX_PAYLOAD = 8 << 20
 
@@ -238,24 +240,13 @@ def read_head(data: bytes, tables: Tables) -> dict[str, Any]:
     need(take.fixed("I")[0] == 1, "another version of the format")
     names = ("width", "height", "tb_num", "tb_den", "fps_num", "fps_den", "frames", "model", "tables", "params")
     head.update(zip(names, take.fixed("HHIIIII32s32sB")))
-    more = (
-        "motion_step_code",
-        "identity_step_code",
-        "flags",
-        "segment_frames",
-        "matrix",
-        "primaries",
-        "transfer",
-        "full_range",
-    )
-    head.update(zip(more, take.fixed("BBHHBBBB")))
+    head.update(zip(("flags", "segment_frames", "matrix", "primaries", "transfer"), take.fixed("BHBBB")))
     need(not take.left(), "header too long")
     need(1 <= head["width"] <= 8192 and 1 <= head["height"] <= 8192, "picture size")
     need(all(0 < head[k] < 1 << 31 for k in ("tb_num", "tb_den", "fps_num", "fps_den")), "time base or rate")
     need(1 <= head["params"] <= 64 and head["segment_frames"] <= 1024, "parameters or segment length")
     need(head["frames"] == 0xFFFFFFFF or head["frames"] <= 1 << 24, "frame count")
-    need(head["flags"] < 512 and head["full_range"] < 2, "reserved bits")
-    need(not head["flags"] & 256 or not head["flags"] & 200, "identity in two places")
+    need(head["flags"] < 64, "reserved bits")
     need(head["tables"] == tables.sha256, "made with other tables")
     ticks, rest = divmod(head["fps_den"] * head["tb_den"], head["fps_num"] * head["tb_num"])
     head["step"] = 0 if rest else ticks
@@ -263,15 +254,120 @@ def read_head(data: bytes, tables: Tables) -> dict[str, Any]:
     return head
 
 
-def identity_sha256(head: bytes, setup: dict[str, bytes]) -> str:
-    """spec: IREF. The hash of the identity that a stream's set-up chunks hold or refer to."""
-    if "IREF" in setup:
-        return setup["IREF"].hex()
-    digest = hashlib.sha256(head[28:95])
-    for name in ("IDEN", "DELT", "MODE", "PIVT"):
-        if name in setup:
-            digest.update(name.encode() + hashlib.sha256(setup[name]).digest())
+def identity_sha256(head: bytes, actor: dict[str, Any]) -> str:
+    """spec: IREF. The hash of the identity that an actor holds or refers to."""
+    if actor["reference"] is not None:
+        return str(actor["reference"].hex())
+    digest = hashlib.sha256(head[28:93] + bytes(actor["steps"]))
+    for name in PARTS:
+        if name in actor["parts"]:
+            digest.update(name.encode() + hashlib.sha256(actor["parts"][name]).digest())
     return digest.hexdigest()
+
+
+def read_actor(data: bytes, before: dict[tuple[int, int], dict[str, Any]], tables: Tables) -> dict[str, Any]:
+    """spec: ACTR. The revision complete: its parts as bytes, and decoded.
+
+    before: what is alive.
+    """
+    take = Bytes(data)
+    flags = take.fixed("B")[0]
+    need(flags < 128, "actor flags")
+    number, revision = (take.varint(1023), take.varint(65535)) if flags & 64 else (0, 0)
+    need(not flags & 64 or number or revision, "actor not in its short form")
+    out: dict[str, Any] = dict(number=number, revision=revision, steps=(0, 0), parts={}, reference=None)
+    names = [name for bit, name in enumerate(PARTS) if flags >> bit & 1]
+    if flags & 16:
+        need(not names and not flags & 32 and take.left() == 32, "reference")
+        out["reference"] = take.raw(32)
+        return out
+    need(names and (flags & 33) and (revision or not flags & 32), "parts of an actor")
+    out["steps"] = take.fixed("BB")
+    if flags & 32:
+        base = before.get((number, revision - 1))
+        need(base is not None and base["reference"] is None, "nothing to go on from")
+        assert base is not None
+        out["parts"].update(base["parts"])
+    for name in names:
+        out["parts"][name] = take.raw(take.left() if name == names[-1] else take.varint())
+    parts = out["parts"]
+    need(sum(map(len, parts.values())) <= MAX_PAYLOAD, "actor too large")
+    out["identity"] = read_identity(parts["IDEN"], tables)
+    out["delta"] = read_delta(parts["DELT"], tables) if "DELT" in parts else None
+    if "MODE" in parts:
+        out["modes"] = read_modes(parts["MODE"], tables)
+    if "PIVT" in parts:
+        out["pivot"] = read_pivot(parts["PIVT"])
+    return out
+
+
+class Cast:
+    """spec: What is alive. Actors and sets that a segment may name."""
+
+    def __init__(self, head: bytes, flags: int) -> None:
+        self.head, self.has_set = head, bool(flags & 16)
+        self.actors: dict[tuple[int, int], dict[str, Any]] = {}
+        self.sets: dict[int, dict[str, Any]] = {}
+        self.seen: dict[int, dict[int, Any]] = {}
+        self.seen_sets: dict[int, bytes] = {}
+
+    def actor(self, actor: dict[str, Any]) -> None:
+        number, revision = actor["number"], actor["revision"]
+        state = actor["reference"] is None, identity_sha256(self.head, actor)
+        known = self.seen.setdefault(number, {})
+        if revision in known:
+            need(known[revision] == state, "actor comes again and differs")
+        else:
+            need(known or number == len(self.seen) - 1, "actor out of order")
+            need(revision == max(known, default=-1) + 1, "revision out of order")
+        known[revision] = state
+        self.seen[number] = {r: known[r] for r in sorted(known)[-2:]}
+        own = {r: a for (n, r), a in self.actors.items() if n == number}
+        own[revision] = actor
+        self.actors = {key: a for key, a in self.actors.items() if key[0] != number}
+        self.actors.update({(number, r): own[r] for r in sorted(own)[-2:]})
+        numbers = list(dict.fromkeys(n for n, _ in self.actors))
+        self.actors = {key: a for key, a in self.actors.items() if key[0] in numbers[-ALIVE:]}
+        self.weigh()
+
+    def set(self, given: dict[str, Any], data: bytes) -> None:
+        number = given["number"]
+        need(number or self.has_set, "set 0 without its flag")
+        need(self.seen_sets.get(number, data) == data, "set comes again and differs")
+        need(number in self.seen_sets or number == len(self.seen_sets) + (not self.has_set), "set out of order")
+        self.seen_sets[number] = data
+        self.sets.pop(number, None)
+        self.sets[number] = given
+        while len(self.sets) > ALIVE:
+            del self.sets[next(iter(self.sets))]
+        self.weigh()
+
+    def weigh(self) -> None:
+        total = sum(len(part) for actor in self.actors.values() for part in actor["parts"].values())
+        need(total + sum(len(given["still"]["data"]) for given in self.sets.values()) <= 32 << 20, "too much alive")
+
+    def check(self, segment: dict[str, Any]) -> None:
+        for track in segment["tracks"]:
+            need((track["actor"], track["revision"]) in self.actors, "an actor is not there")
+        number = segment["set"]
+        need(number is None or number in self.sets or (number == 0 and not self.has_set), "a set is not there")
+
+
+def read_set(data: bytes, head: dict[str, Any]) -> dict[str, Any]:
+    """spec: SETT."""
+    take = Bytes(data)
+    flags = take.fixed("B")[0]
+    need(flags < 4, "set flags")
+    number = take.varint(1023) if flags & 1 else 0
+    need(number or not flags & 1, "set not in its short form")
+    place = (take.fixed("H")[0], take.signed(), take.signed()) if flags & 2 else None
+    still = read_still(take)
+    if place is not None:
+        scale, x, y = place
+        need(scale and max(abs(x), abs(y)) < 1 << 30, "place of a set")
+        covers = all(256 * still[k] == scale * head[k] for k in ("width", "height"))
+        need(x or y or not covers, "place not in its short form")
+    return dict(number=number, place=place, still=still)
 
 
 def read_identity(data: bytes, tables: Tables) -> list[int]:
@@ -486,7 +582,7 @@ def read_steps(take: Bytes, count: int, tables: Tables) -> list[int]:
 
 
 def read_pivot(data: bytes) -> tuple[list[int], dict[str, Any]]:
-    """spec: PIVT. The parameters, and the picture as in BGND."""
+    """spec: PIVT. The parameters, and the picture."""
     take = Bytes(data)
     count = take.varint(64)
     reference = [take.signed() for _ in range(count)]
@@ -496,7 +592,7 @@ def read_pivot(data: bytes) -> tuple[list[int], dict[str, Any]]:
 
 
 def read_still(take: Bytes) -> dict[str, Any]:
-    """spec: BGND. The compressed picture under `data`, beside its fields."""
+    """spec: Stills. The compressed picture under `data`, beside its fields."""
     codec, width, height, matrix, full = take.fixed("BHHBB")
     need(codec == 1 and 0 < width <= 8192 and 0 < height <= 8192 and full < 2, "still")
     need(0 < take.left() <= 4 << 20, "size of a still")
@@ -507,7 +603,7 @@ def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str,
     """spec: SEGM."""
     take = Bytes(data)
     flags = take.fixed("B")[0]
-    need(flags < 16, "segment flags")
+    need(flags < 128, "segment flags")
     index = take.varint(1 << 22)
     count = head["segment_frames"]
     first = index * count
@@ -528,29 +624,79 @@ def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str,
             pts.append(pts[-1] + step)
         need(all(abs(p) < 1 << 53 for p in pts) and pts != regular, "times")
     need(pts, "no times")
+    number, cast = 0, [(0, 0)]
+    if flags & 16:
+        number = take.varint(1024) - 1
+        cast = [(take.varint(1023), take.varint(65535)) for _ in range(take.varint(16))]
+        need(len({actor for actor, _ in cast}) == len(cast), "an actor twice")
+        need(len(cast) == 1 or head["flags"] & 2, "where the actors stand")
+        need(len(cast) < 2 or not head["flags"] & 1, "actors in the aligned square")
+        need((number, cast) != (0, [(0, 0)]), "stage not in its short form")
+    need(count * len(cast) <= 4096, "frames of all actors")
+    helds = [read_runs(take, count) if flags & 4 else [False] * count for _ in cast]
+    need(not flags & 4 or any(map(any, helds)), "no held frame")
+    audio = read_audio(take) if flags & 8 else []
+    camera = None
+    if flags & 32:
+        camera = decode_tracks(take.raw(take.varint()), tables, [False] * count, 4, 2, False)
+        need(any(map(any, camera)) and all(frame[2] > -4096 for frame in camera), "camera")
+    patches = read_patches(take, len(cast), count) if flags & 64 else []
+    blocks = [take.raw(take.varint()) for _ in cast[1:]]
+    need(take.left() >= 2, "no final check")
+    blocks.append(take.raw(take.left() - 2))
+    need(cast or not blocks[0], "motion of nobody")
+    tracks, check = [], head["seed"]
+    for (actor, revision), held, block in zip(cast, helds, blocks):
+        code, placement = Bytes(block), None
+        if head["flags"] & 2:
+            placement = decode_tracks(code.raw(code.varint()), tables, held, 4, 2, False)
+        motion = decode_tracks(code.raw(code.left()), tables, held, head["params"], 5, True)
+        tracks.append(dict(actor=actor, revision=revision, held=held, motion=motion, placement=placement))
+    out = dict(index=index, first=first, pts=pts, audio=audio, tracks=tracks, camera=camera, patches=patches)
+    out["set"] = None if number < 0 else number
+    for frame in values_of(out):
+        check = binascii.crc_hqx(words(frame), check)
+    need(check == take.fixed("H")[0], "final check")
+    return out
+
+
+def values_of(segment: dict[str, Any]) -> Iterator[list[int]]:
+    """spec: Final check. The values of a segment in the order in which checks and hashes take them."""
+    for track in segment["tracks"]:
+        yield from track["motion"]
+        yield from track["placement"] or []
+    yield from segment["camera"] or []
+
+
+def read_runs(take: Bytes, count: int) -> list[bool]:
+    """spec: SEGM, held."""
     held: list[bool] = []
-    while flags & 4 and len(held) < count:
+    while len(held) < count:
         state = bool(held) and not held[-1]
         run = take.varint(count - len(held))
         if not held and not run:
             run, state = take.varint(count), True
         need(run, "empty run")
         held += [state] * run
-    need(not flags & 4 or any(held), "no held frame")
-    held = held or [False] * count
-    audio = read_audio(take) if flags & 8 else []
-    placement = None
-    if head["flags"] & 2:
-        code = take.raw(take.varint())
-        placement = decode_tracks(code, tables, held, 4, 2, False)
-    need(take.left() >= 2, "no final check")
-    motion = decode_tracks(take.raw(take.left() - 2), tables, held, head["params"], 5, True)
-    check = head["seed"]
-    for track in (motion, placement or []):
-        for frame in track:
-            check = binascii.crc_hqx(words(frame), check)
-    need(check == take.fixed("H")[0], "final check")
-    return dict(index=index, first=first, pts=pts, held=held, audio=audio, motion=motion, placement=placement)
+    return held
+
+
+def read_patches(take: Bytes, tracks: int, frames: int) -> list[dict[str, Any]]:
+    """spec: Patches."""
+    patches: list[dict[str, Any]] = []
+    count = take.varint(64)
+    need(count, "no patches")
+    for _ in range(count):
+        track, first, long = take.varint(), take.varint(), take.varint()
+        need(track < tracks and long and first + long <= frames, "patch beside its segment")
+        still = read_still(Bytes(take.raw(take.varint())))
+        if patches:
+            last = patches[-1]
+            after = track == last["track"] and first >= last["first"] + last["frames"]
+            need(track > last["track"] or after, "patches overlap")
+        patches.append(dict(track=track, first=first, frames=long, still=still))
+    need(sum(len(patch["still"]["data"]) for patch in patches) <= 4 << 20, "size of patches")
+    return patches
 
 
 def read_chunks(data: bytes) -> Iterator[tuple[str, int, bytes]]:
@@ -589,53 +735,53 @@ def read_index(data: bytes, own: int) -> list[int]:
 
 
 def read(data: bytes, tables_path: Path = TABLES) -> dict[str, Any]:
-    """The whole stream as plain integers. Raises Fault."""
+    """The whole stream as plain integers. Raises Fault.
+
+    `actors` are all revisions in the order in which they first came, `sets` likewise.
+    """
     tables = Tables(tables_path)
     setup: dict[str, bytes] = {}
     group: set[str] = set()
-    out: dict[str, Any] = dict(chunks=[], segments=[], delta=None, identity=None)
+    out: dict[str, Any] = dict(chunks=[], segments=[], actors={}, sets={})
     place, index_at, ended, frame, last = -1, None, False, 0, None
+    cast: Cast | None = None
     for name, at, payload in read_chunks(data):
         need(not ended, "bytes after the end")
         out["chunks"].append((name, at, len(payload)))
-        if name not in ORDER:
+        if name not in PLACES:
             need(place >= 0, "chunk before the header")
             need(name[0].islower(), f"unknown critical chunk {name}")
             continue
-        now = ORDER.index(name)
+        now = PLACES[name]
         need(place >= 0 or now == 0, "chunk before the header")
-        need(now > place or now == place == 9 or (now == 0 and place == 9), "chunk out of order")
-        need(not (place < 9 <= now) or group == set(setup), "set-up incomplete")
+        need(now > place or now == place == 3 or (now == 0 and place == 3), "chunk out of order")
+        need(not (place < 3 <= now) or group == set(setup), "set-up incomplete")
         place = now
-        if now < 9:
+        if now < 3:
             group = {name} if now == 0 else group | {name}
             need(name not in setup or setup[name] == payload, "repeated set-up differs")
-            need(name in setup or not out["segments"], "set-up comes late")
+            need(name in setup or cast is None, "set-up comes late")
             setup[name] = payload
             if name == "HEAD":
                 out["head"] = read_head(payload, tables)
-            elif name == "IREF":
-                need(len(payload) == 32, "hash")
-            elif name == "IDEN":
-                out["identity"] = read_identity(payload, tables)
-            elif name == "DELT":
-                out["delta"] = read_delta(payload, tables)
-            elif name == "MODE":
-                out["modes"] = read_modes(payload, tables)
-            elif name == "PIVT":
-                out["pivot"] = read_pivot(payload)
-            elif name == "BGND":
-                out["background"] = read_still(Bytes(payload))
             continue
         head = out["head"]
-        need(("IREF" in setup) != ("IDEN" in setup), "no identity, or two")
-        for bit, kind in ((256, "IREF"), (8, "DELT"), (64, "MODE"), (128, "PIVT"), (16, "BGND"), (32, "AUDH")):
-            need(bool(head["flags"] & bit) == (kind in setup), "flags and set-up disagree")
-        if name == "SEGM":
+        need(bool(head["flags"] & 8) == ("AUDH" in setup), "flags and set-up disagree")
+        cast = cast or Cast(setup["HEAD"], head["flags"])
+        if name == "ACTR":
+            actor = read_actor(payload, cast.actors, tables)
+            cast.actor(actor)
+            out["actors"].setdefault((actor["number"], actor["revision"]), actor)
+        elif name == "SETT":
+            given = read_set(payload, head)
+            cast.set(given, payload)
+            out["sets"].setdefault(given["number"], given)
+        elif name == "SEGM":
             segment = read_segment(payload, head, tables)
             need(segment["index"] == len(out["segments"]) and segment["first"] == frame, "segment does not follow")
             need(last is None or segment["pts"][0] > last, "time goes back")
-            need(not segment["audio"] or head["flags"] & 32, "audio without header")
+            need(not segment["audio"] or head["flags"] & 8, "audio without header")
+            cast.check(segment)
             frame, last = frame + len(segment["pts"]), segment["pts"][-1]
             out["segments"].append(segment)
         elif name == "indx":
@@ -650,17 +796,17 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict[str, Any]:
             need((at - back if back else None) == index_at, "index distance")
             ended = True
     need(ended, "truncated")
-    out["identity_sha256"] = identity_sha256(setup["HEAD"], setup)
+    for actor in out["actors"].values():
+        actor["sha256"] = identity_sha256(setup["HEAD"], actor)
     return out
 
 
 def symbols_sha256(stream: dict[str, Any]) -> str:
-    """spec: Conformance. Hash of all motion and placement."""
+    """spec: Conformance. Hash of all motion, placement and camera."""
     digest = hashlib.sha256()
     for segment in stream["segments"]:
-        for track in (segment["motion"], segment["placement"] or []):
-            for frame in track:
-                digest.update(words(frame))
+        for frame in values_of(segment):
+            digest.update(words(frame))
     return digest.hexdigest()
 
 
@@ -675,7 +821,8 @@ def main() -> int:
         return 1
     for name, at, size in stream["chunks"]:
         print(f"{at:>10} {name} {size}")
-    print(f"identity sha256 {stream['identity_sha256']}")
+    for (number, revision), actor in stream["actors"].items():
+        print(f"actor {number} revision {revision} sha256 {actor['sha256']}")
     print(f"{len(stream['segments'])} segments, symbols sha256 {symbols_sha256(stream)}")
     return 0
 

@@ -28,10 +28,14 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
     header = reader.header
     segments = frames = held = packets = 0
     first_pts, last_pts = None, 0
+    cast: set[tuple[int, int]] = set()
+    sets: set[int | None] = set()
     for parts in reader.parts():
         segments += 1
         frames += len(parts.pts)
         held += int(parts.held.sum())
+        cast.update(parts.cast)
+        sets.add(parts.on_set)
         packets += len(parts.audio)
         first_pts = int(parts.pts[0]) if first_pts is None else first_pts
         last_pts = int(parts.pts[-1])
@@ -40,7 +44,9 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
     sections = reader.sections()
     model = header.model_sha256.hex()
     audio = reader.audio
-    background = reader.background
+    given = reader.cast.sets.get(0)
+    actor = reader.cast.newest(0)
+    who = None if actor is None or actor.reference is not None else reader.who()
     return {
         "version": VERSION,
         "model": {"name": holding(model), "sha256": model},
@@ -53,8 +59,8 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
         "held": held,
         "duration_s": round(duration, 6),
         "params": header.params,
-        "motion_step_code": header.motion_step_code,
-        "identity_step_code": header.identity_step_code,
+        "motion_step_code": None if who is None else who.motion_step_code,
+        "identity_step_code": None if who is None else who.identity_step_code,
         "crop": header.crop,
         "placement": header.placement,
         "synthetic": header.synthetic,
@@ -62,19 +68,22 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
             "matrix": header.matrix,
             "primaries": header.primaries,
             "transfer": header.transfer,
-            "full_range": bool(header.full_range),
+            "full_range": header.full_range,
         },
         "identity": {
             "sha256": None if reader.identity_sha256 is None else reader.identity_sha256.hex(),
-            "here": not header.identity_elsewhere,
-            "values": 0 if reader.identity is None else len(reader.identity),
+            "here": not reader.identity_elsewhere,
+            "values": 0 if who is None else len(who.values),
         },
         "delta": {
-            "tensors": len(reader.delta or ()),
-            "values": sum(len(tensor.values) for tensor in reader.delta or ()),
+            "tensors": 0 if who is None else len(who.delta),
+            "values": 0 if who is None else sum(len(tensor.values) for tensor in who.delta),
         },
-        "modes": reader.mode_planes,
-        "background": None if background is None else {"width": background.width, "height": background.height},
+        "modes": 0 if who is None else who.mode_planes,
+        "actors": len({number for number, _ in cast}),
+        "revisions": len(cast),
+        "sets": len({number for number in sets if number or (number == 0 and header.has_set)}),
+        "set": None if given is None else {"width": given.still.width, "height": given.still.height},
         "audio": None
         if audio is None
         else {
@@ -103,6 +112,8 @@ def render(facts: dict[str, Any]) -> str:
     ]
     who = facts["identity"]
     lines.append(f"identity {who['sha256']} {'in this file' if who['here'] else 'in another file'}")
+    if (facts["actors"], facts["revisions"]) != (1, 1) or facts["sets"] > 1:
+        lines.append(f"{facts['actors']} actors in {facts['revisions']} revisions, {facts['sets']} sets")
     if facts["synthetic"]:
         lines.append("synthetic: the motion is not the recorded person's own")
     audio = facts["audio"]

@@ -19,6 +19,7 @@ from ...format.container import Writer
 from ...format.excerpt import Excerpt
 from ...format.header import Header
 from ...format.meta import PRIVATE, Meta, pack_key_frames
+from ...format.stage import Set
 from ...format.still import CODEC_AV1, Still
 from ..face.background import encode_plate, make_plate
 from ..face.light import gain
@@ -192,19 +193,18 @@ class Encoding(ABC):
             time_base=(info.time_base.numerator, info.time_base.denominator),
             fps=(info.fps.numerator, info.fps.denominator),
             model_sha256=bytes.fromhex(model.sha256), params=model.latents.params,
-            motion_step_code=appearance.motion_step_code, identity_step_code=appearance.identity_step_code,
             crop=crop, placement=not crop, segment_frames=self.segment_frames(clip),
         )  # fmt: skip
         renderer = appearance.renderer(model, self.device)
+        actor = appearance.actor()
+        assert appearance.budget is None or actor.size <= appearance.budget
         writer = Writer(
-            dst, header, **appearance.chunks(), background=backdrop.still, audio=clip.sound.config,
-            meta=self._meta(clip.survey), repeat_header_every=self._repeat(),
+            dst, header, actors=[actor], sets=[] if backdrop.still is None else [Set(backdrop.still)],
+            audio=clip.sound.config, meta=self._meta(clip.survey), repeat_header_every=self._repeat(),
         )  # fmt: skip
-        spent = sum(len(payload) for _, payload in writer.identity_chunks)
-        assert appearance.budget is None or spent <= appearance.budget
         return StartedFile(
             header, appearance, renderer, self.carrier.quantiser(renderer), writer,
-            Outgoing(writer, clip.sound, info), known or Excerpt(header, writer.identity_chunks), backdrop,
+            Outgoing(writer, clip.sound, info), known or Excerpt(header, actor), backdrop,
         )  # fmt: skip
 
     def _meta(self, survey: Survey) -> Meta:

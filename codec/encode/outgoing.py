@@ -46,7 +46,7 @@ class Outgoing:
             before = places[:1] if self._place is None else self._place
             held = held & (np.diff(places, axis=0, prepend=before) == 0).all(1)
             self._place = places[-1:]
-        self._pending = Segment(
+        self._pending = Segment.single(
             index=self._segments, first_frame=self._frames, pts=np.array(pts, np.int64), motion=motion,
             placement=places, held=held,
         )  # fmt: skip

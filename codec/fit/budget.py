@@ -7,7 +7,7 @@ more, so that the identity stays below nine tenths of a file, short clips apart.
 
 from __future__ import annotations
 
-DEFAULT_BUDGET = 27_000  # most bytes of the payloads of IDEN, PIVT, DELT and MODE together
+DEFAULT_BUDGET = 27_000  # most bytes of the parts IDEN, PIVT, DELT and MODE together
 LEAST_BUDGET = 6  # bytes of the least identity, one coefficient that is zero
 A_SECOND = 1_000  # bytes
 LEAST = 4_000  # bytes; with fewer a face is soft, however short the clip

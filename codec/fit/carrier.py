@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypedDict, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...format.actor import Actor
 from ...format.delta import DeltaTensor
 from ...format.excerpt import Excerpt
 from ...format.modes import Modes
@@ -60,21 +61,11 @@ class Spending:
 
     Args:
         quality: of the motion, 0 to 100.
-        budget: most bytes of the payloads of IDEN, PIVT, DELT and MODE together.
+        budget: most bytes of the parts IDEN, PIVT, DELT and MODE together.
     """
 
     quality: float = DEFAULT_QUALITY
     budget: int = DEFAULT_BUDGET
-
-
-class IdentityChunks(TypedDict, total=False):
-    """What the Writer is told of the identity, by the names of its arguments."""
-
-    identity: np.ndarray
-    delta: Sequence[DeltaTensor]
-    modes: Modes | None
-    pivot: Pivot | None
-    reference: bytes
 
 
 class Refiner(Protocol):
@@ -110,12 +101,12 @@ class Appearance:
 
     Args:
         identity: (up to rank,) integers, as they are sent.
-        motion_step_code, identity_step_code: of the header's quantiser steps.
+        motion_step_code, identity_step_code: of the actor's quantiser steps.
         delta: weights that change.
         pivot: a still picture of the face.
         modes: textures and flow of this clip, or the units of its parameters.
         known: the identity as another file holds it; nothing of it is then sent again.
-        budget: most bytes that its chunks may take, None where none are sent.
+        budget: most bytes that its parts may take, None where none are sent.
         start: (N, P) where the parameters of the frames begin that `Carrier.fit` was given.
         begin: what a carrier guessed of later frames -> (n, P) where their parameters begin, after
             `Carrier.at_once`.
@@ -137,11 +128,14 @@ class Appearance:
     refine: Refiner = as_read
     step_is_free: bool = False
 
-    def chunks(self) -> IdentityChunks:
-        """What the Writer is told of the identity."""
+    def actor(self) -> Actor:
+        """What the file says of the identity."""
         if self.known is not None:
-            return {"reference": self.known.sha256}
-        return {"identity": self.identity, "delta": self.delta, "modes": self.modes, "pivot": self.pivot}
+            return Actor.refer(self.known.sha256)
+        return Actor.of(
+            self.identity, self.motion_step_code, self.identity_step_code, delta=self.delta, modes=self.modes,
+            pivot=self.pivot,
+        )  # fmt: skip
 
     def renderer(self, model: Model, device: torch.device | None = None) -> Renderer:
         """Draws it as the decoder will."""

@@ -105,7 +105,7 @@ class ReuseFitter(ReadsByInverter):
         super().__init__(model)
         effort = settings.effort
         plain = Appearance(
-            who.values, who.header.motion_step_code, who.header.identity_step_code, who.delta, who.pivot,
+            who.values, who.motion_step_code, who.identity_step_code, who.delta, who.pivot,
             who.modes, known.found, begin=self._begin,
         )  # fmt: skip
         self._start: ReadStart | None = None

@@ -24,9 +24,9 @@ import numpy as np
 import platformdirs
 
 from ...format.errors import FevError, MissingIdentityError
-from ...format.excerpt import Excerpt, excerpt
+from ...format.excerpt import Excerpt, excerpts
 from ...format.reader import Reader
-from ...format.reference import PARTS, Identity
+from ...format.reference import Identity
 
 VARIABLE = "FEV_CACHE"  # names another folder
 ENDING = ".fev"
@@ -104,19 +104,20 @@ class Search:
 def _named(path: str | os.PathLike[str], sha256: bytes) -> Excerpt:
     name = os.fspath(path)
     found = _opened(path)
-    if found is None:
+    if not found:
         raise MissingIdentityError(f"{name}: refers to an identity too, and holds none")
-    if found.sha256 != sha256:
-        raise MissingIdentityError(
-            f"{name}: holds the identity {found.sha256.hex()[:16]}..., wanted is {sha256.hex()[:16]}..."
-        )
-    return found
+    for one in found:
+        if one.sha256 == sha256:
+            return one
+    raise MissingIdentityError(
+        f"{name}: holds the identity {found[0].sha256.hex()[:16]}..., wanted is {sha256.hex()[:16]}..."
+    )
 
 
-def _opened(path: str | os.PathLike[str]) -> Excerpt | None:
+def _opened(path: str | os.PathLike[str]) -> list[Excerpt]:
     try:
         with open(path, "rb") as file:
-            return excerpt(file)
+            return list(excerpts(file))
     except OSError as error:
         raise FevError(f"{os.fspath(path)}: cannot be opened: {error.strerror}") from error
     except FevError as error:
@@ -149,19 +150,17 @@ def _holding(path: Path, sha256: bytes) -> Excerpt | None:
         if not stat.S_ISREG(path.lstat().st_mode):
             return None
         with open(path, "rb") as file:
-            found = excerpt(_Head(file, MOST_HEAD))
+            return next((one for one in excerpts(_Head(file, MOST_HEAD)) if one.sha256 == sha256), None)
     except (OSError, FevError):
         return None
-    return found if found is not None and found.sha256 == sha256 else None
 
 
 def excerpt_of(reader: Reader, search: Search) -> Excerpt | None:
-    """The identity of a stream that is read with `keep`, to hand on; None if a part of it was lost."""
-    if reader.identity_sha256 is None:
+    """The identity of a stream's actor 0, to hand on; None if it was lost."""
+    actor = reader.cast.newest(0)
+    if actor is None:
         return None
-    if reader.header.identity_elsewhere:
-        return search.find(reader.identity_sha256)
-    return Excerpt(reader.header, tuple((name, reader.kept[name]) for name in PARTS if name in reader.kept))
+    return Excerpt(reader.header, actor) if actor.reference is None else search.find(actor.reference)
 
 
 def remember(found: Excerpt) -> Path:
@@ -226,7 +225,7 @@ def read_identity(path: str | os.PathLike[str]) -> ReusedIdentity:
     search = Search(folder=folder_of(path))
     try:
         with open(path, "rb") as file:
-            reader = Reader(file, identities=search, keep=True)
+            reader = Reader(file, identities=search)
             identity, found = reader.who(), excerpt_of(reader, search)
             assert found is not None
             return ReusedIdentity(found, identity, _samples(reader))

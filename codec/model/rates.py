@@ -32,7 +32,7 @@ class RateCurves:
         quality: of the motion, 0 to 100, rising.
         motion_bits: that a frame takes there, rising.
         motion_loss: dB that the integers lose there, falling.
-        identity_bytes: of the payloads of IDEN, PIVT, DELT and MODE together, rising.
+        identity_bytes: of the parts IDEN, PIVT, DELT and MODE together, rising.
         identity_gain: dB on the face with so many, rising.
     """
 

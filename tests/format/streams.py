@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from fev.format import (
+    Actor,
     AudioConfig,
     AudioPacket,
     DeltaTensor,
@@ -19,7 +20,9 @@ from fev.format import (
     Pivot,
     Reader,
     Segment,
+    Set,
     Still,
+    Track,
     Writer,
 )
 from fev.format.wire import crc16
@@ -33,7 +36,7 @@ TIGHT = Limits(
 def header(**changes) -> Header:
     facts = dict(
         width=256, height=192, time_base=(1, 30), fps=(30, 1), model_sha256=MODEL, params=5, placement=True,
-        segment_frames=6, motion_step_code=20, identity_step_code=30,
+        segment_frames=6,
     )  # fmt: skip
     return Header(**{**facts, **changes})
 
@@ -51,6 +54,7 @@ class Made:
     writer: Writer
     header: Header
     given: dict = field(default_factory=dict)
+    who: dict = field(default_factory=dict)
 
 
 def some_modes(rng: np.random.Generator, planes: int = 4, params: int = 5, size: int = 16, grid: int = 8) -> Modes:
@@ -88,12 +92,16 @@ def make(
     """A whole stream. The last segment is shorter; the second has held frames; `irregular` makes all times uneven."""
     rng = np.random.default_rng(seed)
     head = header(segment_frames=0 if irregular else frames, **changes)
-    given = dict(
+    who = dict(
         identity=rng.integers(-9, 10, 24).astype(np.int32),
         delta=[DeltaTensor(7, 1, 2, 3, rng.integers(-2, 3, 40).astype(np.int32))] if delta else None,
-        background=Still(1, 64, 48, 1, False, bytes(rng.integers(0, 256, 20, np.uint8))) if background else None,
         modes=some_modes(rng) if modes else None,
         pivot=Pivot((0, -3, 9000), Still(1, 256, 256, 1, False, b"still")) if pivot else None,
+    )
+    still = Still(1, 64, 48, 1, False, bytes(rng.integers(0, 256, 20, np.uint8)))
+    given = dict(
+        actors=[Actor.of(motion_step_code=20, identity_step_code=30, **who)],
+        sets=[Set(still)] if background else [],
         audio=AudioConfig(bitrate=16000) if audio else None,
         meta={"writer": "test 1", "synthetic": False} if meta else None,
     )
@@ -120,7 +128,7 @@ def make(
             packets = [
                 AudioPacket(1600 * at + 960 * k, 960, bytes(rng.integers(0, 256, 9 + k, np.uint8))) for k in range(3)
             ]
-        segment = Segment(
+        segment = Segment.single(
             i, at, pts[at : at + n].astype(np.int64), walk[at : at + n].astype(np.int32),
             places[at : at + n].astype(np.int32) if head.placement else None, held, packets,
         )  # fmt: skip
@@ -128,21 +136,26 @@ def make(
         made.append(segment)
         at += n
     writer.close(index=index)
-    return Made(out.getvalue(), made, writer, writer.header, given)
+    return Made(out.getvalue(), made, writer, writer.header, given, who)
 
 
 def same(a: Segment, b: Segment) -> bool:
     """All content equal."""
-    held = [np.zeros(s.frames, bool) if s.held is None else s.held for s in (a, b)]
-    places = (a.placement is None) == (b.placement is None) and (
-        a.placement is None or np.array_equal(a.placement, b.placement)
-    )
+
+    def equal(x: np.ndarray | None, y: np.ndarray | None) -> bool:
+        return (x is None) == (y is None) and (x is None or np.array_equal(x, y))
+
+    def alike(x: Track, y: Track) -> bool:
+        held = [np.zeros(len(t.motion), bool) if t.held is None else t.held for t in (x, y)]
+        who = (x.actor, x.revision) == (y.actor, y.revision)
+        return who and equal(x.motion, y.motion) and equal(x.placement, y.placement) and np.array_equal(*held)
+
+    facts = [(s.index, s.first_frame, s.audio, s.on_set, s.patches, len(s.tracks)) for s in (a, b)]
     return (
-        (a.index, a.first_frame, a.audio) == (b.index, b.first_frame, b.audio)
-        and np.array_equal(a.pts, b.pts)
-        and np.array_equal(a.motion, b.motion)
-        and places
-        and np.array_equal(*held)
+        facts[0] == facts[1]
+        and equal(a.pts, b.pts)
+        and equal(a.camera, b.camera)
+        and all(map(alike, a.tracks, b.tracks))
     )
 
 
@@ -179,7 +192,8 @@ def feed(data: bytes) -> None:
         try:
             reader = Reader(io.BytesIO(data), limits=TIGHT, salvage=salvage)
             for segment in reader.segments():
-                assert segment.motion.shape == (len(segment.pts), reader.header.params)
+                for track in segment.tracks:
+                    assert track.motion.shape == (len(segment.pts), reader.header.params)
             assert sum(reader.sections().values()) <= len(data)
             reader.seek_frame(1)
             next(reader.segments(), None)

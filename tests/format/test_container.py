@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,13 +46,14 @@ def check(made: Made, reader: Reader, segments: list[Segment]) -> None:
     assert len(segments) == len(made.segments)
     assert all(same(a, b) for a, b in zip(made.segments, segments, strict=True))
     assert reader.header == made.header
-    assert np.array_equal(reader.identity, made.given["identity"])
-    assert reader.background == made.given["background"] and reader.audio == made.given["audio"]
+    who = reader.who()
+    assert np.array_equal(who.values, made.who["identity"])
+    assert [*reader.cast.sets.values()] == made.given["sets"] and reader.audio == made.given["audio"]
     assert (reader.meta or None) == made.given["meta"]
-    if made.given["delta"]:
-        assert np.array_equal(reader.delta[0].values, made.given["delta"][0].values)
-    assert reader.pivot == made.given["pivot"]
-    assert (reader.modes is None) == (made.given["modes"] is None)
+    if made.who["delta"]:
+        assert np.array_equal(who.delta[0].values, made.who["delta"][0].values)
+    assert who.pivot == made.who["pivot"]
+    assert (who.modes is None) == (made.who["modes"] is None)
     assert not reader.damage
 
 
@@ -224,7 +226,7 @@ def test_joining_late():
             got = list(reader.segments())
             assert got[-1].index == 7 and all(same(s, made.segments[s.index]) for s in got)
             assert len(got) >= 5
-            assert np.array_equal(reader.identity, made.given["identity"])
+            assert np.array_equal(reader.who().values, made.who["identity"])
             assert reader.damage
 
 
@@ -236,8 +238,8 @@ def test_writer_refusals():
         return Writer(io.BytesIO(), header(), **made.given)
 
     def but(**changes) -> Segment:
-        facts = {name: getattr(first, name) for name in first.__dataclass_fields__}
-        return Segment(**{**facts, **changes})
+        own = {name: changes.pop(name) for name in ("motion", "placement", "held") if name in changes}
+        return replace(first.with_alone(**own), **changes)
 
     for wrong in (
         made.segments[1],
@@ -259,7 +261,7 @@ def test_writer_refusals():
     with pytest.raises(UsageError):
         writer.write_segment(made.segments[1])
     with pytest.raises(UsageError):
-        Writer(io.BytesIO(), header(), identity=made.given["identity"], meta={"path": "/etc"})
+        Writer(io.BytesIO(), header(), meta={"path": "/etc"})
     for wrong in (
         dict(width=0),
         dict(time_base=(0, 1)),
@@ -268,7 +270,7 @@ def test_writer_refusals():
         dict(width=70000),
     ):
         with pytest.raises(UsageError):
-            Writer(io.BytesIO(), header(**wrong), identity=made.given["identity"])
+            Writer(io.BytesIO(), header(**wrong))
 
 
 def test_reader_refusals():
@@ -341,8 +343,8 @@ def test_one_symbol_hash():
 def test_irregular_times_come_back_and_cost_little(pts, most):
     head = header(segment_frames=len(pts), placement=False, time_base=(1, 90000))
     still = np.zeros((len(pts), head.params), np.int32)
-    segment = Segment(0, 0, pts.astype(np.int64), still)
+    segment = Segment.single(0, 0, pts.astype(np.int64), still)
     data = segment.pack(head)
     assert np.array_equal(Segment.unpack(data, head).pts, pts)
-    regular = Segment(0, 0, np.arange(len(pts)) * head.pts_step, still)
+    regular = Segment.single(0, 0, np.arange(len(pts)) * head.pts_step, still)
     assert len(data) - len(regular.pack(head)) <= most

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from fev.format.delta import DeltaTensor, decode_delta, delta_bits, encode_delta
 from fev.format.entropy import RangeEncoder
 from fev.format.errors import DamagedError, FevError, LimitError, UsageError
+from fev.format.header import Header
 from fev.format.identity import decode_identity, encode_identity
 from fev.format.limits import Limits
 from fev.format.motion import (
-    CHECK_SEED,
     decode_motion,
     encode_motion,
-    final_check,
     motion_bits,
     motion_plan,
     split_block,
     trace,
 )
 from fev.format.motioncontexts import MotionContexts, Stills, habits, residual_bits
+from fev.format.segment import Segment
 from fev.format.values import MAX_MAGNITUDE, encode_values, value_bits
 from fev.format.wire import Pack
-from streams import motion
+from streams import header, motion
 
 
 def entropy_bytes(values: np.ndarray) -> float:
@@ -46,8 +47,8 @@ def test_motion_round_trip(seed):
     for t in range(1, frames):
         if held[t]:
             values[t], places[t] = values[t - 1], places[t - 1]
-    block = encode_motion(values, places, held=held, seed=seed)
-    got, got_places = decode_motion(block, frames, params, has_placement=True, held=held, seed=seed)
+    block = encode_motion(values, places, held=held)
+    got, got_places = decode_motion(block, frames, params, has_placement=True, held=held)
     assert got.dtype == np.int32 and np.array_equal(got, values) and np.array_equal(got_places, places)
     size = len(split_block(block, True)[1])
     assert abs(motion_bits(values, held).sum() / 8 - size) < 6 + 0.01 * size
@@ -56,7 +57,7 @@ def test_motion_round_trip(seed):
 def test_motion_literal_block():
     values = np.array([[0, 5, -40], [1, 5, -41], [1, 5, -41], [300, 4, -41]], np.int32)
     held = np.array([False, False, True, False])
-    assert encode_motion(values, held=held).hex() == "283348d8650b663b541e1959"
+    assert encode_motion(values, held=held).hex() == "283348d8650b663b541e"
 
 
 def repeating(frames: int, every: int, params: int = 35) -> np.ndarray:
@@ -88,8 +89,7 @@ def forged(flag: int, residual: int) -> bytes:
     contexts.end_frame(np.array([3]))
     if flag == 0:
         encode_values(encoder, np.array([residual]), contexts.levels(0, 1), contexts.shapes)
-    values = np.array([[3], [3 + residual]], np.int32)
-    return Pack().raw(bytes([20, 20]) + encoder.finish()).fixed("H", final_check(values, None, CHECK_SEED)).bytes()
+    return bytes([20, 20]) + encoder.finish()
 
 
 def test_standing_still_has_one_spelling():
@@ -138,23 +138,27 @@ def test_held_frames_must_repeat():
         encode_motion(motion(4, 3), held=np.array([False, True, False, False]))
 
 
+def lone_segment(values: np.ndarray, **changes) -> tuple[bytes, Header]:
+    """A segment of motion alone, and the header it was made with."""
+    head = header(placement=False, params=values.shape[1], segment_frames=len(values), **changes)
+    return Segment.single(0, 0, np.arange(len(values)), values).pack(head), head
+
+
 def test_final_check_notices_another_model_and_other_values():
-    values = motion(10, 5)
-    block = encode_motion(values, seed=1)
-    for wrong in (dict(seed=2), dict(frames=9), dict(params=6)):
-        facts = {**dict(frames=10, params=5, seed=1), **wrong}
+    data, head = lone_segment(motion(10, 5))
+    assert Segment.unpack(data, head).frames == 10
+    for wrong in (dict(model_sha256=bytes(32)), dict(segment_frames=9), dict(params=6)):
         with pytest.raises(DamagedError):
-            decode_motion(block, facts["frames"], facts["params"], seed=facts["seed"])
+            Segment.unpack(data, replace(head, **wrong))
 
 
 def test_every_flip_in_a_motion_block_is_noticed_without_the_crc():
-    values = motion(12, 6, 0.7)
-    block = encode_motion(values)
-    for bit in range(8 * len(block)):
-        broken = bytearray(block)
+    data, head = lone_segment(motion(12, 6, 0.7))
+    for bit in range(16, 8 * len(data)):
+        broken = bytearray(data)
         broken[bit // 8] ^= 1 << bit % 8
         with pytest.raises(FevError):
-            decode_motion(bytes(broken), 12, 6)
+            Segment.unpack(bytes(broken), head)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fev.format import Reader, Segment, Writer
+from fev.format import Actor, Reader, Segment, Writer
 from fev.tools.vectors import __main__ as vectors
 from streams import header, make, motion, read
 
 ROOT = Path(vectors.__file__).resolve().parents[2]
 FOLDER = vectors.FOLDER
+ACTORS = [Actor.of(np.arange(9, dtype=np.int32), 0, 0)]
 CALM = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -61,7 +62,7 @@ def test_info_json(tmp_path):
     path = tmp_path / "a.fev"
     path.write_bytes(made.data)
     facts = json.loads(run("-m", "fev.tools.info", str(path), "--json").stdout)
-    names = "header identity delta modes motion placement background audio index overhead"
+    names = "header identity delta modes motion placement camera set patches audio index overhead"
     assert list(facts["sections"]) == names.split()
     assert sum(facts["sections"].values()) == facts["bytes"] == len(made.data)
     assert facts["frames"] == 22 and facts["fps"] == [30, 1] and abs(facts["duration_s"] - 22 / 30) < 1e-6
@@ -99,11 +100,11 @@ def test_info_on_bad_input(tmp_path):
 def test_overhead(seconds, segment_frames):
     """Framing and bookkeeping: at most 150 bit/s, from 10 s on with segments of 2 s, from 60 s on with those of 1 s."""
     out = io.BytesIO()
-    writer = Writer(out, header(segment_frames=segment_frames, params=35), identity=np.arange(9, dtype=np.int32))
+    writer = Writer(out, header(segment_frames=segment_frames, params=35), actors=ACTORS)
     still, places = np.zeros((segment_frames, 35), np.int32), np.zeros((segment_frames, 4), np.int32)
     for i in range(seconds * 30 // segment_frames):
         first = i * segment_frames
-        writer.write_segment(Segment(i, first, np.arange(first, first + segment_frames), still, places))
+        writer.write_segment(Segment.single(i, first, np.arange(first, first + segment_frames), still, places))
     writer.close()
     sections = writer.sections()
     assert 8 * (sections["overhead"] + sections["index"]) / seconds <= 150
@@ -111,12 +112,16 @@ def test_overhead(seconds, segment_frames):
 
 def hour(minutes: float) -> tuple[bytes, int]:
     out = io.BytesIO()
-    writer = Writer(out, header(segment_frames=30, params=35, placement=False), identity=np.arange(9, dtype=np.int32))
+    writer = Writer(
+        out,
+        header(segment_frames=30, params=35, placement=False),
+        actors=ACTORS,
+    )
     walk = motion(1800, 35, 1.0)
     segments = int(minutes * 60)
     for i in range(segments):
         part = walk[30 * (i % 60) : 30 * (i % 60) + 30]
-        writer.write_segment(Segment(i, 30 * i, np.arange(30 * i, 30 * i + 30), part))
+        writer.write_segment(Segment.single(i, 30 * i, np.arange(30 * i, 30 * i + 30), part))
     writer.close()
     return out.getvalue(), 30 * segments
 

@@ -7,6 +7,7 @@ import re
 import zlib
 
 from fev.format import Header, Limits, tables
+from fev.format.cast import ALIVE
 from fev.format.chunk import SIGNATURE, SYNC
 from fev.format.ledger import SECTION_OF_CHUNK
 from fev.format.reader import SETUP
@@ -29,8 +30,8 @@ def test_the_hex_dump_is_the_vector():
 
 def test_what_the_dump_says_is_true():
     stream = stranger.read((FOLDER / "subset" / "minimal.fev").read_bytes())
-    assert stream["identity"] == [-5, -6, 3, 9]
-    assert stream["segments"][0]["motion"] == [[2, 0], [2, 0], [0, 0], [2, 0]]
+    assert stream["actors"][0, 0]["identity"] == [-5, -6, 3, 9]
+    assert stream["segments"][0]["tracks"][0]["motion"] == [[2, 0], [2, 0], [0, 0], [2, 0]]
 
 
 def test_check_values():
@@ -48,7 +49,7 @@ def test_chunks_are_all_described():
 def test_header_offsets():
     """The table of HEAD: each offset is the sum of the sizes before it, and all of it is what the code writes."""
     rows = re.findall(
-        r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|", TEXT.split("### HEAD")[1].split("### IDEN")[0], re.MULTILINE
+        r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|", TEXT.split("### HEAD")[1].split("### ACTR")[0], re.MULTILINE
     )
     sizes = {"u8": 1, "u16": 2, "u32": 4, "32 bytes": 32}
     at = 0
@@ -58,8 +59,8 @@ def test_header_offsets():
     packed = Header(
         width=1, height=1, time_base=(1, 1), fps=(1, 1), model_sha256=bytes(32), params=33, segment_frames=513
     ).pack()
-    assert at == len(packed) == 103 and "### HEAD, 103 bytes" in TEXT
-    assert packed[92] == 33 and packed[97:99] == b"\x01\x02"
+    assert at == len(packed) == 99 and "### HEAD, 99 bytes" in TEXT
+    assert packed[92] == 33 and packed[94:96] == b"\x01\x02"
     assert packed[60:92].hex() == tables.SHA256
 
 
@@ -69,6 +70,13 @@ def test_limits_are_the_ones_in_force():
     assert line["width, height"] == str(limits.max_width) == str(limits.max_height)
     assert line["parameters a frame"] == str(limits.max_params)
     assert line["frames of a segment"] == str(limits.max_segment_frames)
+    assert line["actors of a segment"] == str(limits.max_segment_actors)
+    assert line["frames of a segment, times its actors"] == str(limits.max_track_frames)
+    assert line["patches of a segment"] == str(limits.max_segment_patches)
+    assert line["actors, sets of a stream"] == f"{limits.max_actors}, {limits.max_sets}"
+    assert line["revisions of an actor"] == str(limits.max_revisions)
+    assert line["bytes of actors and sets alive"] == f"{limits.max_alive_bytes >> 20} MiB"
+    assert f"those {ALIVE} are alive whose chunks came last, and of all sets those {ALIVE}" in FLAT
     assert line["bytes of a payload"] == f"{limits.max_chunk_bytes >> 20} MiB"
     assert line["coefficients of an identity"] == str(limits.max_identity_values)
     assert line["values of the modes"] == str(limits.max_mode_values)

@@ -35,6 +35,10 @@ def listed(folder: str) -> list[tuple[str, str]]:
     return [(name, last) for name, _, last in LINE.findall(text) if name not in ("file",)]
 
 
+# Salvage overlooks what does no harm: rules that are there so that content has one spelling.
+OVERLOOKED = (
+    "unannounced_audio", "wrong_distance", "late_setup", "setup_in_part", "actor_before_header", "actor_in_setup",
+)  # fmt: skip
 GOOD = [(f"{folder}/{name}", last) for folder in ("subset", "uncommon") for name, last in listed(folder)]
 FAULTY = listed("faulty")
 
@@ -58,17 +62,39 @@ def test_good(name, digest):
     assert not read(data, salvage=True)[0].damage
     other = stranger.read(data)
     assert stranger.symbols_sha256(other) == digest
-    assert [s["motion"] for s in other["segments"]] == [s.motion.tolist() for s in segments]
+    for mine, its in zip(segments, other["segments"], strict=True):
+        assert its["set"] == mine.on_set and its["camera"] == listing(mine.camera)
+        assert [(t["actor"], t["revision"]) for t in its["tracks"]] == [(t.actor, t.revision) for t in mine.tracks]
+        for name in ("motion", "placement", "held"):
+            assert [t[name] for t in its["tracks"]] == [listing(getattr(t, name)) for t in mine.tracks]
+        stills = [(p["track"], p["first"], p["frames"], p["still"]["data"]) for p in its["patches"]]
+        assert stills == [(p.track, p.first, p.frames, p.still.data) for p in mine.patches]
     assert [s["pts"] for s in other["segments"]] == [s.pts.tolist() for s in segments]
-    assert [s["held"] for s in other["segments"]] == [s.held.tolist() for s in segments]
     assert [s["audio"] for s in other["segments"]] == [[(p.pts, p.duration, p.data) for p in s.audio] for s in segments]
-    assert other["identity"] == (None if reader.identity is None else reader.identity.tolist())
-    assert other["identity_sha256"] == reader.identity_sha256.hex()
-    tensors = [(t.key, t.variant, t.rank, t.step_code, t.values.tolist()) for t in reader.delta or []]
+    for number, given in reader.cast.sets.items():
+        place = given.place and (given.place.scale, given.place.x, given.place.y)
+        assert other["sets"][number]["place"] == place
+        assert other["sets"][number]["still"]["data"] == given.still.data
+    for actor in (actor for alive in reader.cast.actors.values() for actor in alive):
+        same_actor(reader, actor, other["actors"][actor.key])
+
+
+def listing(values: np.ndarray | None) -> list | None:
+    return None if values is None else values.tolist()
+
+
+def same_actor(reader, actor, other: dict) -> None:
+    assert other["sha256"] == actor.sha256(reader.header).hex() and other["reference"] == actor.reference
+    if actor.reference is not None:
+        return
+    who = reader.who(actor.key)
+    assert other["identity"] == who.values.tolist()
+    assert other["steps"] == (who.motion_step_code, who.identity_step_code)
+    tensors = [(t.key, t.variant, t.rank, t.step_code, t.values.tolist()) for t in who.delta]
     assert (other["delta"] or []) == tensors
-    assert (reader.modes is None) == ("modes" not in other)
-    if reader.modes is not None:
-        m = reader.modes
+    assert (who.modes is None, who.pivot is None) == ("modes" not in other, "pivot" not in other)
+    if who.modes is not None:
+        m = who.modes
         luma, blue, red, across, down = (np.array(part) for part in other["modes"]["components"])
         assert np.array_equal(m.luma, luma) and np.array_equal(m.chroma, np.stack([blue, red], 1))
         assert np.array_equal(m.flow, np.stack([across, down], 1)) and np.array_equal(m.mix.T, other["modes"]["mix"])
@@ -85,8 +111,7 @@ def test_faulty(name, error):
     assert not verify(io.BytesIO(data)).ok
     try:
         reader, _ = read(data, salvage=True)
-        # Salvage overlooks what does no harm: rules that are there so that content has one spelling.
-        assert reader.damage or name in ("two_identities", "unannounced_audio", "wrong_distance")
+        assert reader.damage or name in OVERLOOKED
     except FevError:
         pass
     assert time.process_time() - begin < 0.3

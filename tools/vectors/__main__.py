@@ -14,18 +14,19 @@ from pathlib import Path
 from ...format import Reader
 from .faulty import faulty_setup
 from .faultysegments import faulty_segments
+from .faultystage import faulty_stage
 from .good import subset, uncommon
 
 FOLDER = Path(__file__).resolve().parents[2] / "spec" / "vectors"
 
 
 def symbols_sha256(data: bytes) -> str:
-    """Hash of all motion and placement, as the spec defines it."""
+    """Hash of all motion, placement and camera, as the spec defines it."""
     digest = hashlib.sha256()
     for part in Reader(io.BytesIO(data)).segments():
-        digest.update(part.motion.astype("<i4").tobytes())
-        if part.placement is not None:
-            digest.update(part.placement.astype("<i4").tobytes())
+        values = [value for track in part.tracks for value in (track.motion, track.placement)]
+        for value in (*values, part.camera):
+            digest.update(b"" if value is None else value.astype("<i4").tobytes())
     return digest.hexdigest()
 
 
@@ -53,7 +54,7 @@ def render() -> dict[str, bytes]:
             files[f"{folder}/{name}.fev"] = data
             lines.append(f"| {name} | {text} | {symbols_sha256(data)} |")
     lines += ["", "## faulty", "", "What a reader must refuse.", "", "| file | what | error |", "| --- | --- | --- |"]
-    for name, text, error, data in (*faulty_setup(), *faulty_segments()):
+    for name, text, error, data in (*faulty_setup(), *faulty_stage(), *faulty_segments()):
         files[f"faulty/{name}.fev"] = data
         lines.append(f"| {name} | {text} | {error} |")
     files["README.md"] = ("\n".join(lines) + "\n").encode()

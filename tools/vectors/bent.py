@@ -9,7 +9,8 @@ import numpy as np
 from ...format import AudioConfig
 from ...format.chunk import SIGNATURE, make_chunk
 from ...format.entropy import RangeEncoder
-from ...format.motion import encode_motion
+from ...format.motion import encode_motion, final_check
+from ...format.reference import PARTS
 from ...format.values import encode_values
 from ...format.wire import Pack
 from .made import header, stream
@@ -61,8 +62,10 @@ def added(name: str, payload: bytes, before: str) -> bytes:
 def segment(flags: int, fields: Pack, count: int = 4) -> Callable[[bytes], bytes]:
     """A segment payload with fields of one's own and a sound entropy block of `count` frames."""
     head = header()
-    block = encode_motion(np.zeros((count, 3), np.int32), seed=head.check_seed)
-    return lambda _: Pack().fixed("B", flags).raw(fields.bytes()).raw(block).bytes()
+    nothing = np.zeros((count, 3), np.int32)
+    check = final_check(nothing, None, head.check_seed)
+    block = encode_motion(nothing)
+    return lambda _: Pack().fixed("B", flags).raw(fields.bytes()).raw(block).fixed("H", check).bytes()
 
 
 def crc(data: bytes) -> int:
@@ -79,16 +82,23 @@ def flip(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
 
 
+def with_part(name: str, payload: bytes) -> bytes:
+    """The base stream with one more part of its actor."""
+    bit = PARTS.index(name)
+
+    def bent(actor: bytes) -> bytes:
+        fields = Pack().fixed("B", actor[0] | 1 << bit).raw(actor[1:3])
+        return fields.varint(len(actor) - 3).raw(actor[3:]).raw(payload).bytes()
+
+    return changed("ACTR", bent)
+
+
 def with_delta(fields: Pack) -> bytes:
-    parts = base()
-    head = patched(95, b"\x08")(parts[0][1])
-    return joined([("HEAD", head), parts[1], ("DELT", fields.raw(b"\0" * 8).bytes()), *parts[2:]])
+    return with_part("DELT", fields.raw(b"\0" * 8).bytes())
 
 
 def with_modes(fields: Pack) -> bytes:
-    parts = base()
-    head = patched(95, b"\x40")(parts[0][1])
-    return joined([("HEAD", head), parts[1], ("MODE", fields.raw(b"\0" * 600).bytes()), *parts[2:]])
+    return with_part("MODE", fields.raw(b"\0" * 600).bytes())
 
 
 def coded_steps(jitter: list[int]) -> bytes:
@@ -101,16 +111,12 @@ def coded_steps(jitter: list[int]) -> bytes:
 
 
 def with_pivot(fields: Pack) -> bytes:
-    parts = base()
-    head = patched(95, b"\x80")(parts[0][1])
-    return joined([("HEAD", head), parts[1], ("PIVT", fields.bytes()), *parts[2:]])
+    return with_part("PIVT", fields.bytes())
 
 
 def with_audio(fields: Pack) -> bytes:
     parts = base()
-    head = patched(95, b"\x20")(parts[0][1])
+    head = patched(93, b"\x08")(parts[0][1])
     bad = Pack().fixed("B", 8).varint(0).raw(fields.bytes()).raw(b"\0" * 8).bytes()
     place = next(i for i, (name, _) in enumerate(parts) if name == "SEGM")
-    return joined(
-        [("HEAD", head), parts[1], ("AUDH", AudioConfig().pack()), *parts[2:place], ("SEGM", bad), *parts[place + 1 :]]
-    )
+    return joined([("HEAD", head), ("AUDH", AudioConfig().pack()), *parts[1:place], ("SEGM", bad), *parts[place + 1 :]])

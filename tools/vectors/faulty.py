@@ -1,4 +1,5 @@
-"""The vectors that every reader must refuse: streams as a whole and their set-up. `faultysegments.py` has the rest.
+"""The vectors that every reader must refuse: streams as a whole, their set-up and the parts of an
+actor. `faultystage.py` and `faultysegments.py` have the rest.
 
 Each is a name, what is wrong, the error and the bytes.
 """
@@ -66,50 +67,57 @@ def faulty_setup() -> Iterator[tuple[str, str, str, bytes]]:
     yield "flat_picture", "no pixels", "DamagedError", changed("HEAD", patched(4, bytes(4)))
     yield "zero_time_base", "ticks of no length", "DamagedError", changed("HEAD", patched(8, bytes(4)))
     yield "many_parameters", "255 parameters a frame", "LimitError", changed("HEAD", patched(92, b"\xff"))
-    yield "reserved_flag", "a header flag that means nothing", "DamagedError", changed("HEAD", patched(96, b"\x80"))
+    yield "reserved_flag", "a header flag that means nothing", "DamagedError", changed("HEAD", patched(93, b"\x80"))
     yield (
         "promised_frames",
         "the header promises 8 frames of 7",
         "DamagedError",
         changed("HEAD", patched(24, b"\x08\0\0\0")),
     )
-    yield "no_identity", "IDEN is missing", "DamagedError", joined([p for p in parts if p[0] != "IDEN"])
     yield "no_header", "HEAD is missing", "DamagedError", joined(parts[1:])
-    yield "two_identities", "IDEN twice", "DamagedError", joined([*parts[:2], *parts[1:]])
-    yield "late_delta", "DELT after the segments", "DamagedError", added("DELT", b"\1", "FEND")
     yield (
         "unannounced_audio",
         "AUDH without its header flag",
         "DamagedError",
         added("AUDH", AudioConfig().pack(), "meta"),
     )
-    changed_head = (parts[0][0], parts[0][1][:93] + b"\1" + parts[0][1][94:])
+    changed_head = (parts[0][0], parts[0][1][:96] + b"\2" + parts[0][1][97:])
+    late = ("meta", b"\x80")
+    yield (
+        "late_setup",
+        "metadata that was not there at first",
+        "DamagedError",
+        joined([parts[0], *parts[2:4], parts[0], late, *parts[4:]]),
+    )
+    yield (
+        "setup_in_part",
+        "the set-up comes again without its metadata",
+        "DamagedError",
+        joined([*parts[:4], parts[0], *parts[4:]]),
+    )
     yield (
         "header_changes",
         "the repeated header differs from the first",
         "DamagedError",
-        joined([*parts[:4], changed_head, *parts[1:3], *parts[4:]]),
+        joined([*parts[:4], changed_head, parts[1], *parts[4:]]),
     )
-    yield from faulty_references()
-    yield (
-        "identity_bomb",
-        "2**40 coefficients",
-        "LimitError",
-        changed("IDEN", lambda p: Pack().varint(1 << 40).raw(p[1:]).bytes()),
-    )
-    yield "identity_level", "a level that does not exist", "DamagedError", changed("IDEN", patched(1, b"\x64"))
-    yield (
-        "identity_tail",
-        "a byte hides behind the identity's code",
-        "DamagedError",
-        changed("IDEN", lambda p: p[:-2] + b"\1" + p[-2:]),
-    )
-    yield (
-        "identity_check",
-        "the identity's final check is wrong",
-        "DamagedError",
-        changed("IDEN", lambda p: p[:-1] + bytes([p[-1] ^ 1])),
-    )
+    for name, text, error, make in (
+        ("identity_bomb", "2**40 coefficients", "LimitError", lambda p: Pack().varint(1 << 40).raw(p[1:]).bytes()),
+        ("identity_level", "a level that does not exist", "DamagedError", patched(1, b"\x64")),
+        (
+            "identity_tail",
+            "a byte hides behind the identity's code",
+            "DamagedError",
+            lambda p: p[:-2] + b"\1" + p[-2:],
+        ),
+        (
+            "identity_check",
+            "the identity's final check is wrong",
+            "DamagedError",
+            lambda p: p[:-1] + bytes([p[-1] ^ 1]),
+        ),
+    ):
+        yield name, text, error, changed("ACTR", behind(3, make))
     yield (
         "delta_bomb",
         "2**62 values",
@@ -149,31 +157,13 @@ def faulty_setup() -> Iterator[tuple[str, str, str, bytes]]:
         "LimitError",
         with_pivot(Pack().raw(b"\0\1\xff\xff\xff\xff\1\0\0")),
     )
-    yield (
-        "pivot_missing",
-        "the header announces a pivot that does not come",
-        "DamagedError",
-        changed("HEAD", patched(95, b"\x80")),
-    )
     for name, text, fields in bad_metadata():
         yield name, text, "DamagedError", changed("meta", instead(fields))
 
 
-def faulty_references() -> Iterator[tuple[str, str, str, bytes]]:
-    """Ways in which a stream cannot refer to an identity."""
-    parts = base()
-    rest = parts[2:]
-    head = ("HEAD", patched(95, b"\0\1")(parts[0][1]))
-    name = ("IREF", bytes(range(32)))
-    yield "reference_short", "a hash of 31 bytes", "DamagedError", joined([head, ("IREF", bytes(31)), *rest])
-    yield "reference_long", "a hash of 33 bytes", "DamagedError", joined([head, ("IREF", bytes(33)), *rest])
-    yield "reference_missing", "the header announces an IREF that does not come", "DamagedError", joined([head, *rest])
-    yield "reference_replaced", "the header announces an IREF, IDEN comes", "DamagedError", joined([head, *parts[1:]])
-    yield "reference_unannounced", "IREF without its header flag", "DamagedError", joined([parts[0], name, *rest])
-    yield "reference_and_identity", "IREF, and IDEN too", "DamagedError", joined([head, name, *parts[1:]])
-    yield "identity_and_reference", "IDEN, and IREF too", "DamagedError", joined([*parts[:2], name, *rest])
-    both = ("HEAD", patched(95, b"\x80\1")(head[1]))
-    yield "reference_and_pivot", "the header announces IREF and a pivot", "DamagedError", joined([both, name, *rest])
+def behind(count: int, make: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """What changes all but the first bytes of a payload."""
+    return lambda payload: payload[:count] + make(payload[count:])
 
 
 def instead(payload: bytes) -> Callable[[bytes], bytes]:

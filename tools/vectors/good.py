@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...format import Place
 from ...format.index import End, pack_index
 from .bent import base, joined, taken_apart
-from .made import stream
+from .made import Play, stream
 
 
 def subset() -> Iterator[tuple[str, str, bytes]]:
@@ -46,7 +47,106 @@ def subset() -> Iterator[tuple[str, str, bytes]]:
         "motion goes on from the frame before the held ones",
         stream([15, 15], size=4, held=(1, 4, 5, 6, 20, 29)),
     )
+    yield "cut_and_back", "two people, each before a set of their own, cut to and fro", cut_and_back()
+    yield "two_people", "two actors in one picture, in either order, then nobody", two_people()
+    yield "revisions", "revisions that bring what differs from the one before", revisions()
+    yield "moving_camera", "a set larger than the picture, and a camera that pans over it", moving_camera()
+    yield "patched_faces", "patches in the place of squares", patched_faces()
     yield "repeats", "frames that stand still, in a pattern", stream([15, 15], size=3, still=3)
+
+
+def cut_and_back() -> bytes:
+    """Two people, each before a set of his own, cut to and fro."""
+    play = Play()
+    play.actor(0)
+    play.segment((0, 0))
+    play.actor(1, pivot=True)
+    play.set(1)
+    play.segment((1, 0), on_set=1)
+    play.segment((0, 0))
+    play.segment((1, 0), on_set=1)
+    return play.data()
+
+
+def two_people() -> bytes:
+    """Both in one picture; the second is held for two frames."""
+    play = Play()
+    play.actor(0)
+    play.actor(1)
+    play.segment((1, 0), (0, 0))
+    play.segment((0, 0), (1, 0), held=(1,))
+    play.segment(on_set=0)
+    return play.data()
+
+
+def revisions() -> bytes:
+    """A talk in three chapters: the second and third bring what differs."""
+    play = Play()
+    play.actor(0)
+    play.segment((0, 0))
+    play.actor(0, 1, pivot=True, same=True)
+    play.segment((0, 1))
+    play.segment((0, 0))
+    play.actor(0, 2, pivot=True, same=True)
+    play.segment((0, 2))
+    play.segment((0, 1))
+    return play.data()
+
+
+def moving_camera() -> bytes:
+    """A set larger than the picture, over which the camera pans; then it rests."""
+    play = Play(sets=False)
+    play.set(1, Place(384, -40, 16))
+    play.actor(0)
+    play.segment((0, 0), on_set=1, camera=True)
+    play.segment((0, 0), on_set=1)
+    play.segment(on_set=1, camera=True)
+    return play.data()
+
+
+def patched_faces() -> bytes:
+    """Patches in the place of squares, with sound beside them."""
+    play = Play()
+    play.actor(0)
+    play.actor(1)
+    play.segment((0, 0), patches=((0, 1, 2),))
+    play.segment((0, 0), (1, 0), patches=((0, 0, 1), (0, 1, 3), (1, 2, 3)), camera=True, held=(0, 1))
+    return play.data()
+
+
+def joined_late() -> bytes:
+    """What is alive comes again before every second segment, each actor complete."""
+    play = Play(repeat=2)
+    play.actor(0)
+    play.segment((0, 0))
+    play.actor(0, 1, pivot=True, same=True)
+    play.actor(1)
+    play.segment((0, 1), (1, 0))
+    play.segment((0, 1), (1, 0))
+    play.segment((0, 1))
+    play.segment((1, 0))
+    return play.data()
+
+
+def nobody() -> bytes:
+    """Segments before no set, in which nobody is."""
+    play = Play(sets=False)
+    play.segment(on_set=None)
+    play.segment(camera=True)
+    return play.data()
+
+
+def many_people() -> bytes:
+    """Eighteen actors: the first two are forgotten and come again."""
+    play = Play()
+    for number in range(18):
+        play.actor(number)
+        play.segment((number, 0))
+    play.again(0)
+    play.segment((0, 0), (17, 0))
+    play.actor(1, 1)
+    play.segment((1, 1))
+    return play.data()
 
 
 def uncommon() -> Iterator[tuple[str, str, bytes]]:
@@ -86,6 +186,9 @@ def uncommon() -> Iterator[tuple[str, str, bytes]]:
         "keys that begin with x-",
         stream([4], params=3, meta={"x-lens": "85 mm", "x-take": -3, "title": "Überprüfung"}),
     )
+    yield "joined_late", "actors, sets and set-up come again; a receiver may join there", joined_late()
+    yield "many_people", "more actors than are alive at once; two come back", many_people()
+    yield "nobody", "no actor and no set, black", nobody()
     parts = base()
     yield (
         "unknown_ancillary",

@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 
 from ...format import (
+    Actor,
     AudioConfig,
     AudioPacket,
     DeltaTensor,
-    Excerpt,
     Header,
     Modes,
+    Patch,
     Pivot,
+    Place,
     Segment,
+    Set,
     Still,
+    Track,
     Writer,
 )
 
@@ -52,8 +56,8 @@ class Dice:
 
 def header(**changes: Any) -> Header:
     facts: dict[str, Any] = dict(
-        width=256, height=256, time_base=(1, 30), fps=(30, 1), model_sha256=MODEL, params=35, motion_step_code=24,
-        identity_step_code=30, placement=True, segment_frames=15,
+        width=256, height=256, time_base=(1, 30), fps=(30, 1), model_sha256=MODEL, params=35, placement=True,
+        segment_frames=15,
     )  # fmt: skip
     return Header(**{**facts, **changes})
 
@@ -73,6 +77,13 @@ def some_modes(dice: Dice) -> Modes:
         flow[k, :, y, x] = dice.step(1 + 6 // (1 + y + x)), dice.step(1)
     mix = np.array([[dice.step(20) for _ in range(2)] for _ in range(35)], np.int32)
     return Modes(mix, 21, luma, chroma, flow, np.array([49, 40, 41]), np.array([33, 28, 29]))
+
+
+MOTION_STEP, IDENTITY_STEP = 24, 30
+
+
+def some_still(dice: Dice, side: int, size: int) -> Still:
+    return Still(1, side, side, 1, False, dice.bytes(size))
 
 
 def stream(
@@ -101,22 +112,23 @@ def stream(
     elsewhere: the stream refers to the identity that it would hold without.
     """
     dice, head, out = Dice(seed), header(**changes), io.BytesIO()
-    who: dict[str, Any] = dict(
-        identity=np.array([dice.step(12) for _ in range(identity)], np.int32),
+    actor = Actor.of(
+        np.array([dice.step(12) for _ in range(identity)], np.int32),
+        MOTION_STEP,
+        IDENTITY_STEP,
         delta=[DeltaTensor(k, 1, 2, 3, np.array([dice.step(2) for _ in range(60)], np.int32)) for k in (2, 5)]
         if delta
         else None,
         modes=some_modes(Dice(seed + 100)) if modes else None,
-        pivot=Pivot((3, -1, 0, 70), Still(1, 256, 256, 1, False, dice.bytes(50))) if pivot else None,
+        pivot=Pivot((3, -1, 0, 70), some_still(dice, 256, 50)) if pivot else None,
     )
     if elsewhere:
-        holder = Writer(io.BytesIO(), head, **who)
-        who = dict(reference=Excerpt(holder.header, holder.identity_chunks).sha256)
+        actor = Actor.refer(actor.sha256(head))
     writer = Writer(
         out,
         head,
-        **who,
-        background=Still(1, 64, 64, 1, False, dice.bytes(40)) if background else None,
+        actors=[actor],
+        sets=[Set(some_still(dice, 64, 40))] if background else [],
         audio=AudioConfig(bitrate=12000) if audio else None,
         meta=meta,
         repeat_header_every=repeat,
@@ -133,7 +145,7 @@ def stream(
         frames = range(first, first + length)
         packets = [AudioPacket(1600 * first + 960 * k, 960, dice.bytes(10 + k % 3)) for k in range(length * 5 // 3)]
         writer.write_segment(
-            Segment(
+            Segment.single(
                 number,
                 first,
                 np.array([times(f) if times else f * head.pts_step for f in frames], np.int64),
@@ -146,3 +158,67 @@ def stream(
         first += length
     writer.close(index=index)
     return out.getvalue()
+
+
+class Play:
+    """A stream of several actors and sets, segment by segment."""
+
+    def __init__(self, seed: int = 1, sets: bool = True, repeat: int = 0, **changes: Any) -> None:
+        self.dice, self.out = Dice(seed), io.BytesIO()
+        head = header(params=4, segment_frames=5, **changes)
+        self.first = self.count = 0
+        given = [Set(some_still(self.dice, 64, 30))] if sets else []
+        self.writer = Writer(self.out, head, sets=given, repeat_header_every=repeat)
+        self.latest: dict[int, Actor] = {}
+
+    def actor(self, number: int, revision: int = 0, pivot: bool = False, same: bool = False) -> None:
+        """An actor comes, or a revision of one.
+
+        pivot: with a picture.  same: with the coefficients of the revision before.
+        """
+        values = np.array([self.dice.step(9) for _ in range(6)], np.int32)
+        still = Pivot((1,), some_still(self.dice, 64, 20)) if pivot else None
+        actor = Actor.of(values, MOTION_STEP, IDENTITY_STEP, pivot=still, number=number, revision=revision)
+        if same:
+            kept = self.latest[number].parts
+            parts = {**kept, **{name: data for name, data in actor.parts.items() if name != "IDEN"}}
+            actor = Actor(number, revision, MOTION_STEP + 1, IDENTITY_STEP, parts)
+        self.latest[number] = actor
+        self.writer.write_actor(actor)
+
+    def again(self, number: int) -> None:
+        """What came last of an actor comes once more."""
+        self.writer.write_actor(self.latest[number])
+
+    def set(self, number: int, place: Place | None = None) -> None:
+        self.writer.write_set(Set(some_still(self.dice, 64, 30), number, place))
+
+    def segment(
+        self,
+        *cast: tuple[int, int],
+        on_set: int | None = 0,
+        camera: bool = False,
+        patches: tuple[tuple[int, int, int], ...] = (),
+        held: tuple[int, ...] = (),
+        audio: bool = False,
+    ) -> None:
+        """Five frames. held: places of actors that are held in frames 2 and 3."""
+        tracks = []
+        for place, (actor, revision) in enumerate(cast):
+            motion = self.dice.walk(5, [0] * 4, 2)
+            spot = self.dice.walk(5, [700 + 500 * place, 1000, 400, 0], 3)
+            stands = np.zeros(5, bool)
+            if place in held:
+                stands[2:4] = True
+                motion[2:4], spot[2:4] = motion[1], spot[1]
+            tracks.append(Track(motion, spot, stands, actor, revision))
+        pictures = [Patch(*where, some_still(self.dice, 64, 25)) for where in patches]
+        moves = self.dice.walk(5, [0, 0, 40, 0], 6) if camera else None
+        pts = np.arange(self.first, self.first + 5)
+        packets = [AudioPacket(1600 * self.first, 960, b"sound")] if audio else []
+        self.writer.write_segment(Segment(self.count, self.first, pts, tracks, packets, on_set, moves, pictures))
+        self.count, self.first = self.count + 1, self.first + 5
+
+    def data(self) -> bytes:
+        self.writer.close()
+        return self.out.getvalue()

@@ -50,7 +50,7 @@ def main() -> None:
     seen: dict[tuple[str, int], tuple[list[np.ndarray], list[np.ndarray]]] = {}
     for file in args.files:
         with open(file, "rb") as stream:
-            modes = Reader(stream).modes
+            modes = Reader(stream).who().modes
         for key, (near, size) in samples(modes).items() if modes is not None else ():
             kept = seen.setdefault(key, ([], []))
             kept[0].extend(near)

@@ -1,0 +1,104 @@
+"""The actors and sets of a stream that are alive: what a segment may name. Reader and Writer keep
+one each.
+
+Alive are the ALIVE actors and the ALIVE sets whose chunks came last; of an actor its newest
+revision and the one before. So what has to be kept does not grow with the length of a stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from .actor import Actor, ActorKey, Revision, unpack_actor
+from .errors import LimitError, check
+from .header import Header
+from .limits import Limits
+from .stage import Set
+
+ALIVE = 16
+
+
+class Cast:
+    """Who and what is there.
+
+    Attributes:
+        actors: revisions by number, the newest last; the actor that came last is the last.
+        sets: by number, likewise.
+        ordered: hold new chunks to the order of the spec. After damage or a jump nobody knows it.
+    """
+
+    def __init__(self, limits: Limits, ordered: bool = True) -> None:
+        self.limits = limits
+        self.ordered = ordered
+        self.actors: dict[int, list[Actor]] = {}
+        self.sets: dict[int, Set] = {}
+        # Of everything that ever came, forgotten or not: it must come back as it was.
+        self._hashes: dict[int, dict[int, tuple[bool, bytes]]] = {}
+        self._set_hashes: dict[int, bytes] = {}
+
+    def actor(self, key: ActorKey) -> Actor | None:
+        """A revision that is alive."""
+        return next((actor for actor in self.actors.get(key[0], ()) if actor.key == key), None)
+
+    def newest(self, number: int) -> Actor | None:
+        """The newest revision of an actor that is alive."""
+        return self.actors[number][-1] if number in self.actors else None
+
+    def missing(self, actors: Iterable[ActorKey], on_set: int | None, header: Header) -> list[ActorKey | int]:
+        """What of these is not alive: keys of actors, and the number of the set."""
+        out: list[ActorKey | int] = [key for key in actors if self.actor(key) is None]
+        if on_set is not None and (on_set or header.has_set) and on_set not in self.sets:
+            out.append(on_set)
+        return out
+
+    def read_actor(self, data: bytes) -> tuple[Revision, Actor]:
+        """A payload, and the complete revision that it makes. Nothing is kept yet."""
+        revision = unpack_actor(data, self.limits)
+        number, count = revision.actor.key
+        return revision, revision.complete(self.actor((number, count - 1)), self.limits)
+
+    def add_actor(self, actor: Actor, header: Header) -> None:
+        """A revision comes, for the first time or again. Raises DamagedError or LimitError."""
+        number, revision = actor.key
+        state = actor.reference is not None, actor.sha256(header)
+        hashes = self._hashes.get(number, {})
+        if revision in hashes:
+            check(hashes[revision] == state, f"actor {number} in revision {revision} comes again and differs")
+        elif self.ordered:
+            check(hashes or number == len(self._hashes), f"actor {number} comes before actor {len(self._hashes)}")
+            newest = max(hashes, default=-1)
+            check(revision == newest + 1, f"actor {number} comes in revision {revision}, not {newest + 1}")
+        alive = [known for known in self.actors.get(number, ()) if known.revision != revision]
+        alive = sorted([*alive, actor], key=lambda known: known.revision)[-2:]
+        if actor in alive:
+            self.actors.pop(number, None)
+            self.actors[number] = alive
+            if len(self.actors) > ALIVE:
+                del self.actors[next(iter(self.actors))]
+        hashes[revision] = state
+        self._hashes[number] = {known: hashes[known] for known in sorted(hashes)[-2:]}
+        self._weigh()
+
+    def add_set(self, given: Set, header: Header) -> None:
+        """A set comes, for the first time or again. Raises DamagedError or LimitError."""
+        number = given.number
+        check(number or header.has_set, "the header knows of no set 0")
+        digest = hashlib.sha256(given.pack(header)).digest()
+        if number in self._set_hashes:
+            check(self._set_hashes[number] == digest, f"set {number} comes again and differs")
+        elif self.ordered:
+            next_number = max(self._set_hashes, default=-1 if header.has_set else 0) + 1
+            check(number == next_number, f"set {number} comes before set {next_number}")
+        self._set_hashes[number] = digest
+        self.sets.pop(number, None)
+        self.sets[number] = given
+        if len(self.sets) > ALIVE:
+            del self.sets[next(iter(self.sets))]
+        self._weigh()
+
+    def _weigh(self) -> None:
+        total = sum(actor.size for alive in self.actors.values() for actor in alive)
+        total += sum(len(known.still.data) for known in self.sets.values())
+        if total > self.limits.max_alive_bytes:
+            raise LimitError(f"actors and sets of {total} bytes, the limit is {self.limits.max_alive_bytes}")
