@@ -37,6 +37,10 @@ class Cast:
         self._hashes: dict[int, dict[int, tuple[bool, bytes]]] = {}
         self._set_hashes: dict[int, bytes] = {}
 
+    def keys(self) -> list[ActorKey]:
+        """Number and revision of all actors that are alive."""
+        return [actor.key for alive in self.actors.values() for actor in alive]
+
     def actor(self, key: ActorKey) -> Actor | None:
         """A revision that is alive."""
         return next((actor for actor in self.actors.get(key[0], ()) if actor.key == key), None)

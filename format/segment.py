@@ -31,6 +31,7 @@ HAS_CAMERA = 32
 HAS_PATCHES = 64
 _KNOWN = 127
 REGULAR_STAGE = (0, ((0, 0),))  # set 0, and actor 0 in revision 0
+NO_SCALE = -4096  # of a camera, whose scale is coded less 1
 _CHECK_BYTES = 2
 
 
@@ -193,8 +194,8 @@ class Segment:
             pack.raw(pack_packets(self.audio))
         if moves:
             assert self.camera is not None
-            if len(self.camera) != count:
-                raise UsageError(f"segment {self.index}: a camera of {len(self.camera)} frames, expected {count}")
+            if len(self.camera) != count or (np.asarray(self.camera)[:, 2] <= NO_SCALE).any():
+                raise UsageError(f"segment {self.index}: a camera of other than {count} frames, or without a scale")
             code = encode_track(self.camera, np.zeros(count, bool))
             pack.varint(len(code)).raw(code)
         if self.patches:
@@ -232,7 +233,7 @@ class Segment:
             if parts.camera:
                 camera = decode_track(parts.camera, np.zeros(count, bool), "camera")
                 check(camera.any(), "a camera at rest is not left out")
-                check((camera[:, 2] > -4096).all(), "a camera has no scale")
+                check((camera[:, 2] > NO_SCALE).all(), "a camera has no scale")
             segment = cls(
                 parts.index, parts.first_frame, parts.pts, tracks, parts.audio, parts.on_set, camera, parts.patches
             )

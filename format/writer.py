@@ -131,6 +131,11 @@ class Writer:
         self._write(make_chunk("SETT", payload))
         self._ledger.chunk("SETT", len(payload))
 
+    @property
+    def alive(self) -> Cast:
+        """The actors and sets that a segment may name now."""
+        return self._cast
+
     def _repeat_cast(self) -> None:
         """What is alive, each actor complete: a receiver that joins has no revision before."""
         for given in list(self._cast.sets.values()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +25,7 @@ from fev.format import (
     Still,
     Track,
     Writer,
+    excerpts,
 )
 from fev.format.wire import crc16
 
@@ -194,9 +196,12 @@ def feed(data: bytes) -> None:
             for segment in reader.segments():
                 for track in segment.tracks:
                     assert track.motion.shape == (len(segment.pts), reader.header.params)
+                    with suppress(FevError):
+                        assert len(reader.who((track.actor, track.revision)).values)
             assert sum(reader.sections().values()) <= len(data)
             reader.seek_frame(1)
             next(reader.segments(), None)
+            list(excerpts(io.BytesIO(data), TIGHT))
         except FevError as error:
             assert str(error) and "\n" not in str(error)
 

@@ -15,6 +15,8 @@ from fev.format.identity import decode_identity
 from fev.format.meta import unpack_meta
 from fev.format.modes import decode_modes
 from fev.format.motion import decode_motion
+from fev.tools.vectors import good
+from fev.tools.vectors.made import Place, Play
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from streams import TIGHT, chunks, feed, make, read, rebuild, same
@@ -22,6 +24,10 @@ from streams import TIGHT, chunks, feed, make, read, rebuild, same
 CORPUS = Path(__file__).resolve().parent.parent / "fuzz" / "corpus"
 MADE = make(segments=3, frames=4, params=4)
 PARTS = [(name, payload) for name, _, payload in chunks(MADE.data)]
+PLAYS = [
+    [(name, payload) for name, _, payload in chunks(make())]
+    for make in (good.cut_and_back, good.two_people, good.revisions, good.moving_camera, good.patched_faces)
+]
 RELAXED = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -51,6 +57,21 @@ def test_bent_payloads_under_sound_checks(which, moves):
     parts = list(PARTS)
     parts[which] = (parts[which][0], bend(parts[which][1], moves))
     feed(rebuild(parts))
+
+
+@RELAXED
+@given(play=st.sampled_from(PLAYS), which=st.integers(0, 99), moves=MOVES)
+def test_bent_stages_under_sound_checks(play, which, moves):
+    parts = list(play)
+    place = which % len(parts)
+    parts[place] = (parts[place][0], bend(parts[place][1], moves))
+    feed(rebuild(parts))
+
+
+@RELAXED
+@given(play=st.sampled_from(PLAYS), order=st.lists(st.integers(0, 99), max_size=14))
+def test_chunks_of_a_stage_in_any_order(play, order):
+    feed(rebuild([play[0], *(play[i % len(play)] for i in order)]))
 
 
 @RELAXED
@@ -116,6 +137,50 @@ def test_random_legal_streams_come_back(segments, frames, params, flags, repeat,
         reader, got = read(made.data, salvage=salvage)
         assert all(same(a, b) for a, b in zip(made.segments, got, strict=True)) and not reader.damage
     assert verify(io.BytesIO(made.data)).ok
+
+
+MOMENT = st.tuples(st.sampled_from(["actor", "revision", "set", "segment"]), st.integers(0, 1 << 20))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(moments=st.lists(MOMENT, min_size=1, max_size=25), sets=st.booleans(), repeat=st.integers(0, 3))
+def test_random_plays_come_back_and_the_second_reader_agrees(moments, sets, repeat):
+    """Whoever is alive may be on stage: written, read, sought, and read by the other."""
+    from test_vectors import stranger
+
+    play = Play(sets=sets, repeat=repeat)
+    count = int(sets)
+    for what, dice in moments:
+        cast = play.writer.alive
+        if what == "actor" or not play.latest:
+            play.actor(len(play.latest), pivot=bool(dice % 2))
+        elif what == "revision":
+            number = dice % len(play.latest)
+            same_parts = bool(dice % 3) and any(number == key[0] for key in cast.keys())
+            play.actor(number, play.latest[number].revision + 1, pivot=True, same=same_parts)
+        elif what == "set":
+            play.set(count or 1, Place(300 + dice % 99, dice % 50, 0) if dice % 2 else None)
+            count = (count or 1) + 1
+        else:
+            keys = cast.keys()
+            keys = list({key[0]: key for key in keys[dice % len(keys) :][: 1 + dice % 3]}.values())
+            behind = [None, *cast.sets]
+            play.segment(
+                *keys, on_set=behind[dice % len(behind)], camera=dice % 5 == 0, held=(dice % 3,),
+                patches=((0, 1, 2),) if dice % 7 == 0 else (),
+            )  # fmt: skip
+    data = play.data()
+    for salvage in (False, True):
+        reader, got = read(data, salvage=salvage)
+        assert not reader.damage
+        for segment in got[::-1]:
+            reader.seek(segment.index)
+            assert same(next(reader.segments()), segment)
+            for track in segment.tracks:
+                assert len(reader.who((track.actor, track.revision)).values)
+    other = stranger.read(data)
+    tracks = [[t.motion.tolist() for t in s.tracks] for s in got]
+    assert [[t["motion"] for t in s["tracks"]] for s in other["segments"]] == tracks
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ...format.segment import HAS_CAMERA, HAS_HELD, HAS_PATCHES, HAS_STAGE
+import numpy as np
+
+from ...format.motion import encode_track, final_check
+from ...format.segment import HAS_CAMERA, HAS_HELD, HAS_PATCHES, HAS_PLACE, HAS_STAGE
 from ...format.wire import Pack
 from .bent import Chunks, added, base, changed, joined, patched, segment, taken_apart
 from .faulty import STILL
-from .good import cut_and_back, many_people, moving_camera, patched_faces, revisions, two_people
-from .made import Play
+from .good import cut_and_back, many_people, moving_camera, nobody, patched_faces, revisions, two_people
+from .made import Play, header
 
 Row = tuple[str, str, str, bytes]
 
@@ -157,6 +160,9 @@ def _stages() -> Iterator[Row]:
     ):
         yield name, text, error, changed("SEGM", segment(HAS_STAGE, Pack().varint(0).raw(stage)))
     two = two_people()
+    crowd = Pack().fixed("B", HAS_PLACE | HAS_STAGE).varint(0).varint(0).varint(1024).raw(b"\1\5")
+    crowd.raw(b"\0\0\1\0\2\0\3\0\4\0")
+    yield "crowd_bomb", "five actors in 1024 frames", "LimitError", _bent(two, "SEGM", 0, lambda p: crowd.bytes())
     yield "block_size", "the first actor's block is longer than the segment", bad, _bent(two, "SEGM", 0, _long_block)
     yield (
         "motion_of_nobody",
@@ -218,6 +224,7 @@ def _cameras_and_patches() -> Iterator[Row]:
         bad,
         _bent(moving, "SEGM", 1, lambda p: bytes([p[0] | HAS_CAMERA]) + p[1:stage] + b"\0" + p[stage:]),
     )
+    yield "camera_no_scale", "a camera that shows the set as a point", bad, _bent(nobody(), "SEGM", 0, _pointed)
     yield "camera_long", "a camera longer than its segment", bad, _bent(moving, "SEGM", 0, patched(stage, b"\x7f"))
     faces = patched_faces()
     one = Pack().varint(len(STILL)).raw(STILL).bytes()
@@ -240,6 +247,14 @@ def _cameras_and_patches() -> Iterator[Row]:
     ):
         yield name, text, error, _bent(faces, "SEGM", 0, patches(data))
     yield "patch_check", "the final check beside a patch is wrong", bad, _bent(faces, "SEGM", 0, _wrong_check)
+
+
+def _pointed(payload: bytes) -> bytes:
+    """Five frames of set 0 behind nobody, under a camera of one's own."""
+    values = np.tile(np.array([0, 0, -4096, 0], np.int32), (5, 1))
+    code = encode_track(values, np.zeros(5, bool))
+    fields = Pack().fixed("B", HAS_STAGE | HAS_CAMERA).varint(0).raw(b"\1\0").varint(len(code)).raw(code)
+    return fields.fixed("H", final_check(values, None, header().check_seed)).bytes()
 
 
 def _wrong_check(payload: bytes) -> bytes:
