@@ -20,9 +20,10 @@ import torch.nn.functional as F
 
 from ..format.audio import AudioPacket
 from ..format.container import Reader
-from ..format.errors import FevError, UnsupportedError, UsageError
+from ..format.errors import FevError, UsageError
 from ..format.segment import Segment
 from .draw.render import Renderer
+from .draw.stage import check_drawable
 from .draw.units import dequantise_placement
 from .face.paste import paste
 from .media.arguments import check_fields
@@ -119,7 +120,8 @@ class FrameDecoder:
         self.reader, self.options = reader, options
         h = self.header = reader.header
         who = reader.who()
-        self._actor = reader.cast.newest(0)
+        actor = reader.cast.newest(0)
+        self._revision = 0 if actor is None else actor.revision
         self.model = model or load_for(h.model_sha256.hex(), options.model)
         if self.model.latents.params != h.params:
             raise FevError(f"the file has {h.params} motion parameters, the model {self.model.latents.params}")
@@ -161,21 +163,11 @@ class FrameDecoder:
 
     def segment(self, segment: Segment, first: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Pictures of one segment, or of those of its frames from place `first` up to `end`."""
-        self._check(segment)
+        check_drawable(segment, self.reader.cast, self._revision)
         end = len(segment.pts) if end is None else end
         for i in range(first, end, BATCH):
             yield from self.pictures(segment, np.arange(i, min(i + BATCH, end)))
         self.expected = segment.first_frame + len(segment.pts)
-
-    def _check(self, segment: Segment) -> None:
-        """Raises UnsupportedError for what is not drawn yet: one actor in one revision before one set is."""
-        track, actor = segment.alone, self._actor
-        who = actor is None or (track.actor, track.revision) == actor.key
-        given = None if self.square else self.reader.cast.sets.get(0)
-        still = segment.camera is None and (given is None or given.place is None)
-        if not who or not still or segment.patches or segment.on_set != 0:
-            message = "a segment with other actors, another set, a camera or patches cannot be drawn yet"
-            raise UnsupportedError(message, segment=segment.index)
 
     def pictures(self, segment: Segment, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Pictures of some frames of a segment, by their places in it, all drawn at once."""

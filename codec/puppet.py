@@ -36,6 +36,7 @@ from ..format.segment import Segment, Track
 from .decoder import BATCH
 from .draw.modes import ClipModes
 from .draw.render import Renderer
+from .draw.stage import check_drawable
 from .draw.units import dequantise_placement, quantise_placement, step_size
 from .face.absence import nobody
 from .fit.reading import InverterReading
@@ -155,7 +156,10 @@ class _Clip:
 
     def segments(self) -> Iterator[Segment]:
         with about(self.name):
-            yield from self._open().segments()
+            actor = self.reader.cast.newest(0)
+            for segment in self._open().segments():
+                check_drawable(segment, self.reader.cast, 0 if actor is None else actor.revision)
+                yield segment
 
     def values(self, segment: Segment) -> Tensor:
         """A segment's parameters, (N, P)."""
@@ -306,10 +310,7 @@ def _write(
         writer.write_segment(
             replace(
                 segment,
-                tracks=[Track(carry(segment), placement, segment.held)],
-                on_set=0,
-                camera=None,
-                patches=[],
+                actors=[Track(carry(segment), placement, segment.held)],
                 audio=segment.audio if audio else [],
             )
         )

@@ -54,7 +54,7 @@ class Parts:
     pts: NDArray[np.int64]  # (n,)
     audio: list[AudioPacket]
     on_set: int | None
-    tracks: list[CodedTrack]
+    actors: list[CodedTrack]
     camera: bytes
     patches: list[Patch]
     check: int
@@ -63,13 +63,13 @@ class Parts:
     @property
     def cast(self) -> list[ActorKey]:
         """The revisions of actors that it needs."""
-        return [(track.actor, track.revision) for track in self.tracks]
+        return [(track.actor, track.revision) for track in self.actors]
 
     @property
     def held(self) -> NDArray[np.bool_]:
         """(n,) True where every actor is held."""
         none = np.zeros(len(self.pts), bool)
-        return np.logical_and.reduce([track.held for track in self.tracks]) if self.tracks else none
+        return np.logical_and.reduce([track.held for track in self.actors]) if self.actors else none
 
 
 @dataclass(eq=False)
@@ -99,18 +99,18 @@ class Segment:
     Args:
         index: counts segments from 0.
         pts: (n,) int64 presentation times in ticks of the header's time base, strictly rising.
-        tracks: the actors, from the back to the front.
+        actors: from the back to the front.
         audio: packets whose pts falls into the segment.
         on_set: number of the set behind them; None = black.
         camera: (n, 4) int32 the similarity from the set to the picture: shift x, shift y in 1/8
             pixel, scale less 1 in 1/4096, angle in 2*pi/16384; None = it rests.
-        patches: in the order of their tracks, then of their frames.
+        patches: in the order of their actors, then of their frames.
     """
 
     index: int
     first_frame: int
     pts: NDArray[np.int64]
-    tracks: list[Track]
+    actors: list[Track]
     audio: list[AudioPacket] = field(default_factory=list)
     on_set: int | None = 0
     camera: NDArray[np.int32] | None = None
@@ -137,9 +137,9 @@ class Segment:
     @property
     def alone(self) -> Track:
         """The only actor. Raises UnsupportedError where there is none, or more than one."""
-        if len(self.tracks) != 1:
-            raise UnsupportedError(f"{len(self.tracks)} actors in a segment, one is expected", segment=self.index)
-        return self.tracks[0]
+        if len(self.actors) != 1:
+            raise UnsupportedError(f"{len(self.actors)} actors in a segment, one is expected", segment=self.index)
+        return self.actors[0]
 
     @property
     def motion(self) -> NDArray[np.int32]:
@@ -156,11 +156,11 @@ class Segment:
 
     def with_alone(self, **changes: Any) -> Segment:
         """The segment with other motion, placement or held frames of its only actor."""
-        return replace(self, tracks=[replace(self.alone, **changes)])
+        return replace(self, actors=[replace(self.alone, **changes)])
 
     def pack(self, header: Header) -> bytes:
         """Payload of the SEGM chunk. Raises UsageError for what cannot be said."""
-        count, pts, tracks = len(self.pts), np.asarray(self.pts, np.int64), self.tracks
+        count, pts, tracks = len(self.pts), np.asarray(self.pts, np.int64), self.actors
         if not 0 < count <= Limits.max_segment_frames:
             raise UsageError(f"a segment has 1 to {Limits.max_segment_frames} frames, not {count}")
         helds = [np.zeros(count, bool) if track.held is None else np.asarray(track.held, bool) for track in tracks]
@@ -208,7 +208,7 @@ class Segment:
     def _check(self, header: Header) -> int:
         """The final check over all values."""
         value = header.check_seed
-        for track in self.tracks:
+        for track in self.actors:
             value = final_check(track.motion, track.placement, value)
         moves = self.camera is not None and bool(np.any(self.camera))
         return final_check(self.camera, None, value) if moves and self.camera is not None else value
@@ -224,7 +224,7 @@ class Segment:
         count = len(parts.pts)
         try:
             tracks = []
-            for coded in parts.tracks:
+            for coded in parts.actors:
                 motion, placement = decode_motion(
                     coded.block, count, header.params, has_placement=header.placement, held=coded.held
                 )

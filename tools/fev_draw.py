@@ -289,9 +289,9 @@ def frames(stream: Stream) -> list[tuple[list[int], list[int] | None]]:
     """Motion and placement of all frames in order."""
     out: list[tuple[list[int], list[int] | None]] = []
     for segment in stream["segments"]:
-        need(len(segment["tracks"]) == 1 and segment["set"] == 0, "one actor and one set are drawn so far")
+        need(len(segment["actors"]) == 1 and segment["set"] == 0, "one actor and one set are drawn so far")
         need(segment["camera"] is None and not segment["patches"], "cameras and patches are not drawn so far")
-        motion, placement = segment["tracks"][0]["motion"], segment["tracks"][0]["placement"]
+        motion, placement = segment["actors"][0]["motion"], segment["actors"][0]["placement"]
         out += zip(motion, placement or [None] * len(motion))
     return out
 

@@ -347,7 +347,7 @@ class Cast:
         need(total + sum(len(given["still"]["data"]) for given in self.sets.values()) <= 32 << 20, "too much alive")
 
     def check(self, segment: dict[str, Any]) -> None:
-        for track in segment["tracks"]:
+        for track in segment["actors"]:
             need((track["actor"], track["revision"]) in self.actors, "an actor is not there")
         number = segment["set"]
         need(number is None or number in self.sets or (number == 0 and not self.has_set), "a set is not there")
@@ -652,7 +652,7 @@ def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str,
             placement = decode_tracks(code.raw(code.varint()), tables, held, 4, 2, False)
         motion = decode_tracks(code.raw(code.left()), tables, held, head["params"], 5, True)
         tracks.append(dict(actor=actor, revision=revision, held=held, motion=motion, placement=placement))
-    out = dict(index=index, first=first, pts=pts, audio=audio, tracks=tracks, camera=camera, patches=patches)
+    out = dict(index=index, first=first, pts=pts, audio=audio, actors=tracks, camera=camera, patches=patches)
     out["set"] = None if number < 0 else number
     for frame in values_of(out):
         check = binascii.crc_hqx(words(frame), check)
@@ -662,7 +662,7 @@ def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str,
 
 def values_of(segment: dict[str, Any]) -> Iterator[list[int]]:
     """spec: Final check. The values of a segment in the order in which checks and hashes take them."""
-    for track in segment["tracks"]:
+    for track in segment["actors"]:
         yield from track["motion"]
         yield from track["placement"] or []
     yield from segment["camera"] or []

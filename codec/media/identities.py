@@ -238,8 +238,11 @@ def read_identity(path: str | os.PathLike[str]) -> ReusedIdentity:
 def _samples(reader: Reader) -> np.ndarray:
     rows: list[np.ndarray] = []
     stride = count = 0
+    actor = reader.cast.newest(0)
+    key = None if actor is None else actor.key
     for segment in reader.segments():
-        for motion in segment.motion:
+        own = [track.motion for track in segment.actors if (track.actor, track.revision) == key]
+        for motion in own[0] if own else ():
             if count % (1 << stride) == 0:
                 rows.append(motion)
             count += 1

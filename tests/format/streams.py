@@ -152,12 +152,12 @@ def same(a: Segment, b: Segment) -> bool:
         who = (x.actor, x.revision) == (y.actor, y.revision)
         return who and equal(x.motion, y.motion) and equal(x.placement, y.placement) and np.array_equal(*held)
 
-    facts = [(s.index, s.first_frame, s.audio, s.on_set, s.patches, len(s.tracks)) for s in (a, b)]
+    facts = [(s.index, s.first_frame, s.audio, s.on_set, s.patches, len(s.actors)) for s in (a, b)]
     return (
         facts[0] == facts[1]
         and equal(a.pts, b.pts)
         and equal(a.camera, b.camera)
-        and all(map(alike, a.tracks, b.tracks))
+        and all(map(alike, a.actors, b.actors))
     )
 
 
@@ -194,7 +194,7 @@ def feed(data: bytes) -> None:
         try:
             reader = Reader(io.BytesIO(data), limits=TIGHT, salvage=salvage)
             for segment in reader.segments():
-                for track in segment.tracks:
+                for track in segment.actors:
                     assert track.motion.shape == (len(segment.pts), reader.header.params)
                     with suppress(FevError):
                         assert len(reader.who((track.actor, track.revision)).values)

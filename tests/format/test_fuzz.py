@@ -176,11 +176,11 @@ def test_random_plays_come_back_and_the_second_reader_agrees(moments, sets, repe
         for segment in got[::-1]:
             reader.seek(segment.index)
             assert same(next(reader.segments()), segment)
-            for track in segment.tracks:
+            for track in segment.actors:
                 assert len(reader.who((track.actor, track.revision)).values)
     other = stranger.read(data)
-    tracks = [[t.motion.tolist() for t in s.tracks] for s in got]
-    assert [[t["motion"] for t in s["tracks"]] for s in other["segments"]] == tracks
+    tracks = [[t.motion.tolist() for t in s.actors] for s in got]
+    assert [[t["motion"] for t in s["actors"]] for s in other["segments"]] == tracks
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
@@ -189,7 +189,7 @@ def test_the_second_reader_agrees_on_random_motion(frames, params, seed):
     from test_vectors import stranger
 
     made = make(1, frames=min(frames, 20), params=params, seed=seed, placement=bool(seed & 1))
-    assert [s["tracks"][0]["motion"] for s in stranger.read(made.data)["segments"]] == [
+    assert [s["actors"][0]["motion"] for s in stranger.read(made.data)["segments"]] == [
         s.motion.tolist() for s in made.segments
     ]
 

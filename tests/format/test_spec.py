@@ -31,7 +31,7 @@ def test_the_hex_dump_is_the_vector():
 def test_what_the_dump_says_is_true():
     stream = stranger.read((FOLDER / "subset" / "minimal.fev").read_bytes())
     assert stream["actors"][0, 0]["identity"] == [-5, -6, 3, 9]
-    assert stream["segments"][0]["tracks"][0]["motion"] == [[2, 0], [2, 0], [0, 0], [2, 0]]
+    assert stream["segments"][0]["actors"][0]["motion"] == [[2, 0], [2, 0], [0, 0], [2, 0]]
 
 
 def test_check_values():

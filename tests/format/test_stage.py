@@ -45,7 +45,7 @@ def test_every_seek_gives_what_reading_on_gives(make):
             following = reader.segments()
             for want in wanted[index : index + 2]:
                 assert same(next(following), want)
-                for track in want.tracks:
+                for track in want.actors:
                     assert reader.who((track.actor, track.revision)).values is not None
         assert not reader.damage
 
@@ -67,7 +67,7 @@ def test_a_segment_is_what_was_given():
     writer.write_segment(Segment(1, 4, np.arange(4, 8), [], [], None))
     writer.close()
     reader, got = read(out.getvalue())
-    assert same(got[0], segment) and got[1].tracks == [] and got[1].on_set is None
+    assert same(got[0], segment) and got[1].actors == [] and got[1].on_set is None
     assert reader.sections() == writer.sections()
     assert reader.sections()["camera"] > 4 and reader.sections()["patches"] > 3 * len(STILL.data)
     assert reader.cast.sets[1].place == Place(300, -8, 5)
@@ -78,7 +78,7 @@ def test_a_segment_is_what_was_given():
 def test_a_camera_at_rest_costs_nothing():
     head = header(params=3, segment_frames=4, placement=False)
     plain = Segment.single(0, 0, np.arange(4), motion(4, 3))
-    rests = Segment(0, 0, np.arange(4), plain.tracks, camera=np.zeros((4, 4), np.int32))
+    rests = Segment(0, 0, np.arange(4), plain.actors, camera=np.zeros((4, 4), np.int32))
     assert rests.pack(head) == plain.pack(head)
 
 

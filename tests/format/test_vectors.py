@@ -64,9 +64,9 @@ def test_good(name, digest):
     assert stranger.symbols_sha256(other) == digest
     for mine, its in zip(segments, other["segments"], strict=True):
         assert its["set"] == mine.on_set and its["camera"] == listing(mine.camera)
-        assert [(t["actor"], t["revision"]) for t in its["tracks"]] == [(t.actor, t.revision) for t in mine.tracks]
+        assert [(t["actor"], t["revision"]) for t in its["actors"]] == [(t.actor, t.revision) for t in mine.actors]
         for name in ("motion", "placement", "held"):
-            assert [t[name] for t in its["tracks"]] == [listing(getattr(t, name)) for t in mine.tracks]
+            assert [t[name] for t in its["actors"]] == [listing(getattr(t, name)) for t in mine.actors]
         stills = [(p["track"], p["first"], p["frames"], p["still"]["data"]) for p in its["patches"]]
         assert stills == [(p.track, p.first, p.frames, p.still.data) for p in mine.patches]
     assert [s["pts"] for s in other["segments"]] == [s.pts.tolist() for s in segments]

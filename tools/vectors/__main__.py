@@ -24,7 +24,7 @@ def symbols_sha256(data: bytes) -> str:
     """Hash of all motion, placement and camera, as the spec defines it."""
     digest = hashlib.sha256()
     for part in Reader(io.BytesIO(data)).segments():
-        values = [value for track in part.tracks for value in (track.motion, track.placement)]
+        values = [value for track in part.actors for value in (track.motion, track.placement)]
         for value in (*values, part.camera):
             digest.update(b"" if value is None else value.astype("<i4").tobytes())
     return digest.hexdigest()
