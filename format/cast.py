@@ -76,13 +76,14 @@ class Cast:
         alive = [known for known in self.actors.get(number, ()) if known.revision != revision]
         alive = sorted([*alive, actor], key=lambda known: known.revision)[-2:]
         if actor in alive:
-            self.actors.pop(number, None)
-            self.actors[number] = alive
-            if len(self.actors) > ALIVE:
-                del self.actors[next(iter(self.actors))]
+            actors = {known: self.actors[known] for known in self.actors if known != number}
+            actors[number] = alive
+            if len(actors) > ALIVE:
+                del actors[next(iter(actors))]
+            self._weigh(actors, self.sets)
+            self.actors = actors
         hashes[revision] = state
         self._hashes[number] = {known: hashes[known] for known in sorted(hashes)[-2:]}
-        self._weigh()
 
     def add_set(self, given: Set, header: Header) -> None:
         """A set comes, for the first time or again. Raises DamagedError or LimitError."""
@@ -94,15 +95,17 @@ class Cast:
         elif self.ordered:
             next_number = max(self._set_hashes, default=-1 if header.has_set else 0) + 1
             check(number == next_number, f"set {number} comes before set {next_number}")
+        sets = {known: self.sets[known] for known in self.sets if known != number}
+        sets[number] = given
+        if len(sets) > ALIVE:
+            del sets[next(iter(sets))]
+        self._weigh(self.actors, sets)
+        self.sets = sets
         self._set_hashes[number] = digest
-        self.sets.pop(number, None)
-        self.sets[number] = given
-        if len(self.sets) > ALIVE:
-            del self.sets[next(iter(self.sets))]
-        self._weigh()
 
-    def _weigh(self) -> None:
-        total = sum(actor.size for alive in self.actors.values() for actor in alive)
-        total += sum(len(known.still.data) for known in self.sets.values())
+    def _weigh(self, actors: dict[int, list[Actor]], sets: dict[int, Set]) -> None:
+        """Raises LimitError before anything is kept: also a reader that goes on keeps within it."""
+        total = sum(actor.size for alive in actors.values() for actor in alive)
+        total += sum(len(known.still.data) for known in sets.values())
         if total > self.limits.max_alive_bytes:
             raise LimitError(f"actors and sets of {total} bytes, the limit is {self.limits.max_alive_bytes}")

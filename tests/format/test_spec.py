@@ -76,6 +76,10 @@ def test_limits_are_the_ones_in_force():
     assert line["actors, sets of a stream"] == f"{limits.max_actors}, {limits.max_sets}"
     assert line["revisions of an actor"] == str(limits.max_revisions)
     assert line["bytes of actors and sets alive"] == f"{limits.max_alive_bytes >> 20} MiB"
+    values = limits.max_identity_values + limits.max_delta_values + limits.max_mode_values
+    memory = 2 * limits.max_chunk_bytes + limits.max_alive_bytes + 28 * values + 16 * limits.max_meta_bytes
+    memory += limits.max_track_frames * (88 * limits.max_params + 64)
+    assert f"{round(memory / 1e6)} MB with those of the right column" in FLAT
     assert f"those {ALIVE} are alive whose chunks came last, and of all sets those {ALIVE}" in FLAT
     assert line["bytes of a payload"] == f"{limits.max_chunk_bytes >> 20} MiB"
     assert line["coefficients of an identity"] == str(limits.max_identity_values)

@@ -167,6 +167,9 @@ def test_what_is_kept_does_not_grow():
     assert list(reader.cast.actors) == list(range(1000 - ALIVE, 1000)) == list(reader.cast.sets)
     with pytest.raises(LimitError, match="actors and sets"):
         read(out.getvalue(), limits=Limits(max_alive_bytes=200))
+    reader, _ = read(out.getvalue(), limits=Limits(max_alive_bytes=200), salvage=True)
+    kept = sum(known.size for alive in reader.cast.actors.values() for known in alive)
+    assert reader.damage and 0 < kept <= 200, "going on, it keeps within the limit"
 
 
 def test_a_hostile_stream_does_not_look_ahead_for_ever():
