@@ -125,7 +125,7 @@ def open(src: Any, **options: Any) -> Reader:
 
     Args:
         src: path or binary file object.
-        options: those of `fev.format.Reader` (limits, salvage, shallow, identities, keep).
+        options: those of `fev.format.Reader` (limits, salvage, shallow, identities).
 
     Raises:
         FevError: with one line that says what is wrong.
