@@ -64,7 +64,7 @@ def encode(
         )
     with ExitStack() as stack:
         kind = WholeClip if effort.whole else Streaming
-        return kind(model, options, effort, carrier, stages, stack).run(src, dst)
+        return kind(model, options, effort, carrier, stages, stack, who).run(src, dst)
 
 
 def _model_of(who: ReusedIdentity, options: EncodeOptions) -> Model:

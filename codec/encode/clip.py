@@ -1,87 +1,200 @@
-"""A clip that was surveyed whole, and the way of its segments into a file."""
+"""A clip that was surveyed whole, shot by shot, and the way of its segments into a file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..face.light import DARKEST, reference
+from ..face.portrait import Conditions
+from ..face.survey import NOWHERE, SurveyedFrame
 from ..fit.cropstore import CropStore
-from ..fit.quantiser import Quantiser
 from ..fit.stages import Progress
-from .started import StartedFile
+from .started import Backdrop, StartedFile
 
-# Of a segment: parameters (n, P), not quantised, and (n,) which frames are held.
-SegmentMotion = tuple[Tensor, np.ndarray]
+# Of an actor in a segment: parameters (n, P), not quantised, and (n,) which frames are held.
+TrackMotion = tuple[Tensor, np.ndarray]
+SegmentMotion = list[TrackMotion]
+# Tones of pictures, and that of well-lit ones -> gain and offset of each picture's light.
+Lighting = Callable[[list[np.ndarray], np.ndarray], list[tuple[float, float]]]
+
+
+@dataclass
+class FaceTrack:
+    """One actor in a shot, a row a frame.
+
+    Args:
+        actor: number.
+        crop_row: place in the actor's store, -1 for a held frame.
+        absent: where nobody is there.
+    """
+
+    actor: int
+    placement: list[np.ndarray] = field(default_factory=list)
+    crop_row: list[int] = field(default_factory=list)
+    absent: list[bool] = field(default_factory=list)
+
+
+@dataclass
+class SurveyedShot:
+    """A shot.
+
+    Args:
+        tracks: of its actors, from the back to the front.
+        backdrop: what stands behind them.
+    """
+
+    pts: list[int] = field(default_factory=list)
+    tracks: list[FaceTrack] = field(default_factory=list)
+    backdrop: Backdrop = field(default_factory=Backdrop)
+
+
+class ActorFrames:
+    """The frames that show one actor, a row each, shot after shot.
+
+    Args:
+        store: of their squares; closed by whoever made it.
+
+    Attributes:
+        placement: of each row.
+    """
+
+    def __init__(self, store: CropStore):
+        self.store = store
+        self.placement: list[np.ndarray] = []
+        self._tones: list[np.ndarray] = []
+        self._inside: list[float] = []
+        self._damaged: list[bool] = []
+        self._gains: list[float] = []
+
+    def take(self, seen: SurveyedFrame) -> int:
+        """A frame with the face; its row."""
+        assert seen.crop is not None
+        self.store.append(seen.crop)
+        self.placement.append(seen.placement)
+        self._tones.append(seen.tone)
+        self._inside.append(seen.inside)
+        self._damaged.append(seen.damaged)
+        return self.store.count - 1
+
+    def extend(self, other: ActorFrames) -> int:
+        """The frames of another shot, not lit yet; the row of the first."""
+        first = self.store.count
+        self.store.extend(other.store)
+        self.placement += other.placement
+        self._tones += other._tones
+        self._inside += other._inside
+        self._damaged += other._damaged
+        return first
+
+    def light(self, track: FaceTrack, lighting: Lighting) -> None:
+        """Bring the squares of a fade within a shot into the light of its rest; those that are too
+        dark are held."""
+        rows = [row for row in track.crop_row if row >= 0]
+        tones = [self._tones[row] for row in rows]
+        light = dict(zip(rows, lighting(tones, reference(np.stack(tones))), strict=True)) if rows else {}
+        self.store.light.update({row: (g, o) for row, (g, o) in light.items() if g < 1})
+        self._gains += [g for g, _ in light.values()]
+        track.crop_row = [row if row >= 0 and light[row][0] > DARKEST else -1 for row in track.crop_row]
+
+    @property
+    def shown(self) -> list[np.ndarray]:
+        """Placements of the frames that are not too dark, when all shots are lit."""
+        return [p for p, g in zip(self.placement, self._gains, strict=True) if g > DARKEST]
+
+    def conditions(self) -> Conditions:
+        """What is known of the frames beside their squares, when all shots are lit."""
+        gains = np.array(self._gains)
+        return Conditions(np.array(self._inside), gains, np.array(self._damaged) | (gains <= DARKEST))
 
 
 @dataclass
 class SurveyedClip:
-    """What the survey leaves behind: a row a frame, squares on disk for the frames with a face.
+    """What the survey leaves behind.
 
     Args:
-        segment_frames: frames of a segment.
-        crop_row: place in the store, -1 for a held frame.
+        segment_frames: frames of a segment; the last one of a shot may have fewer.
+        actors: by their numbers.
     """
 
     segment_frames: int
-    pts: list[int] = field(default_factory=list)
-    placement: list[np.ndarray] = field(default_factory=list)
-    crop_row: list[int] = field(default_factory=list)
-    absent: list[bool] = field(default_factory=list)
-    tones: list[np.ndarray] = field(default_factory=list)
-    inside: list[float] = field(default_factory=list)
-    damaged: list[bool] = field(default_factory=list)
+    shots: list[SurveyedShot] = field(default_factory=list)
+    actors: list[ActorFrames] = field(default_factory=list)
 
     @property
-    def faces(self) -> list[int]:
-        """Frames whose squares are in the store, in its order."""
-        return [i for i, row in enumerate(self.crop_row) if row >= 0]
+    def frames(self) -> int:
+        return sum(len(shot.pts) for shot in self.shots)
 
-    def segments(self) -> Iterator[tuple[int, list[int]]]:
-        """First frame of each segment, and the rows of its frames in the store, -1 for held
-        ones."""
-        need = self.segment_frames
-        return ((first, self.crop_row[first : first + need]) for first in range(0, len(self.pts), need))
+    def segments(self) -> Iterator[tuple[SurveyedShot, slice]]:
+        """Each segment's shot, and which of its frames."""
+        for shot in self.shots:
+            for first in range(0, len(shot.pts), self.segment_frames):
+                yield shot, slice(first, min(first + self.segment_frames, len(shot.pts)))
+
+    def fill(self) -> None:
+        """The square of a file without a set has to be somebody's: in a shot that shows nobody the
+        actor of the shot before stands still, or that of the first one."""
+        last = next(track.actor for shot in self.shots for track in shot.tracks)
+        for shot in self.shots:
+            if shot.tracks:
+                last = shot.tracks[-1].actor
+                continue
+            count = len(shot.pts)
+            shot.tracks = [FaceTrack(last, [NOWHERE] * count, [-1] * count, [False] * count)]
 
     def still(self, params: int) -> Iterator[SegmentMotion]:
         """Segments in which nothing moves."""
-        for _, rows in self.segments():
-            yield torch.zeros(len(rows), params), np.zeros(len(rows), bool)
+        for shot, part in self.segments():
+            count = part.stop - part.start
+            yield [(torch.zeros(count, params), np.zeros(count, bool)) for _ in shot.tracks]
 
 
-def fitted(clip: SurveyedClip, store: CropStore, file: StartedFile) -> Iterator[SegmentMotion]:
+def fitted(clip: SurveyedClip, file: StartedFile) -> Iterator[SegmentMotion]:
     """Every segment's parameters, fitted to its frames."""
-    before: Tensor | None = None
-    for _, rows in clip.segments():
-        here = [r for r in rows if r >= 0]
-        block = torch.zeros(len(rows), file.header.params)
-        if here:
-            found = file.refined(store.read(here), file.appearance.start[here], before)
-            block[[i for i, r in enumerate(rows) if r >= 0]] = found
-            before = found[-1]
-        yield block, np.array([r < 0 for r in rows])
+    before: dict[int, Tensor] = {}  # of each actor in the frame before, within a shot
+    for shot, part in clip.segments():
+        if part.start == 0:
+            before = {}
+        motion: SegmentMotion = []
+        for track in shot.tracks:
+            sent, rows = file.actors[track.actor], track.crop_row[part]
+            here = [r for r in rows if r >= 0]
+            block = torch.zeros(len(rows), file.header.params)
+            if here:
+                start = sent.appearance.start[here]
+                found = sent.refined(clip.actors[track.actor].store.read(here), start, before.get(track.actor))
+                block[[i for i, r in enumerate(rows) if r >= 0]] = found
+                before[track.actor] = found[-1]
+            motion.append((block, np.array([r < 0 for r in rows])))
+        yield motion
 
 
 def send(
     clip: SurveyedClip,
     file: StartedFile,
     motion: Iterable[SegmentMotion],
-    quantise: Quantiser,
     price: float = 1.0,
     progress: Progress = lambda stage, done, total: None,
 ) -> None:
     """Quantise and write the segments of a clip, and end the file.  price: of a bit, as a
     factor."""
-    before: np.ndarray | None = None
-    for (first, rows), (block, held) in zip(clip.segments(), motion, strict=True):
-        end = first + len(rows)
-        integers = quantise(block, held, before, price)
-        places = file.places(clip.placement[first:end], clip.absent[first:end])
-        file.out.write(clip.pts[first:end], integers, places, held)
-        before = integers[-1]
-        progress("motion", end, len(clip.pts))
-    file.out.close()
+    before: dict[int, np.ndarray] = {}
+    done = 0
+    for (shot, part), blocks in zip(clip.segments(), motion, strict=True):
+        if part.start == 0:
+            before = {}
+        tracks = []
+        for track, (block, held) in zip(shot.tracks, blocks, strict=True):
+            sent = file.actors[track.actor]
+            integers = sent.quantise(block, held, before.get(track.actor), price)
+            places = file.places(shot.backdrop, track.placement[part], track.absent[part])
+            tracks.append(file.track(sent, integers, places, held))
+            before[track.actor] = integers[-1]
+        file.write(shot.pts[part], tracks, shot.backdrop.number)
+        done += part.stop - part.start
+        progress("motion", done, clip.frames)
+    file.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -21,15 +22,19 @@ from ...format.header import Header
 from ...format.meta import PRIVATE, Meta, pack_key_frames
 from ...format.stage import Set
 from ...format.still import CODEC_AV1, Still
-from ..face.background import encode_plate, make_plate
+from ..face.background import Plate, PlateSamples, encode_plate, make_plate
 from ..face.light import gain
+from ..face.people import People
 from ..face.person import Person
+from ..face.places import Places
+from ..face.shots import Shots
 from ..face.survey import Survey
-from ..fit.carrier import Appearance, Carrier, Spending
+from ..fit.carrier import Appearance, Carrier, CarrierSettings, Spending
 from ..fit.effort import Effort
 from ..fit.stages import Stages
 from ..media.audio import Sound, open_audio
-from ..media.identities import remember
+from ..media.frame import Frame
+from ..media.identities import ReusedIdentity, remember
 from ..media.notices import Notices
 from ..media.source import MediaSource, rereadable
 from ..media.streams import StreamChoice
@@ -37,9 +42,11 @@ from ..media.video import open_video
 from ..model.devices import pick_device
 from ..model.modelfile import DEFAULT, Model, load_model
 from ..threads.ahead import Ahead
+from .carriers import carrier_of
 from .options import EncodeOptions
 from .outgoing import Outgoing
-from .started import Backdrop, OpenedClip, StartedFile
+from .started import OpenedClip, SentActor, StartedFile
+from .surveys import Surveys
 
 MOST_FRAMES = 256  # of a segment, for every conforming reader
 READ_AHEAD = 4  # frames that are decoded before the survey asks for them
@@ -54,7 +61,8 @@ class EncodeReport:
         frames: of the file; `held` of them had no face.
         bytes: of the file.
         elapsed_s: wall time.
-        identity_sha256: what other files may refer to.
+        identity_sha256: what other files may refer to, of the first actor.
+        actors, sets: of the file.
         stages: seconds by stage.
         notices: what there is to say, counts by the keys of `notices.WORDS`.
     """
@@ -70,6 +78,8 @@ class EncodeReport:
     aligned: bool
     elapsed_s: float
     identity_sha256: str = ""
+    actors: int = 1
+    sets: int = 0
     stages: dict[str, float] = field(default_factory=dict)
     notices: dict[str, int] = field(default_factory=dict)
 
@@ -81,9 +91,11 @@ class Encoding(ABC):
         model: that draws it.
         options: what the caller chose.
         effort: how much work is done.
-        carrier: finds what the file shows.
+        carrier: finds what the first actor of the file shows, and all others where nothing is
+            `known`.
         stages: told what is done.
         stack: closes what is opened.
+        known: the identity that another file holds, if the first actor is to be of that.
     """
 
     def __init__(
@@ -94,11 +106,14 @@ class Encoding(ABC):
         carrier: Carrier[Any],
         stages: Stages,
         stack: ExitStack,
+        known: ReusedIdentity | None = None,
     ):
         self.model, self.options, self.effort, self.carrier = model, options, effort, carrier
-        self.stages, self.stack = stages, stack
+        self.stages, self.stack, self.known = stages, stack, known
+        self._others: Carrier[Any] | None = None
         self.device = pick_device(options.device)
         self.notices = Notices()
+        self.places = Places()
 
     def run(self, src: MediaSource, dst: BinaryIO) -> EncodeReport:
         """Read the clip and write the file.  Raises FevError."""
@@ -107,21 +122,23 @@ class Encoding(ABC):
         file = self.work(clip, dst)
         frames = file.writer.frames
         self.notices.add("all_damaged", int(self.notices["damaged"] >= frames))
-        assert clip.survey.aligned is not None
-        if self.options.remember:
-            remember(file.excerpt)
+        excerpts = [sent.excerpt for sent in file.actors.values()]
+        for excerpt in excerpts if self.options.remember else ():
+            remember(excerpt)
         return EncodeReport(
             frames=frames,
-            held=clip.survey.held,
+            held=clip.surveys.held,
             width=file.header.width,
             height=file.header.height,
             duration_s=float(file.out.end - clip.info.start_time),
             bytes=file.writer.bytes_written,
             preset=self.options.preset,
             model=self.model.name,
-            aligned=clip.survey.aligned,
+            aligned=bool(clip.surveys.aligned),
             elapsed_s=time.perf_counter() - started,
-            identity_sha256=file.excerpt.sha256.hex(),
+            identity_sha256=excerpts[0].sha256.hex(),
+            actors=len(file.actors),
+            sets=len(file.sets),
             stages=self.stages.seconds,
             notices=self.notices.as_dict(),
         )
@@ -146,48 +163,68 @@ class Encoding(ABC):
         aligner = self.model.aligner or built_in.aligner
         assert aligner is not None
         frames = self.stack.enter_context(Ahead(video, READ_AHEAD))
-        survey = Survey(
-            frames, aligner, self.model.size, options.face, self.carrier.registration(), Person(built_in.inverter),
-            self.notices,
-        )  # fmt: skip
-        return OpenedClip(video.info, Sound(None, ()) if audio is None else Sound(audio.config, audio), survey)
+        inverter = built_in.inverter
 
-    def spending(self, seconds: float | None, placements: list[np.ndarray]) -> Spending:
-        """What the clip may cost: what the caller said, or as many bytes as there is to show.
+        def survey(shot: Iterator[Frame], people: People, aligned: bool | None) -> Survey:
+            return Survey(
+                shot, aligner, self.model.size, options.face, self.carrier.registration(), Person(inverter),
+                self.notices, people, aligned,
+            )  # fmt: skip
+
+        sound = Sound(None, ()) if audio is None else Sound(audio.config, audio)
+        return OpenedClip(video.info, sound, Surveys(Shots(frames), survey, self.notices))
+
+    def carrier_for(self, number: int) -> Carrier[Any]:
+        """The carrier of an actor: an identity that another file holds is the first one's."""
+        if number and self.known is not None:
+            if self._others is None:
+                settings = CarrierSettings(self.effort, self.options.pivot, self.device)
+                self._others = carrier_of(self.model, settings, self.stages)
+            return self._others
+        return self.carrier
+
+    def spending(self, carrier: Carrier[Any], seconds: float | None, placements: list[np.ndarray]) -> Spending:
+        """What an actor may cost: what the caller said, or as many bytes as there is to show.
 
         Args:
+            carrier: of the actor.
             seconds: that the face is seen, None where nobody knows.
-            placements: of the frames with a face.
+            placements: of the frames with the face.
         """
         budget = self.options.identity_budget
         if budget is None:
-            budget = self.carrier.usual_budget(seconds, 2 * float(np.median([p[2] for p in placements])))
+            budget = carrier.usual_budget(seconds, 2 * float(np.median([p[2] for p in placements])))
         return Spending(self.options.fineness, budget)
 
-    def backdrop(self, clip: OpenedClip, room: int | None = None) -> Backdrop:
-        """The picture behind the face.
+    def plate(self, samples: PlateSamples) -> Plate:
+        """The picture behind the faces of a shot, from its sample frames."""
+        picture, moved = make_plate(samples.chosen())
+        self.notices.add("camera", moved)
+        return Plate(picture, samples.empty)
+
+    def still(self, plate: Plate, room: int | None = None) -> Still:
+        """A plate as it is sent.
 
         Args:
-            clip: that was surveyed.
             room: bytes; the finest picture that takes no more, or the coarsest.
         """
-        if self.options.crop or clip.survey.aligned:
-            return Backdrop()
-        plate, moved = make_plate(clip.survey.samples.chosen())
-        self.notices.add("camera", moved)
         for quality in (self.options.fineness,) if room is None else PLATE_QUALITIES:
-            data = encode_plate(plate, quality)
+            data = encode_plate(plate.picture, quality)
             if room is None or len(data) <= room:
                 break
-        still = Still(CODEC_AV1, plate.shape[1], plate.shape[0], 1, False, data)
-        return Backdrop(still, clip.survey.samples.empty)
+        return Still(CODEC_AV1, plate.picture.shape[1], plate.picture.shape[0], 1, False, data)
 
-    def start(self, clip: OpenedClip, dst: Any, appearance: Appearance, backdrop: Backdrop) -> StartedFile:
-        """Write header and identity."""
+    def start(self, clip: OpenedClip, dst: Any, aligned: bool, keys: list[int], sets: list[Set]) -> StartedFile:
+        """Write the header.
+
+        Args:
+            aligned: the clip is the aligned square.
+            keys: numbers of the frames that others are registered to.
+            sets: those that are known; the first is that of the first segment.
+        """
         info, model = clip.info, self.model
-        crop = self.options.crop or bool(clip.survey.aligned)
+        crop = self.options.crop or aligned
         width, height = (model.size, model.size) if self.options.crop else (info.width, info.height)
-        known = appearance.known
         header = Header(
             width=width, height=height,
             time_base=(info.time_base.numerator, info.time_base.denominator),
@@ -195,20 +232,25 @@ class Encoding(ABC):
             model_sha256=bytes.fromhex(model.sha256), params=model.latents.params,
             crop=crop, placement=not crop, segment_frames=self.segment_frames(clip),
         )  # fmt: skip
-        renderer = appearance.renderer(model, self.device)
-        actor = appearance.actor()
-        assert appearance.budget is None or actor.size <= appearance.budget
         writer = Writer(
-            dst, header, actors=[actor], sets=[] if backdrop.still is None else [Set(backdrop.still)],
-            audio=clip.sound.config, meta=self._meta(clip.survey), repeat_header_every=self._repeat(),
+            dst, header, sets=sets[:1], audio=clip.sound.config, meta=self._meta(keys),
+            repeat_header_every=self._repeat(),
         )  # fmt: skip
-        return StartedFile(
-            header, appearance, renderer, self.carrier.quantiser(renderer), writer,
-            Outgoing(writer, clip.sound, info), known or Excerpt(header, actor), backdrop,
-        )  # fmt: skip
+        out = Outgoing(writer, clip.sound, info)
+        return StartedFile(header, writer, out, sets={given.number: given for given in sets})
 
-    def _meta(self, survey: Survey) -> Meta:
-        meta = pack_key_frames(survey.key_frames)
+    def sent(self, file: StartedFile, number: int, appearance: Appearance) -> SentActor:
+        """An actor of a file; its chunk is written when it is first needed."""
+        actor = appearance.actor(number)
+        assert appearance.budget is None or actor.size <= appearance.budget
+        renderer = appearance.renderer(self.model, self.device)
+        quantise = self.carrier_for(number).quantiser(renderer)
+        excerpt = appearance.known or Excerpt(file.header, actor)
+        file.actors[number] = SentActor(actor, appearance, renderer, quantise, excerpt)
+        return file.actors[number]
+
+    def _meta(self, keys: list[int]) -> Meta:
+        meta = pack_key_frames(keys)
         if self.options.keep_notices:
             meta.update({PRIVATE + key: count for key, count in self.notices.as_dict().items()})
         return meta

@@ -1,18 +1,27 @@
-"""The segments of a clip on their way into a file, each with the sound of its time.  The encoder
-hands them over."""
+"""The segments of a clip on their way into a file, each with the sound of its time and behind what
+it needs.  The encoder hands them over."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
+from ...format.actor import Actor
 from ...format.container import Writer
-from ...format.segment import Segment
-from ..draw.units import quantise_placement
+from ...format.segment import Segment, Track
+from ...format.stage import Set
 from ..media.audio import Sound
 from ..media.videoinfo import VideoInfo
+
+
+@dataclass(frozen=True)
+class _Pending:
+    segment: Segment
+    actors: Sequence[Actor]
+    on_set: Set | None
 
 
 class Outgoing:
@@ -21,42 +30,53 @@ class Outgoing:
     def __init__(self, writer: Writer, sound: Sound, info: VideoInfo):
         self.writer, self.sound, self.info = writer, sound, info
         self.end = Fraction(0)
-        self._pending: Segment | None = None
+        self._pending: _Pending | None = None
         self._frames = self._segments = 0
-        self._place: np.ndarray | None = None  # the last placement, as it is sent
+        self._places: dict[int, np.ndarray] = {}  # the last placement of each actor in the last segment
 
-    def write(self, pts: list[int], motion: np.ndarray, placement: list[np.ndarray], held: np.ndarray) -> None:
+    def write(
+        self, pts: list[int], tracks: list[Track], on_set: int, needed: Sequence[Actor], given: Set | None
+    ) -> None:
         """Hand over a segment.
 
         It is written when the next frame is there; the last takes the sound that is left.
 
         Args:
             pts: of its frames.
-            motion: (n, P) integers.
-            placement: (4,) of each frame, in pixels and radians.
-            held: (n,) frames in which the motion stands still; those whose placement differs from
-                the one before are coded.
+            tracks: its actors; held are frames in which the motion stands still, and those whose
+                placement differs from the one before are coded.
+            on_set: number of the set.
+            needed: the actors.
+            given: the set, None where there is none.
         """
         self.flush()
         tick = max(1, round(1 / (self.info.fps * self.info.time_base)))
         self.end = (pts[-1] + tick) * self.info.time_base
-        places = None
-        if self.writer.header.placement:
-            places = quantise_placement(np.array(placement))
-            before = places[:1] if self._place is None else self._place
-            held = held & (np.diff(places, axis=0, prepend=before) == 0).all(1)
-            self._place = places[-1:]
-        self._pending = Segment.single(
-            index=self._segments, first_frame=self._frames, pts=np.array(pts, np.int64), motion=motion,
-            placement=places, held=held,
-        )  # fmt: skip
+        tracks = [self._standing(track) for track in tracks]
+        self._places = {track.actor: track.placement[-1:] for track in tracks if track.placement is not None}
+        segment = Segment(self._segments, self._frames, np.array(pts, np.int64), tracks, on_set=on_set)
+        self._pending = _Pending(segment, needed, given)
         self._frames += len(pts)
         self._segments += 1
 
+    def _standing(self, track: Track) -> Track:
+        """A track whose held frames stand where the one before did."""
+        places, held = track.placement, track.held
+        if places is None or held is None:
+            return track
+        before = self._places.get(track.actor, places[:1])
+        return replace(track, held=held & (np.diff(places, axis=0, prepend=before) == 0).all(1))
+
     def flush(self, last: bool = False) -> None:
         if self._pending is not None:
-            self.writer.write_segment(replace(self._pending, audio=self.sound.until(None if last else self.end)))
-            self._pending = None
+            pending, self._pending = self._pending, None
+            given, alive = pending.on_set, self.writer.alive
+            if given is not None and given.number not in alive.sets:
+                self.writer.write_set(given)
+            for actor in pending.actors:
+                if alive.actor(actor.key) is None:
+                    self.writer.write_actor(actor)
+            self.writer.write_segment(replace(pending.segment, audio=self.sound.until(None if last else self.end)))
 
     def close(self) -> None:
         self.flush(last=True)

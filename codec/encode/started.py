@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
 
+from ...format.actor import Actor
 from ...format.container import Writer
 from ...format.excerpt import Excerpt
 from ...format.header import Header
-from ...format.still import Still
+from ...format.segment import Track
+from ...format.stage import Set
 from ..draw.render import Renderer
+from ..draw.units import quantise_placement
 from ..face.absence import alone, plain
-from ..face.survey import Survey
 from ..fit.carrier import Appearance
 from ..fit.quantiser import Quantiser
 from ..media.audio import Sound
 from ..media.videoinfo import VideoInfo
 from .outgoing import Outgoing
+from .surveys import Surveys
 
 
 @dataclass(frozen=True)
@@ -28,61 +31,92 @@ class OpenedClip:
     Args:
         info: what its container says.
         sound: its packets, or none.
-        survey: its frames after alignment.
+        surveys: its frames after alignment, shot by shot.
     """
 
     info: VideoInfo
     sound: Sound
-    survey: Survey
+    surveys: Surveys
 
 
 @dataclass(frozen=True)
 class Backdrop:
-    """What stands behind the face.
+    """What stands behind the faces of a shot.
 
     Args:
-        still: a picture, None where the file is of the square alone.
+        number: of the set.
         empty: it was seen without anybody before it.
     """
 
-    still: Still | None = None
+    number: int = 0
     empty: bool = False
 
 
 @dataclass(frozen=True)
-class StartedFile:
-    """Header and identity are written; segments follow.
+class SentActor:
+    """An actor as the file has it.
 
     Args:
-        header: as the encoder made it.
-        appearance: who the file shows.
+        actor: its chunk.
+        appearance: who it is.
         renderer: draws it.
         quantise: makes integers of its parameters.
-        writer: of the file.
-        out: takes the segments.
         excerpt: the identity alone, for other files to refer to.
-        backdrop: what stands behind the face.
     """
 
-    header: Header
+    actor: Actor
     appearance: Appearance
     renderer: Renderer
     quantise: Quantiser
-    writer: Writer
-    out: Outgoing
     excerpt: Excerpt
-    backdrop: Backdrop
-
-    def places(self, placements: list[np.ndarray], absent: list[bool]) -> list[np.ndarray]:
-        """Placements as they are sent, where nobody is there in some of the frames."""
-        if not any(absent):
-            return placements
-        nobody = plain(self.header.width, self.header.height)
-        return [
-            (alone(p) if self.backdrop.empty else nobody) if no else p for p, no in zip(placements, absent, strict=True)
-        ]
 
     def refined(self, pictures: Tensor, start: Tensor, before: Tensor | None) -> Tensor:
         """Parameters (N, P) of a block of frames (N, 3, S, S), not quantised; see
         `carrier.Refiner`."""
         return self.appearance.refine(self.renderer, pictures, start, before)
+
+
+@dataclass(frozen=True)
+class StartedFile:
+    """The header is written; segments follow, each behind the actors and the set that it needs and
+    the receiver does not have.
+
+    Args:
+        header: as the encoder made it.
+        writer: of the file.
+        out: takes the segments.
+        actors: by number; more may come.
+        sets: by number; more may come.
+    """
+
+    header: Header
+    writer: Writer
+    out: Outgoing
+    actors: dict[int, SentActor] = field(default_factory=dict)
+    sets: dict[int, Set] = field(default_factory=dict)
+
+    def places(self, backdrop: Backdrop, placements: list[np.ndarray], absent: list[bool]) -> list[np.ndarray]:
+        """Placements as they are sent, where nobody is there in some of the frames."""
+        if not any(absent):
+            return placements
+        nobody = plain(self.header.width, self.header.height)
+        return [(alone(p) if backdrop.empty else nobody) if no else p for p, no in zip(placements, absent, strict=True)]
+
+    def track(self, sent: SentActor, motion: np.ndarray, placement: list[np.ndarray], held: np.ndarray) -> Track:
+        """An actor in a segment.
+
+        Args:
+            motion: (n, P) integers.
+            placement: (4,) of each frame, in pixels and radians.
+            held: (n,) frames in which the motion stands still.
+        """
+        places = quantise_placement(np.array(placement)) if self.header.placement else None
+        return Track(motion, places, held, sent.actor.number, sent.actor.revision)
+
+    def write(self, pts: list[int], tracks: list[Track], on_set: int) -> None:
+        """Hand over a segment."""
+        needed = [self.actors[track.actor].actor for track in tracks]
+        self.out.write(pts, tracks, on_set, needed, self.sets.get(on_set))
+
+    def close(self) -> None:
+        self.out.close()

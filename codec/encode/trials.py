@@ -30,16 +30,17 @@ SHARES = (0.2, 0.4, 0.55, 0.7, 0.85)  # of the bytes: what the identity may have
 BLOCK = 16  # frames in succession that are looked at
 BLOCKS = 3  # of them, over the clip
 
-Fit = Callable[[Carrier[Any], Spending], Appearance]  # by this carrier, within these bytes
+Fit = Callable[[Carrier[Any], int, Spending], Appearance]  # by this carrier, of this actor, within these bytes
 
 
-def best_share(encoding: Encoding, store: CropStore, fit: Fit, left: int, frames: int) -> float:
+def best_share(encoding: Encoding, store: CropStore, fit: Fit, actor: int, left: int, frames: int) -> float:
     """Which share of the bytes the identity should have.
 
     Args:
         encoding: of the clip.
-        store: its squares.
+        store: squares of the actor that is tried.
         fit: fits an appearance to them.
+        actor: number.
         left: bytes for identity and motion together.
         frames: of the clip.
 
@@ -51,7 +52,7 @@ def best_share(encoding: Encoding, store: CropStore, fit: Fit, left: int, frames
     errors = {}
     for share in SHARES:
         budget = max(LEAST_BUDGET, round(share * left))
-        appearance = fit(carrier, Spending(DEFAULT_QUALITY, budget))
+        appearance = fit(carrier, actor, Spending(DEFAULT_QUALITY, budget))
         errors[share] = _error(encoding, store, carrier, appearance, 8 * (left - budget) / frames)
     return min(SHARES, key=lambda share: errors[share])  # the first of equals
 

@@ -1,4 +1,4 @@
-"""The whole clip is looked at first, its aligned squares wait in a temporary file (`medium` and
+"""The whole clip is looked at first, its aligned squares wait in temporary files (`medium` and
 `slow`).
 
 With a bitrate the file is written again and again to nowhere, until it has its size (`aim`).
@@ -9,18 +9,25 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 import numpy as np
+from torch import Tensor
 
-from ..face.light import DARKEST, reference
+from ...format.stage import Set
+from ..face.background import Plate
 from ..face.portrait import Conditions
-from ..fit.carrier import Appearance, Carrier, Spending
+from ..fit.carrier import Appearance, Carrier, CarrierSettings, Spending
 from ..fit.cropstore import CropStore
+from ..fit.effort import FAST
+from ..fit.stages import Stages
 from ..threads.ahead import threads_for_tensors
 from .aim import Aim
-from .clip import SurveyedClip, fitted, send
+from .carriers import carrier_of
+from .clip import ActorFrames, FaceTrack, SurveyedClip, SurveyedShot, fitted, send
 from .encoding import Encoding
-from .started import OpenedClip, StartedFile
+from .recognition import Look, Recognition
+from .started import Backdrop, OpenedClip, StartedFile
 
 BATCH = 16  # frames that the carrier guesses at once
+LOOKS = 32  # frames of a shot that tell what an actor looks like
 
 
 class WholeClip(Encoding):
@@ -31,48 +38,96 @@ class WholeClip(Encoding):
             return self._work(clip, dst)
 
     def _work(self, clip: OpenedClip, dst: BinaryIO) -> StartedFile:
-        store = CropStore(self.model.size)
-        self.stack.callback(store.close)
-        seen = self.stages.run("survey", lambda: self._read(clip, store))
-        conditions = self._lit(seen, store)
-        parts = (range(i, min(i + BATCH, store.count)) for i in range(0, store.count, BATCH))
-        reading = self.carrier.joined([self.carrier.guess(store.read(rows)) for rows in parts])
+        seen, plates = self.stages.run("survey", lambda: self._read(clip))
+        if not seen.actors:
+            raise clip.surveys.nobody()
+        readings = [self._read_by(self.carrier_for(n), actor.store) for n, actor in enumerate(seen.actors)]
 
-        def fit(carrier: Carrier[Any], spending: Spending) -> Appearance:
-            return carrier.fit(store, reading, conditions, spending)
+        def fit(carrier: Carrier[Any], number: int, spending: Spending) -> Appearance:
+            actor = seen.actors[number]
+            return carrier.fit(actor.store, readings[number], actor.conditions(), spending)
 
         if self.options.bitrate is not None:
-            return Aim(self, clip, seen, store, self.options.bitrate).write(fit, dst)
-        seconds = len(seen.faces) / float(clip.info.fps)
-        appearance = fit(self.carrier, self.spending(seconds, [seen.placement[i] for i in seen.faces]))
-        file = self.start(clip, dst, appearance, self.backdrop(clip))
-        motion = fitted(seen, store, file)
-        self.stages.run("motion", lambda: send(seen, file, motion, file.quantise, progress=self.stages.progress))
+            return Aim(self, clip, seen, plates, self.options.bitrate).write(fit, dst)
+        appearances = []
+        for number, actor in enumerate(seen.actors):
+            seconds = len(actor.shown) / float(clip.info.fps)
+            carrier = self.carrier_for(number)
+            appearances.append(fit(carrier, number, self.spending(carrier, seconds, actor.shown)))
+        sets = [Set(self.still(plate), number) for number, plate in enumerate(plates)]
+        file = self.start(clip, dst, bool(clip.surveys.aligned), clip.surveys.key_frames, sets)
+        for number, appearance in enumerate(appearances):
+            self.sent(file, number, appearance)
+        motion = fitted(seen, file)
+        self.stages.run("motion", lambda: send(seen, file, motion, progress=self.stages.progress))
         return file
 
-    def _read(self, clip: OpenedClip, store: CropStore) -> SurveyedClip:
-        out = SurveyedClip(self.segment_frames(clip))
-        with threads_for_tensors(1):
-            for seen in clip.survey:
-                out.pts.append(seen.pts)
-                out.placement.append(seen.placement)
-                out.absent.append(seen.absent)
-                out.crop_row.append(-1 if seen.crop is None else store.count)
-                if seen.crop is not None:
-                    store.append(seen.crop)
-                    out.tones.append(seen.tone)
-                    out.inside.append(seen.inside)
-                    out.damaged.append(seen.damaged)
-                self.stages.progress("align", len(out.pts), clip.info.frames_hint or 0)
-        return out
+    @staticmethod
+    def _read_by(carrier: Carrier[Any], store: CropStore) -> Any:
+        """What a carrier's networks see in all squares."""
+        parts = (range(i, min(i + BATCH, store.count)) for i in range(0, store.count, BATCH))
+        return carrier.joined([carrier.guess(store.read(rows)) for rows in parts])
 
-    def _lit(self, clip: SurveyedClip, store: CropStore) -> Conditions:
-        """Bring the squares of a fade into the light of the rest; those that are too dark are
-        held."""
-        light = self.light(clip.tones, reference(np.stack(clip.tones)))
-        store.light = {row: (g, o) for row, (g, o) in enumerate(light) if g < 1}
-        gains = np.array([g for g, _ in light])
-        for frame in clip.faces:
-            if gains[clip.crop_row[frame]] <= DARKEST:
-                clip.crop_row[frame] = -1
-        return Conditions(np.array(clip.inside), gains, np.array(clip.damaged) | (gains <= DARKEST))
+    def _read(self, clip: OpenedClip) -> tuple[SurveyedClip, list[Plate]]:
+        """The clip shot by shot, and the backgrounds by the numbers of their sets."""
+        out, plates = SurveyedClip(self.segment_frames(clip)), list[Plate]()
+        self._squares = CropStore(self.model.size)
+        self.stack.callback(self._squares.close)
+        self._recognition = Recognition(self.model, self.device)
+        people = clip.surveys.people
+        with threads_for_tensors(1):
+            for survey in clip.surveys:
+                shot, track = SurveyedShot(), FaceTrack(0)
+                faces = ActorFrames(CropStore(self.model.size, self._squares))
+                out.shots.append(shot)
+                for seen in survey:
+                    shot.pts.append(seen.pts)
+                    track.placement.append(seen.placement)
+                    track.absent.append(seen.absent)
+                    track.crop_row.append(-1 if seen.crop is None else faces.take(seen))
+                    self.stages.progress("align", out.frames, clip.info.frames_hint or 0)
+                if faces.store.count and survey.person is not None:
+                    person = people.meet(survey.person)
+                    people.seen(person, faces.store.count)
+                    self._cast(out, person, track, faces)
+                    shot.tracks.append(track)
+                if not (self.options.crop or survey.aligned):
+                    plate = self.plate(survey.samples)
+                    number, new = self.places.meet(plate)
+                    shot.backdrop = Backdrop(number, plate.empty)
+                    plates += [plate] if new else []
+        if self.options.crop or clip.surveys.aligned:
+            out.fill()
+            return out, []
+        return out, plates
+
+    def _cast(self, clip: SurveyedClip, person: int, track: FaceTrack, faces: ActorFrames) -> None:
+        """Give the faces of a shot to their actor, one that the clip has or a new one."""
+        number = None
+        known = self._recognition.actors_of(person)
+        if known:
+            for actor in known:
+                if self._recognition.look(actor) is None:
+                    self._recognition.give(actor, self._look(actor, clip.actors[actor].store))
+            new = self._look(len(clip.actors), faces.store)
+            number = self._recognition.find(person, _some(faces.store), new)
+        if number is None:
+            number = self._recognition.add(person)
+            clip.actors.append(ActorFrames(CropStore(self.model.size, self._squares)))
+        first = clip.actors[number].extend(faces)
+        track.actor = number
+        track.crop_row = [row + first if row >= 0 else -1 for row in track.crop_row]
+        clip.actors[number].light(track, self.light)
+
+    def _look(self, number: int, store: CropStore) -> Look:
+        """What an actor looks like without a fit."""
+        settings = CarrierSettings(FAST, self.options.pivot, self.device)
+        carrier = carrier_of(self.model, settings, Stages(), self.known if number == 0 else None)
+        pictures = _some(store)
+        good, spending = Conditions.good(len(pictures)), Spending(self.options.fineness)
+        return Look(carrier, carrier.at_once(pictures, carrier.guess(pictures), good, spending))
+
+
+def _some(store: CropStore) -> Tensor:
+    """A few squares over all."""
+    return store.read(np.unique(np.linspace(0, store.count - 1, LOOKS).round().astype(int)))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..model.aligner import INPUT, Aligner
 from ..model.pictures import LEVELS_PER_UNIT
+from .people import People
 from .person import Person
 
 LOOKS = 4  # frames between looks over the whole picture for a face that is not there
@@ -111,6 +112,7 @@ class FaceTracker:
         order: chooses the face by size in the first frame that shows so many (0 is the largest).
         person: tells that face from those of others; without one any face goes on where the last
             was.
+        people: who was in the shots before; one of them goes before the largest face.
 
     Attributes:
         other: after a step: a face was seen that is not the person's.
@@ -119,9 +121,9 @@ class FaceTracker:
         most: how many faces one frame has shown at most before the first was chosen.
     """
 
-    def __init__(self, net: Aligner, order: int = 0, person: Person | None = None):
+    def __init__(self, net: Aligner, order: int = 0, person: Person | None = None, people: People | None = None):
         self.net = net.eval()
-        self.order, self.person = order, person
+        self.order, self.person, self.people = order, person, people
         self.last: np.ndarray | None = None
         self.lost = self.doubtful = self.most = 0
         self.other = False
@@ -246,9 +248,16 @@ class FaceTracker:
         # waited for
         faces = self.detect(frame, CLEAR if self._waited <= FIRST_LOOKS else 0.0)
         self.most = max(self.most, len(faces))
-        if len(faces) <= self.order:
+        which = self._choice(frame, faces)
+        if len(faces) <= which:
             return None, False
-        return self._at(faces[self.order], compared=self._is_person(frame, faces[self.order][None])[0]), True
+        return self._at(faces[which], compared=self._is_person(frame, faces[which][None])[0]), True
+
+    def _choice(self, frame: np.ndarray, faces: list[np.ndarray]) -> int:
+        """Which of the faces is followed."""
+        if not self.people or self.person is None or not faces:
+            return self.order
+        return self.people.pick(self.person.vectors(extract(frame, np.array(faces), 256)))
 
     def _at(self, placement: np.ndarray, compared: bool) -> np.ndarray:
         """The face is here."""

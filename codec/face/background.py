@@ -35,6 +35,19 @@ class PlateSample:
     placement: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class Plate:
+    """What stands behind the faces of a shot.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        empty: it was seen without anybody before it.
+    """
+
+    picture: np.ndarray
+    empty: bool
+
+
 class PlateSamples:
     """At most MAX_SAMPLES frames, evenly over what has been seen so far, none of them damaged."""
 

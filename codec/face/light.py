@@ -24,6 +24,12 @@ FEWEST = 12  # blocks of a square by which it can be compared
 STILL_THERE = 0.5  # correlation inside a square from which on it shows what it did
 CHANGED = (5.0, 14.0)  # grey levels by which a block differs from what the light alone explains, at least and at most
 MOST_SAME = 0.5  # share of the blocks that may do so between two pictures of one shot
+# Cuts between plain pictures change few blocks.  Within the shots of 116 clips no two pictures that
+# follow one another are less alike than 0.45 but where the camera turns; of 1,184 cuts between them
+# all but 2 % are found.
+STRANGE, FEWEST_CHANGED = 0.42, 0.2
+TURN = (4, 7)  # blocks down and across that a camera may turn from picture to picture
+TURNED = 0.8  # correlation from which on it did: real cuts stay below, real turns above
 
 
 FACE = (slice(40, 230), slice(50, 206))  # rows and columns of the face in its square of 256
@@ -92,6 +98,25 @@ def burnt(tones: np.ndarray) -> np.ndarray:
 def sudden(here: np.ndarray, before: np.ndarray) -> bool:
     """Whether a picture is another one than the one before, whatever the light does: a cut."""
     return _fit(here, before)[2] < SHAKEN and _changed(here, before) > MOST_SAME
+
+
+def is_cut(here: np.ndarray, before: np.ndarray) -> bool:
+    """Whether another picture follows, that is neither the one before lit otherwise nor what a
+    camera sees that turns."""
+    like, changed = _fit(here, before)[2], _changed(here, before)
+    other = (like < SHAKEN and changed > MOST_SAME) or (like < STRANGE and changed > FEWEST_CHANGED)
+    return other and _turned(here, before) < TURNED
+
+
+def _turned(here: np.ndarray, before: np.ndarray) -> float:
+    """The highest correlation of two tones where one is moved across the other."""
+    (height, width), best = TONE, -1.0
+    for y in range(-TURN[0], TURN[0] + 1):
+        for x in range(-TURN[1], TURN[1] + 1):
+            a = here[max(0, y) : height + min(0, y), max(0, x) : width + min(0, x)]
+            b = before[max(0, -y) : height + min(0, -y), max(0, -x) : width + min(0, -x)]
+            best = max(best, _fit(a, b)[2])
+    return best
 
 
 def _changed(here: np.ndarray, other: np.ndarray) -> float:

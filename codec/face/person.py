@@ -50,6 +50,11 @@ class Person:
         self._lowest = 1.0  # likeness that was accepted
         self._mouths = 0  # looks at which the mouth could be seen
 
+    @property
+    def views(self) -> Tensor:
+        """What is remembered, unit vectors (N, K)."""
+        return torch.stack(self._views)
+
     @torch.no_grad()
     def vectors(self, squares: Tensor) -> Tensor:
         """Squares (N, 3, 256, 256), -1 to 1 -> unit vectors (N, K)."""
@@ -63,7 +68,7 @@ class Person:
         return self._like(self.vectors(squares)).numpy()
 
     def _like(self, vectors: Tensor) -> Tensor:
-        return (torch.stack(self._views) @ vectors.t()).amax(0)
+        return (self.views @ vectors.t()).amax(0)
 
     def is_same(self, squares: Tensor, followed: bool = False) -> np.ndarray:
         """Which squares show the person, (N,) of bool.  The first of all is the person; views that

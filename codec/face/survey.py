@@ -21,6 +21,7 @@ from ..model.pictures import to_numpy
 from .align import LOOK_AHEAD, FaceTracker, compose, extract, inside, is_aligned_crop, smooth_at
 from .background import PlateSamples
 from .light import TONE, alike, contrast, gain, sudden, tone
+from .people import People
 from .person import Person
 from .portrait import blinking, opening
 from .registration import Registration, similarity
@@ -30,6 +31,7 @@ LEAP = 0.5  # half sides that a face does not move from one frame to the next
 LEAVING = 0.75  # share of the inner face inside the picture below which a face that is lost has left
 DARK = 3.0  # contrast of a picture that shows nothing
 NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
+NOWHERE = np.zeros(4)  # the placement of nobody
 Leading = tuple[Frame, np.ndarray]  # a frame before the first face, without its picture; its tone
 
 
@@ -76,17 +78,21 @@ class _Row:
 
 
 class Survey:
-    """Iterate for `SurveyedFrame`.
+    """Iterate for `SurveyedFrame`.  Of a clip with several shots each has a survey of its own.
 
     Args:
         notices: where what there is to say is counted.
         registration: moves every square to where its key frame's lies on the face (paper, stage 1);
             frames that blink then have no say in where the squares lie.
         person: tells the face that is followed from others; without one any face will do.
+        people: who was in the shots before.  Given, a shot may show nobody; without, that is an
+            error.
+        aligned: whether the clip already is the aligned square, where that is known.
 
     Attributes:
         samples: afterwards, frames for the background.
-        aligned: set when the first frame comes out: the clip already is the aligned square.
+        out: frames that have come out so far.
+        aligned: set when the first frame with a face comes out.
     """
 
     def __init__(
@@ -98,13 +104,16 @@ class Survey:
         registration: Registration | None = None,
         person: Person | None = None,
         notices: Notices | None = None,
+        people: People | None = None,
+        aligned: bool | None = None,
     ):
-        self.frames, self.size, self.registration = frames, size, registration
-        self.tracker = FaceTracker(net, order, person)
-        self.aligned: bool | None = None
+        self.frames, self.size, self.registration, self.people = frames, size, registration, people
+        self.tracker = FaceTracker(net, order, person, people)
+        self.aligned = aligned
         self.samples = PlateSamples()
+        self._empty = PlateSamples()  # of frames before the first face
         self.notices = Notices() if notices is None else notices
-        self._count = self._out = self._track = self._shot = 0
+        self._count = self.out = self._track = self._shot = 0
         self._last: np.ndarray | None = None  # placement of the frame before
         self._seen: _Row | None = None  # the last frame with the face
 
@@ -128,6 +137,8 @@ class Survey:
                 leading += [(replace(row.frame, rgb=NO_PICTURE), row.tone) for row in window]
                 window.clear()
             if placement is None:
+                if self.people is not None:
+                    self._empty.take(frame, here, None)
                 leading.append((replace(frame, rgb=NO_PICTURE), here))
                 continue
             self._follow(window, placement, found, cut)
@@ -138,11 +149,32 @@ class Survey:
         if not window and not self._count:
             raise MediaError("the video has no frames")
         if not window and self._last is None:
-            raise MediaError(self._nobody(len(leading)))
+            if self.people is None:
+                raise MediaError(self.nobody(len(leading)))
+            yield from self._empty_shot(leading)
         while window:
             yield from self._emit(window, past, leading)
 
-    def _nobody(self, frames: int) -> str:
+    @property
+    def person(self) -> Person | None:
+        """The face that is followed, as far as it is known."""
+        return self.tracker.person
+
+    @property
+    def found(self) -> bool:
+        """Whether a face has come out so far."""
+        return self._seen is not None
+
+    def _empty_shot(self, leading: list[Leading]) -> Iterator[SurveyedFrame]:
+        """The frames of a shot that shows nobody."""
+        self.samples = self._empty
+        for frame, here in leading:
+            self.out += 1
+            self._say(True, False)
+            yield SurveyedFrame(frame.pts, NOWHERE, None, frame.damaged, True, here)
+
+    def nobody(self, frames: int) -> str:
+        """What is to be said of so many frames without a face."""
         if self.tracker.most:
             return (
                 f"there is no face {self.tracker.order}: at most {self.tracker.most} are seen at once, "
@@ -181,7 +213,7 @@ class Survey:
             placement = smoothed if smoothed is not None else row.placement
         square = extract(row.frame.rgb, placement, self.size) if row.found else None
         if square is not None and self.registration is not None and not self.aligned:
-            moved = self.registration.step(self._out + len(leading), square[0])
+            moved = self.registration.step(self.out + len(leading), square[0])
             if moved.residual:  # not a key frame
                 placement = compose(placement[None], similarity(moved.affine)[None])[0]
                 square = extract(row.frame.rgb, placement, self.size)
@@ -189,7 +221,7 @@ class Survey:
         yield from self._before(leading, row, (width, height))
         absent = square is None and self._gone(row, (width, height))
         self._last = placement
-        self._out += 1
+        self.out += 1
         if square is None:
             self._say(absent, row.other)
         else:
@@ -223,7 +255,7 @@ class Survey:
             )
         leading.clear()
         for seen in reversed(out):
-            self._out += 1
+            self.out += 1
             self._say(seen.absent, False)
             yield seen
 

@@ -128,13 +128,13 @@ class Appearance:
     refine: Refiner = as_read
     step_is_free: bool = False
 
-    def actor(self) -> Actor:
-        """What the file says of the identity."""
+    def actor(self, number: int = 0) -> Actor:
+        """What the file says of the identity.  number: of the actor."""
         if self.known is not None:
-            return Actor.refer(self.known.sha256)
+            return Actor.refer(self.known.sha256, number)
         return Actor.of(
             self.identity, self.motion_step_code, self.identity_step_code, delta=self.delta, modes=self.modes,
-            pivot=self.pivot,
+            pivot=self.pivot, number=number,
         )  # fmt: skip
 
     def renderer(self, model: Model, device: torch.device | None = None) -> Renderer:

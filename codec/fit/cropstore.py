@@ -4,6 +4,7 @@ at 256."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import BinaryIO
 
 import numpy as np
 from torch import Tensor
@@ -18,31 +19,42 @@ class CropStore:
 
     Args:
         size: S, pixels.
+        beside: a store whose file this one shares; it is closed there.
 
     Attributes:
-        count: of the squares.
         light: row -> gain and offset of its light, with which it is read as if it were lit.
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, beside: CropStore | None = None):
         self.size, self.bytes = size, size * size * 3
-        self._file = scratch_file()
-        self.count = 0
-        self.light: dict[int, tuple[float, float]] = {}  # row -> gain and offset of its light
+        self._file: BinaryIO = scratch_file() if beside is None else beside._file
+        self._owns = beside is None
+        self._places: list[int] = []  # in the file
+        self.light: dict[int, tuple[float, float]] = {}
+
+    @property
+    def count(self) -> int:
+        """Squares."""
+        return len(self._places)
 
     def append(self, crop: np.ndarray) -> None:
-        self._file.seek(0, 2)
+        self._places.append(self._file.seek(0, 2))
         self._file.write(crop.tobytes())
-        self.count += 1
+
+    def extend(self, other: CropStore) -> None:
+        """The squares of a store that shares the file."""
+        assert other._file is self._file and not other.light
+        self._places += other._places
 
     def read(self, index: Iterable[int]) -> Tensor:
         """Squares (N, 3, S, S), float32, -1 to 1."""
         rows = []
         for i in index:
-            self._file.seek(int(i) * self.bytes)
+            self._file.seek(self._places[int(i)])
             row = np.frombuffer(self._file.read(self.bytes), np.uint8).reshape(self.size, self.size, 3)
             rows.append(relit(row, *self.light[int(i)]) if int(i) in self.light else row)
         return from_numpy(rows)
 
     def close(self) -> None:
-        self._file.close()
+        if self._owns:
+            self._file.close()

@@ -15,7 +15,7 @@ WORDS: dict[str, str] = {
     "held": "{n} frame{s} held (no face found)",
     "other": "{n} frame{s} held (another face than the one that is coded, or a covered one)",
     "absent": "{n} frame{s} without anybody (the background alone, or a plain picture where it was never seen)",
-    "cuts": "{n} cut{s} (one background for the whole clip, that of most of it)",
+    "cuts": "{n} cut{s} (each shot has its own background and face)",
     "faded": "{n} frame{s} of a fade drawn in the light of the rest",
     "camera": "the camera moves ({n} of the sample frames; the background is made to stand still)",
     "damaged": "{n} damaged frame{s}",
