@@ -11,6 +11,9 @@ from fev.codec.face.light import tone
 from fev.codec.face.paste import paste
 from fev.codec.media.frame import Frame
 from fev.codec.puppet import roaming
+from fev.format.cast import Cast
+from fev.format.limits import Limits
+from fev.format.segment import Track
 from people import HEIGHT, WIDTH, looks, room, seen
 
 PERSON = 0
@@ -94,8 +97,7 @@ def test_half_a_side_of_zero_shows_nobody():
 class Keeps:
     """Stands in for the Writer."""
 
-    class header:
-        placement = True
+    alive = Cast(Limits())
 
     def __init__(self):
         self.segments = []
@@ -115,10 +117,14 @@ def test_a_held_frame_that_moves_is_coded():
 
     info = type("Info", (), {"fps": Fraction(25), "time_base": Fraction(1, 25)})()
     out = Outgoing(Keeps(), Sound(None, ()), info)
-    here, nobody = np.array([100.0, 90, 50, 0]), np.array([100.0, 90, 0, 0])
-    still = np.array([False, True, True, True, True])
-    out.write(list(range(5)), np.zeros((5, 35), np.int32), [here, here, nobody, nobody, here], still)
-    out.write([5, 6], np.zeros((2, 35), np.int32), [here, nobody], np.array([True, True]))
+    here, nobody = np.array([800, 720, 400, 0], np.int32), np.array([800, 720, 0, 0], np.int32)
+
+    def write(pts, places, held):
+        track = Track(np.zeros((len(pts), 35), np.int32), np.array(places), np.array(held))
+        out.write(pts, [track], 0, [], None)
+
+    write(list(range(5)), [here, here, nobody, nobody, here], [False, True, True, True, True])
+    write([5, 6], [here, nobody], [True, True])
     out.close()
     first, second = out.writer.segments
     assert first.held.tolist() == [False, True, False, True, False] and second.held.tolist() == [True, False]
