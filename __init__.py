@@ -63,8 +63,8 @@ def decode(src: Any, dst: Any, **options: Any) -> DecodeReport:
     Args:
         src: path or binary file object.
         dst: path or writable binary file object.  The ending of its name chooses the container, unless told.
-        options: fields of `fev.codec.decoder.DecodeOptions` (crop, size, coarse, start, duration, model, identity,
-            remember, salvage, device, container).
+        options: fields of `fev.codec.draw.options.DecodeOptions` (crop, actor, size, coarse, start, duration, model,
+            identity, remember, salvage, device, container).
 
     Raises:
         FevError: with one line that says what is wrong.
@@ -74,8 +74,8 @@ def decode(src: Any, dst: Any, **options: Any) -> DecodeReport:
     with system_errors(dst):
         from dataclasses import replace
 
-        from .codec.decoder import DecodeOptions
         from .codec.decoder import decode as run
+        from .codec.draw.options import DecodeOptions
         from .codec.media.arguments import check_destination
         from .codec.media.containers import container_of
 
@@ -93,7 +93,7 @@ def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport
 
     Args:
         identity, motion, dst: paths or binary file objects.
-        options: of `fev.codec.puppet.puppet` (model, audio, device).
+        options: of `fev.codec.puppet.puppet` (actor, motion_actor, model, audio, device).
 
     Raises:
         FevError: with one line that says what is wrong.
@@ -107,7 +107,14 @@ def puppet(identity: Any, motion: Any, dst: Any, **options: Any) -> PuppetReport
         from .codec.media.containers import check_fev_name
         from .codec.puppet import puppet as run
 
-        check_options(options, {"model": str | os.PathLike[str] | None, "audio": bool, "device": str})
+        kinds = {
+            "actor": int,
+            "motion_actor": int,
+            "model": str | os.PathLike[str] | None,
+            "audio": bool,
+            "device": str,
+        }
+        check_options(options, kinds)
         check_fev_name(dst)
         with (
             open_stream(identity) as who,
@@ -121,7 +128,7 @@ def open(src: Any, **options: Any) -> Reader:
     """Open a `.fev` stream to read: `header`, `segments()`, `seek()`; a context manager that closes
     the stream.
 
-    Pictures come from `fev.codec.decoder.FrameDecoder`.
+    Pictures come from `fev.codec.draw.frames.FrameDecoder`.
 
     Args:
         src: path or binary file object.

@@ -29,14 +29,15 @@ from torch import Tensor
 
 from ..format.actor import Actor
 from ..format.container import Reader, Writer
-from ..format.errors import FevError, ModelMismatchError, about
+from ..format.errors import FevError, ModelMismatchError, UnsupportedError, about
 from ..format.header import UNKNOWN_FRAMES
 from ..format.meta import Meta
+from ..format.reference import Identity
 from ..format.segment import Segment, Track
-from .decoder import BATCH
+from ..format.stage import Set
+from .draw.frames import BATCH
 from .draw.modes import ClipModes
 from .draw.render import Renderer
-from .draw.stage import check_drawable
 from .draw.units import dequantise_placement, quantise_placement, step_size
 from .face.absence import nobody
 from .fit.reading import InverterReading
@@ -78,15 +79,18 @@ def puppet(
     motion: MediaSource,
     dst: BinaryIO,
     *,
+    actor: int = 0,
+    motion_actor: int = 0,
     model: str | os.PathLike[str] | None = None,
     audio: bool = True,
     device: str = "auto",
     progress: Progress = lambda s, d, t: None,
 ) -> PuppetReport:
-    """Write to `dst` the person of the .fev stream `identity`, moved as that of `motion`, whose
-    sound it keeps.
+    """Write to `dst` a person of the .fev stream `identity`, moved as one of `motion`, whose sound
+    it keeps.
 
     Args:
+        actor, motion_actor: numbers of these two in their files.
         audio: False leaves the sound out.
 
     Raises:
@@ -97,7 +101,8 @@ def puppet(
     with ExitStack() as stack:
         files = [stack.enter_context(rereadable(s)) for s in (identity, motion)]
         digests = [_digest(file) for file in files]
-        who, how = (_Clip(file, s) for file, s in zip(files, (identity, motion), strict=True))
+        asked = (identity, actor), (motion, motion_actor)
+        who, how = (_Clip(file, *one) for file, one in zip(files, asked, strict=True))
         if who.reader.header.model_sha256 != how.reader.header.model_sha256:
             raise ModelMismatchError(f"{how.name} and {who.name} were made with different models")
         loaded = load_for(who.reader.header.model_sha256.hex(), model)
@@ -117,19 +122,44 @@ def puppet(
 
 
 class _Clip:
-    """One of the two files, read as often as it takes."""
+    """One actor of one of the two files, read as often as it takes.
 
-    def __init__(self, file: BinaryIO, src: MediaSource):
-        self.file, self.name = file, name_of(src)
+    Attributes:
+        look: who it is.
+        on_set: what it stands before first; None = black.
+        frames, length: in which it is on stage; of the whole file.
+        places: (frames, 4) in pixels and radians; None where the file says none.
+    """
+
+    def __init__(self, file: BinaryIO, src: MediaSource, number: int):
+        self.file, self.name, self.number = file, name_of(src), number
         self._search = Search(folder=folder_of(src))
         self.reader = self._open()
         with about(self.name):
-            self.look = self.reader.who()
+            self.look, self.on_set = self._find()
 
     def _open(self) -> Reader:
         self.file.seek(0)
         with about(self.name):
             return Reader(self.file, identities=self._search)
+
+    def _find(self) -> tuple[Identity, Set | None]:
+        """Who it is, and what it stands before first."""
+        found, key = None, None
+        others: set[int] = set()
+        for parts in self.reader.parts():
+            others.update(number for number, _ in parts.cast)
+            for own in (own for own in parts.cast if own[0] == self.number):
+                if found is None:
+                    on_set = None if parts.on_set is None else self.reader.cast.sets.get(parts.on_set)
+                    found, key = (self.reader.who(own), on_set), own
+                if own != key:
+                    message = f"actor {self.number} comes in several revisions, of which no puppet is made"
+                    raise UnsupportedError(message, segment=parts.index)
+        if found is None:
+            there = f"actor{'s' * (len(others) > 1)} {', '.join(map(str, sorted(others)))}" if others else "nobody"
+            raise FevError(f"actor {self.number} is not on stage, but {there}")
+        return found
 
     def load(self, model: Model, device: torch.device) -> None:
         r, h = self.look, self.reader.header
@@ -142,28 +172,29 @@ class _Clip:
             model, r.values, r.delta, r.modes, r.pivot,
             identity_step_code=r.identity_step_code, motion_step_code=r.motion_step_code, device=device,
         )  # fmt: skip
-        frames, places, first, last = 0, [], None, 0
-        for segment in self.segments():
+        places, first, last = [], None, 0
+        self.frames = self.length = 0
+        for segment, track in self.segments():
             first, last = int(segment.pts[0]) if first is None else first, int(segment.pts[-1])
-            frames += segment.frames
-            if segment.placement is not None:
-                places.append(dequantise_placement(segment.placement))
-        if first is None:
-            raise FevError(f"{self.name} holds no frame")
-        self.frames = frames
+            self.length += segment.frames
+            self.frames += 0 if track is None else segment.frames
+            if track is not None and track.placement is not None:
+                places.append(dequantise_placement(track.placement))
         self.places = np.concatenate(places) if places else None
-        self.seconds = h.seconds(last - first) + h.fps[1] / h.fps[0]
+        self.seconds = h.seconds(last - (first or 0)) + h.fps[1] / h.fps[0]
 
-    def segments(self) -> Iterator[Segment]:
+    def segments(self) -> Iterator[tuple[Segment, Track | None]]:
+        """All segments, each with the actor if it is on stage."""
         with about(self.name):
-            actor = self.reader.cast.newest(0)
             for segment in self._open().segments():
-                check_drawable(segment, self.reader.cast, 0 if actor is None else actor.revision)
-                yield segment
+                yield segment, next((track for track in segment.actors if track.actor == self.number), None)
 
-    def values(self, segment: Segment) -> Tensor:
-        """A segment's parameters, (N, P)."""
-        return torch.from_numpy(segment.motion.astype(np.float32)) * self.step
+    def tracks(self) -> Iterator[Track]:
+        return (track for _, track in self.segments() if track is not None)
+
+    def values(self, track: Track) -> Tensor:
+        """The parameters of the actor in a segment, (N, P)."""
+        return torch.from_numpy(track.motion.astype(np.float32)) * self.step
 
 
 class _Carry:
@@ -179,7 +210,7 @@ class _Carry:
             raise FevError(
                 f"{who.name} or {how.name} has modes of its own; model {model.name} has no inverter to read them with"
             )
-        own = torch.cat([who.values(segment) for segment in who.segments()])
+        own = torch.cat([who.values(track) for track in who.tracks()])
         seen = self._seen(how, progress)
         change = seen - seen.mean(0)
         if who.plain:
@@ -188,12 +219,14 @@ class _Carry:
         else:
             self.moved = own.mean(0) + within_reach(own, change @ regression(self._seen(who, progress), own))
 
-    def __call__(self, segment: Segment) -> np.ndarray:
-        """Integers (N, P) of the motion's file -> of the identity's."""
+    def __call__(self, track: Track, first: int) -> np.ndarray:
+        """Integers (N, P) of the motion's file, from the actor's frame `first` on -> of the
+        identity's.
+        """
         if self.learnt:
-            moved = self.moved[segment.first_frame : segment.first_frame + segment.frames]
+            moved = self.moved[first : first + len(track.motion)]
         else:
-            moved = self._undriven(_driven(self.how, self.how.values(segment)))
+            moved = self._undriven(_driven(self.how, self.how.values(track)))
         return np.asarray((moved / self.who.step).round().to(torch.int32).numpy())
 
     @torch.no_grad()
@@ -202,9 +235,9 @@ class _Carry:
         identity's.
         """
         out: list[Tensor] = []
-        for segment in clip.segments():
-            for i in range(0, segment.frames, BATCH):
-                guess = InverterReading.of(self.model, clip.renderer.draw(segment.motion[i : i + BATCH]).clamp(-1, 1))
+        for track in clip.tracks():
+            for i in range(0, len(track.motion), BATCH):
+                guess = InverterReading.of(self.model, clip.renderer.draw(track.motion[i : i + BATCH]).clamp(-1, 1))
                 pair = (guess.motion, guess.moves) if self.who.look.pivot is None else (guess.moves, guess.motion)
                 out.append(torch.cat(pair, 1))
             progress(f"look at {clip.name}", sum(map(len, out)), clip.frames)
@@ -293,30 +326,39 @@ def _write(
         look.values, look.motion_step_code, look.identity_step_code, delta=look.delta, modes=look.modes,
         pivot=look.pivot,
     )  # fmt: skip
-    given = held.cast.sets.get(0)
     meta: Meta = {"synthetic": True, "identity_file_sha256": digests[0], "motion_file_sha256": digests[1]}
     writer = Writer(
-        dst, header, actors=[actor], sets=[] if given is None else [given],
+        dst, header, actors=[actor], sets=[] if who.on_set is None else [replace(who.on_set, number=0)],
         audio=played.audio if audio else None, meta=meta,
     )  # fmt: skip
-    for segment in how.segments():
-        placement = None
-        if header.placement:
-            places = np.zeros((segment.frames, 4))
-            if segment.placement is not None:
-                places = dequantise_placement(segment.placement)
-            assert who.places is not None
-            placement = quantise_placement(roaming(places, who.places, how.places))
-        writer.write_segment(
-            replace(
-                segment,
-                actors=[Track(carry(segment), placement, segment.held)],
-                audio=segment.audio if audio else [],
-            )
-        )
-        progress("puppet", writer.frames, how.frames)
+    rest, first = Track(np.zeros((1, header.params), np.int32)), 0
+    for segment, track in how.segments():
+        if track is None:
+            new = _absent(rest, segment.frames, header.placement)
+        else:
+            new = Track(carry(track, first), _placed(track, who, how) if header.placement else None, track.held)
+            first += segment.frames
+        rest = new
+        packets = segment.audio if audio else []
+        writer.write_segment(Segment(segment.index, segment.first_frame, segment.pts, [new], packets))
+        progress("puppet", writer.frames, how.length)
     writer.close()
     return writer
+
+
+def _placed(track: Track, who: _Clip, how: _Clip) -> np.ndarray:
+    """Integers (N, 4): where the identity's square goes."""
+    places = np.zeros((len(track.motion), 4))
+    if track.placement is not None:
+        places = dequantise_placement(track.placement)
+    assert who.places is not None
+    return quantise_placement(roaming(places, who.places, how.places))
+
+
+def _absent(before: Track, frames: int, placement: bool) -> Track:
+    """Nobody, or where a file says no places the last picture."""
+    motion = np.repeat(before.motion[-1:], frames, 0)
+    return Track(motion, np.zeros((frames, 4), np.int32) if placement else None, np.arange(frames) > 0)
 
 
 def _digest(file: BinaryIO) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import fev
 import numpy as np
 import pytest
-from fev.codec.decoder import DecodeOptions
+from fev.codec.draw.options import DecodeOptions
 from fev.codec.encode.options import EncodeOptions
 from fev.codec.puppet import puppet
 from fev.format.errors import UsageError

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fev.codec.decoder import DecodeOptions
 from fev.codec.draw.delta import DENSE, FACTOR_U, FACTOR_V, apply_delta, tunables
+from fev.codec.draw.options import DecodeOptions
 from fev.codec.draw.render import Renderer
 from fev.codec.draw.units import motion_step_code, step_code, step_size
 from fev.codec.encode.options import EncodeOptions

@@ -12,7 +12,7 @@ from fev.codec import decoder
 from fev.codec.draw import delta, modes, units
 from fev.codec.face import paste
 from fev.codec.model import library, modelfile, planes, styleflow, stylegan2, stylespace
-from fev.tools import fev_draw, fev_model
+from fev.tools import fev_draw, fev_model, fev_square
 
 ROOT = Path(fev_draw.__file__).resolve().parent.parent
 TEXT = (ROOT / "spec" / "codec-1.md").read_text()
@@ -32,8 +32,8 @@ def test_step_codes():
 
 def test_wavelet():
     numbers = [float(v) for v in re.findall(r"-?\d\.\d{12,}", TEXT)]
-    assert tuple(numbers[:4]) == planes.LOW == fev_draw.LOW
-    assert tuple(numbers[4:9]) == planes.HIGH == fev_draw.HIGH
+    assert tuple(numbers[:4]) == planes.LOW == fev_square.LOW
+    assert tuple(numbers[4:9]) == planes.HIGH == fev_square.HIGH
 
 
 def test_units_of_the_modes():
@@ -42,7 +42,7 @@ def test_units_of_the_modes():
     assert "across = inverse(across * s') * 2 / 256" in FLAT and modes.FLOW_UNIT == 2 / 256
     assert "red = Y + 1.402 D green = Y - 0.344136 B - 0.714136 D blue = Y + 1.772 B" in FLAT
     assert planes.YCC_TO_RGB == ((1, 0, 1.402), (1, -0.344136, -0.714136), (1, 1.772, 0))
-    assert fev_draw.TO_RGB.tolist() == [list(row) for row in planes.YCC_TO_RGB]
+    assert fev_square.TO_RGB.tolist() == [list(row) for row in planes.YCC_TO_RGB]
 
 
 def test_bicubic_rule():

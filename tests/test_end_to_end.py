@@ -9,7 +9,8 @@ from pathlib import Path
 import fev
 import numpy as np
 import pytest
-from fev.codec.decoder import DecodeOptions, FrameDecoder
+from fev.codec.draw.frames import FrameDecoder
+from fev.codec.draw.options import DecodeOptions
 from fev.codec.media.mux import VideoWriter
 from fev.codec.media.video import open_video
 from fev.format import Segment

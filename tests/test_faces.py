@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from efforts import encode_quickly
-from fev.codec.decoder import DecodeOptions, FrameDecoder
+from fev.codec.draw.frames import FrameDecoder
+from fev.codec.draw.options import DecodeOptions
 from fev.codec.face.paste import paste
 from fev.codec.face.person import LEAST, Person
 from fev.codec.face.portrait import Conditions, best_frame

@@ -16,9 +16,10 @@ import av
 import numpy as np
 import pytest
 import torch
-from fev.codec.decoder import DecodeOptions, FrameDecoder
 from fev.codec.draw import render
 from fev.codec.draw.delta import DENSE, FACTOR_U, FACTOR_V, tunables
+from fev.codec.draw.frames import FrameDecoder
+from fev.codec.draw.options import DecodeOptions
 from fev.codec.draw.units import step_code
 from fev.codec.media import colour
 from fev.codec.media.still import encode_still
@@ -31,10 +32,10 @@ from fev.format.delta import DeltaTensor
 from fev.format.errors import FevError
 from fev.format.header import Header
 from fev.format.modes import Modes
-from fev.format.segment import Segment
-from fev.format.stage import Set
+from fev.format.segment import Segment, Track
+from fev.format.stage import Patch, Place, Set
 from fev.format.still import Pivot, Still
-from fev.tools import fev_draw, fev_model, fev_read
+from fev.tools import fev_draw, fev_model, fev_read, fev_square
 from safetensors.torch import load, save
 
 ROOT = Path(fev_draw.__file__).resolve().parent.parent
@@ -115,16 +116,17 @@ def decoded(data: bytes, model) -> list[np.ndarray]:
     return [rgb for _, rgb in FrameDecoder(reader, DecodeOptions(device="cpu"), model).frames(reader.segments())]
 
 
-def stills_of(stream: dict) -> dict[str, tuple]:
+def stills_of(stream: dict) -> dict[tuple, tuple]:
     """The AV1 pictures of a stream as planes."""
-    actor, sets = stream["actors"][0, 0], stream["sets"]
-    stills = {"PIVT": actor["pivot"][1] if "pivot" in actor else None, "SETT": sets[0]["still"] if sets else None}
+    stills = {("PIVT", *key): actor["pivot"][1] for key, actor in stream["actors"].items() if "pivot" in actor}
+    stills |= {("SETT", number): given["still"] for number, given in stream["sets"].items()}
+    for segment in stream["segments"]:
+        stills |= {("patch", segment["index"], k): patch["still"] for k, patch in enumerate(segment["patches"])}
     out = {}
     for name, still in stills.items():
-        if still is not None:
-            decoder = av.CodecContext.create("libdav1d", "r")
-            frames = decoder.decode(av.Packet(still["data"])) or decoder.decode(None)
-            out[name] = tuple(colour.planes(frames[0]))
+        decoder = av.CodecContext.create("libdav1d", "r")
+        frames = decoder.decode(av.Packet(still["data"])) or decoder.decode(None)
+        out[name] = tuple(colour.planes(frames[0]))
     return out
 
 
@@ -250,6 +252,66 @@ def test_square_of_another_size(base, base_bytes, face, side):
     check(stream_of(base, motion_of(1, 35), size=(side, side), pivot=face), base, base_bytes, "still, enlarged")
 
 
+# -- several actors, sets, cameras, patches
+
+CAMERA = np.array([[0, 0, 0, 0], [61, -40, 350, 300], [-3000, 900, -1400, -900], [10, 0, 0, 0]], np.int32)
+
+
+def stage_of(model, pivot: Pivot) -> bytes:
+    """Segments of four frames in which everything of a stage occurs."""
+    header = Header(330, 200, (1, 30), (30, 1), bytes.fromhex(model.sha256), 35, placement=True, segment_frames=4)
+    steps = step_code(0.5), step_code(0.25)
+    actors = [
+        Actor.of(IDENTITY, *steps, pivot=pivot),
+        Actor.of(IDENTITY[::-1], *steps, number=1),
+        Actor.of(IDENTITY, *steps, pivot=pivot, modes=some_modes(3, 4, 64, 16), revision=1),
+    ]
+    sets = [
+        Set(still_of(waves(100, 165))),
+        Set(still_of(waves(240, 400)), 1, Place(256, -8 * 30 - 3, -8 * 20)),
+        Set(still_of(waves(500, 900)), 2, Place(700, -8 * 30, 5)),
+        Set(still_of(waves(30, 40)), 3, Place(100, 8 * 90, 8 * 70)),
+    ]
+
+    def track(actor: int, revision: int, first: int) -> Track:
+        return Track(motion_of(4, 35, first + actor), PLACEMENT[first : first + 4], None, actor, revision)
+
+    patches = [Patch(0, 1, 2, still_of(waves(150, 90))), Patch(1, 0, 1, still_of(waves(64, 64)))]
+    stages = [
+        {"actors": [track(0, 0, 0), track(1, 0, 2)]},
+        {"actors": [track(1, 0, 1), track(0, 1, 0)], "on_set": 1, "camera": CAMERA, "patches": patches},
+        {"actors": [track(0, 1, 6)], "on_set": 0, "camera": CAMERA},
+        {"actors": [], "on_set": 2, "camera": CAMERA},
+        {"actors": [track(1, 0, 4)], "on_set": 2},
+        {"actors": [], "on_set": 3, "camera": CAMERA},
+        {"actors": [track(1, 0, 2)], "on_set": None, "camera": CAMERA},
+    ]
+    out = io.BytesIO()
+    with Writer(out, header, actors=actors, sets=sets) as writer:
+        for i, stage in enumerate(stages):
+            writer.write_segment(Segment(i, 4 * i, np.arange(4 * i, 4 * i + 4), **stage))
+    return out.getvalue()
+
+
+def test_a_stage(tiny_model, tiny_model_bytes, exact):
+    data = stage_of(tiny_model, Pivot((1, -1), still_of(waves(128, 128))))
+    pictures = decoded(data, tiny_model)
+    compare(drawn(data, tiny_model_bytes), pictures, "still, enlarged")
+    assert len(pictures) == 28 and all(picture.std() > 5 for picture in pictures)
+
+
+def test_patches_of_the_square_itself(tiny_model, tiny_model_bytes, exact):
+    header = Header(64, 64, (1, 30), (30, 1), bytes.fromhex(tiny_model.sha256), 35, crop=True, placement=True)
+    out = io.BytesIO()
+    with Writer(out, header, actors=[Actor.of(IDENTITY, 36, 36)], sets=[Set(still_of(waves(99, 70)))]) as writer:
+        patches = [Patch(0, 0, 1, still_of(waves(64, 90))), Patch(0, 2, 1, still_of(waves(32, 32)))]
+        tracks = [Track(motion_of(3, 35), np.zeros((3, 4), np.int32))]
+        writer.write_segment(Segment(0, 0, np.arange(3), tracks, patches=patches))
+        writer.write_segment(Segment(1, 3, np.arange(3, 5), [], camera=CAMERA[1:3]))
+    data = out.getvalue()
+    compare(drawn(data, tiny_model_bytes), decoded(data, tiny_model), "still, enlarged")
+
+
 # -- what the built-in model does not need, and the format has
 
 
@@ -258,7 +320,7 @@ def test_square_of_another_size(base, base_bytes, face, side):
 def test_colours_of_a_still(matrix, full):
     frame = colour.from_rgb(waves(64, 96), "yuv420p", colour.Colour(matrix, full))
     still = {"matrix": matrix, "full": full, "height": 61, "width": 90}
-    ours = fev_draw.still_to_rgb(still, tuple(colour.planes(frame))).astype(np.uint8).transpose(1, 2, 0)
+    ours = fev_square.still_to_rgb(still, tuple(colour.planes(frame))).astype(np.uint8).transpose(1, 2, 0)
     theirs = colour.to_rgb(frame, colour.colour_of(frame))[:61, :90]
     distance = np.abs(ours.astype(int) - theirs)
     assert distance.max() <= 1 and distance.mean() <= STATED["still"][0]
@@ -290,7 +352,7 @@ def test_texture_four_times_as_fine_as_the_picture():
         rng.normal(0, 0.1, (2, 2, 16, 16)),
     )
     picture, weights = rng.normal(0, 0.3, (3, 32, 32)), np.array([1.0, -0.7])
-    ours = fev_draw.Modes(luma, chroma, flow).moved(picture, weights)
+    ours = fev_square.Modes(luma, chroma, flow).moved(picture, weights)
     theirs = planes.apply_modes(
         torch.tensor(picture)[None], planes.colour(torch.tensor(luma), torch.tensor(chroma)), torch.tensor(flow),
         torch.tensor([[-0.7]]).double(),

@@ -10,7 +10,7 @@ import fev
 import numpy as np
 import pytest
 from fev.codec import decoder
-from fev.codec.decoder import DecodeOptions
+from fev.codec.draw.options import DecodeOptions
 from fev.codec.media.video import open_video
 from fev.format import Reader, Segment, Writer
 from fev.format.chunk import make_chunk

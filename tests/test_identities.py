@@ -16,7 +16,8 @@ import pytest
 import torch
 from efforts import encode_quickly
 from fev.codec import decoder, encoder, puppet
-from fev.codec.decoder import DecodeOptions, FrameDecoder
+from fev.codec.draw.frames import FrameDecoder
+from fev.codec.draw.options import DecodeOptions
 from fev.codec.draw.render import Renderer
 from fev.codec.draw.units import motion_step_code, step_code
 from fev.codec.encode import encoding

@@ -8,7 +8,8 @@ from fractions import Fraction
 import fev
 import numpy as np
 import pytest
-from fev.codec.decoder import DecodeOptions, FrameDecoder
+from fev.codec.draw.frames import FrameDecoder
+from fev.codec.draw.options import DecodeOptions
 from fev.codec.face.light import DARKEST, gain, lit, reference, relit, sudden, tone
 from fev.codec.media.mux import VideoWriter
 from fev.codec.media.video import open_video

@@ -6,7 +6,7 @@ import io
 import time
 
 import pytest
-from fev.codec.decoder import DecodeOptions
+from fev.codec.draw.options import DecodeOptions
 from fev.format.errors import FevError, UsageError
 from fev.tools.lab import netsim
 from fev.tools.lab.netsim import PACKET, Harm, Link, carry

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 import pytest
-from fev.codec.decoder import DecodeOptions
+from fev.codec.draw.options import DecodeOptions
 from fev.format.audio import AudioConfig, AudioPacket
 from fev.format.errors import FevError, NotFevError, UsageError
 from fev.tools import play as play_command

@@ -16,7 +16,8 @@ import pytest
 import torch
 from conftest import tiny_modules
 from efforts import encode_quickly, quick
-from fev.codec.decoder import DecodeOptions, FrameDecoder
+from fev.codec.draw.frames import FrameDecoder
+from fev.codec.draw.options import DecodeOptions
 from fev.codec.draw.units import motion_step_code
 from fev.codec.encode import aim, trials
 from fev.codec.encode.options import EncodeOptions

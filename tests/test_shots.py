@@ -8,11 +8,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from efforts import encode_quickly
-from fev.codec.decoder import DecodeOptions, FrameDecoder
+from fev.codec.face.background import Plate
 from fev.codec.face.people import People
 from fev.codec.face.person import Person
 from fev.codec.face.places import Places
-from fev.codec.face.background import Plate
 from fev.codec.face.shots import Shots
 from fev.codec.media.mux import VideoWriter
 from fev.codec.model.modelfile import load_model

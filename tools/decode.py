@@ -32,6 +32,9 @@ def arguments() -> Any:
         "output", help=f"video file ({', '.join(ENDINGS)}), or - for a YUV4MPEG2 stream on standard output"
     )
     options.add_argument("--crop", action="store_true", help="deliver the aligned square without the background")
+    options.add_argument(
+        "--actor", type=count, metavar="N", help="whose square, with --crop (default: the lowest number on stage)"
+    )
     options.add_argument("--size", type=count, metavar="N", help="larger side of the picture in pixels")
     options.add_argument("--start", type=seconds, metavar="S", help="begin at this second")
     options.add_argument("--duration", type=seconds, metavar="S", help="seconds to decode")
@@ -58,10 +61,11 @@ def work() -> int:
     inputs = (args.input, args.identity, args.model)
     check_output(args.output, args.force, inputs, args.json)  # said at once, before networks are loaded
     device = setup_device(args.device, args.threads)
-    from ..codec.decoder import DecodeOptions, decode
+    from ..codec.decoder import decode
+    from ..codec.draw.options import DecodeOptions
 
     options = DecodeOptions(
-        crop=args.crop, size=args.size, start=args.start, duration=args.duration, model=args.model,
+        crop=args.crop, actor=args.actor, size=args.size, start=args.start, duration=args.duration, model=args.model,
         identity=args.identity, remember=args.remember, salvage=args.salvage, device=str(device), container=container,
     )  # fmt: skip
     with stream_file(args.input) as src, output_file(args.output, args.force, inputs) as dst, Stages() as stages:

@@ -76,7 +76,7 @@ def score(truth: list[np.ndarray], seen: list[np.ndarray]) -> tuple[float, float
 
 def prepare(clip: Path, path: Path, most: float) -> tuple[list[np.ndarray], Fraction]:
     """The pictures that all codecs get: the first seconds, no larger than MOST_SIDE, of even size; into `path`, too."""
-    from ..codec.decoder import resize
+    from ..codec.face.warp import resize
     from ..codec.media.mux import VideoWriter
     from ..codec.media.video import open_video
 
@@ -171,7 +171,8 @@ def work(given: list[str] | None = None) -> int:
     args = arguments(given)
     from PIL import Image
 
-    from ..codec.decoder import DecodeOptions, decode
+    from ..codec.decoder import decode
+    from ..codec.draw.options import DecodeOptions
     from ..codec.encode.options import EncodeOptions
     from ..codec.encoder import encode
     from ..codec.media.mux import VideoWriter

@@ -14,7 +14,9 @@ from ..format.header import VERSION
 from ..format.meta import unpack_key_frames
 from ..format.reader import Reader
 from ..format.verify import VerifyReport, verify
+from . import onstage
 from .common import parser, print_json, run, say, stream_file
+from .onstage import OnStage
 
 
 def printable(text: str) -> str:
@@ -28,14 +30,12 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
     header = reader.header
     segments = frames = held = packets = 0
     first_pts, last_pts = None, 0
-    cast: set[tuple[int, int]] = set()
-    sets: set[int | None] = set()
+    stage = OnStage()
     for parts in reader.parts():
         segments += 1
         frames += len(parts.pts)
         held += int(parts.held.sum())
-        cast.update(parts.cast)
-        sets.add(parts.on_set)
+        stage.add(parts, reader.cast)
         packets += len(parts.audio)
         first_pts = int(parts.pts[0]) if first_pts is None else first_pts
         last_pts = int(parts.pts[-1])
@@ -44,7 +44,6 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
     sections = reader.sections()
     model = header.model_sha256.hex()
     audio = reader.audio
-    given = reader.cast.sets.get(0)
     actor = reader.cast.newest(0)
     who = None if actor is None or actor.reference is not None else reader.who()
     return {
@@ -80,10 +79,7 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
             "values": 0 if who is None else sum(len(tensor.values) for tensor in who.delta),
         },
         "modes": 0 if who is None else who.mode_planes,
-        "actors": len({number for number, _ in cast}),
-        "revisions": len(cast),
-        "sets": len({number for number in sets if number or (number == 0 and header.has_set)}),
-        "set": None if given is None else {"width": given.still.width, "height": given.still.height},
+        **stage.facts(),
         "audio": None
         if audio is None
         else {
@@ -112,8 +108,7 @@ def render(facts: dict[str, Any]) -> str:
     ]
     who = facts["identity"]
     lines.append(f"identity {who['sha256']} {'in this file' if who['here'] else 'in another file'}")
-    if (facts["actors"], facts["revisions"]) != (1, 1) or facts["sets"] > 1:
-        lines.append(f"{facts['actors']} actors in {facts['revisions']} revisions, {facts['sets']} sets")
+    lines += onstage.lines(facts)
     if facts["synthetic"]:
         lines.append("synthetic: the motion is not the recorded person's own")
     audio = facts["audio"]

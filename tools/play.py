@@ -15,6 +15,7 @@ def arguments(given: list[str] | None) -> Any:
     o = parser("fev-play", "Play a .fev file while it arrives, in a window, with its sound.")
     o.add_argument("input", help=".fev file, http(s) address, or - for standard input")
     o.add_argument("--crop", action="store_true", help="show the aligned square without the background")
+    o.add_argument("--actor", type=count, metavar="N", help="whose square, with --crop (default: the lowest on stage)")
     o.add_argument("--size", type=count, metavar="N", help="larger side of the picture; less is faster")
     o.add_argument("--start", type=seconds, default=0.0, metavar="S", help="begin at this second")
     o.add_argument("--loop", action="store_true", help="begin again at the end")
@@ -46,7 +47,7 @@ def work(given: list[str] | None = None) -> int:
 
     sdl()  # what is missing is said before networks are loaded
     device = setup_device(args.device, args.threads)
-    from ..codec.decoder import DecodeOptions
+    from ..codec.draw.options import DecodeOptions
     from .player.clock import Clock
     from .player.feed import Feed
     from .player.inputs import open_input
@@ -54,8 +55,8 @@ def work(given: list[str] | None = None) -> int:
 
     stream = open_input(args.input)
     options = DecodeOptions(
-        crop=args.crop, size=args.size, coarse=True, model=args.model, identity=args.identity, device=str(device),
-        salvage=True,
+        crop=args.crop, actor=args.actor, size=args.size, coarse=True, model=args.model, identity=args.identity,
+        device=str(device), salvage=True,
     )  # fmt: skip
     clock, speaker = Clock(), Speaker()
     speaker.muted = args.mute

@@ -13,6 +13,7 @@ from .common import (  # fmt: skip
     add_device,
     add_output,
     check_output,
+    count,
     input_file,
     output_file,
     parser,
@@ -28,6 +29,8 @@ def arguments() -> Any:
     options = parser("fev-puppet", "Put the motion of one .fev file on the identity of another; marked as synthetic.")
     options.add_argument("--identity", required=True, metavar="A.fev", help="who is seen; - for standard input")
     options.add_argument("--motion", required=True, metavar="B.fev", help="how the face moves, and the sound")
+    options.add_argument("--actor", type=count, default=0, metavar="N", help="whom of A.fev (default: 0)")
+    options.add_argument("--motion-actor", type=count, default=0, metavar="N", help="whose of B.fev (default: 0)")
     options.add_argument("output", help=".fev file, or - for standard output")
     options.add_argument("--no-audio", action="store_true", help="leave the sound out")
     options.add_argument("--model", help="model file, when it is not a built-in one")
@@ -50,7 +53,10 @@ def work() -> int:
         output_file(args.output, args.force, inputs) as dst,
         Stages() as stages,
     ):
-        report = puppet(who, how, dst, model=args.model, audio=not args.no_audio, device=str(device), progress=stages)
+        report = puppet(
+            who, how, dst, actor=args.actor, motion_actor=args.motion_actor, model=args.model,
+            audio=not args.no_audio, device=str(device), progress=stages,
+        )  # fmt: skip
     if args.json:
         print_json(asdict(report))
     else:

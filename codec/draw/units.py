@@ -1,5 +1,5 @@
 """What the integers of a file are in the world: steps of motion and identity, pixels and radians of
-placement.
+placement and camera.
 """
 
 from __future__ import annotations
@@ -38,4 +38,11 @@ def quantise_placement(placement: np.ndarray) -> np.ndarray:
 
 def dequantise_placement(values: np.ndarray) -> np.ndarray:
     out: np.ndarray = np.asarray(values, np.float64) / np.array([8, 8, 8, 16384 / (2 * np.pi)])
+    return out
+
+
+def dequantise_camera(values: np.ndarray) -> np.ndarray:
+    """(..., 4) integers of the camera -> shift x, shift y in pixels, zoom, angle in radians."""
+    unit = np.array([8, 8, 4096, 16384 / (2 * np.pi)])
+    out: np.ndarray = np.asarray(values, np.float64) / unit + np.array([0, 0, 1, 0])
     return out

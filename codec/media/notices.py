@@ -31,6 +31,7 @@ WORDS: dict[str, str] = {
     "resized": "{n} frame{s} of another size than the first, scaled to it",
     "alpha": "transparency dropped",
     "repeated": "{n} frame{s} lost to damage and filled with the picture before",
+    "incomplete": "{n} frame{s} without an actor or a set that was lost to damage",
     "sound_back": "{n} packet{s} of sound left out (time stamps that go back)",
 }
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import psutil
 
-from ...codec.decoder import DecodeOptions
+from ...codec.draw.options import DecodeOptions
 from ...format.chunk import SIGNATURE, read_chunk
 from ...format.errors import FevError
 from ...format.source import Source

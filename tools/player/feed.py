@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ...codec.decoder import BATCH, DecodeOptions, FrameDecoder
+from ...codec.draw.frames import BATCH, FrameDecoder
+from ...codec.draw.options import DecodeOptions
 from ...codec.media.identities import Search, folder_of
 from ...format.audio import CLOCK
 from ...format.container import Reader

@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from ...codec.decoder import SOUND_CLOCK, SYNTHETIC_MARK, DecodeOptions, FrameDecoder
+from ...codec.decoder import SOUND_CLOCK, SYNTHETIC_MARK
+from ...codec.draw.frames import FrameDecoder
+from ...codec.draw.options import DecodeOptions
 from ...codec.media.identities import Search
 from ...codec.media.mux import VideoWriter
 from ...format.audio import AudioPacket

@@ -172,6 +172,7 @@ class Session:
         t = self.feed.tally
         out: dict[str, Any] = {
             "shown": self.shown, "dropped": t.dropped + self.late, "lost": t.lost, "drawn": t.drawn,
+            "incomplete": self.feed.decoder.notices["incomplete"],
             "draw_ms": round(1000 * t.draw_seconds, 2), "first_picture_s": self.first_picture,
             "damage": [d._asdict() for d in t.damage],
         }  # fmt: skip

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ...codec.decoder import DecodeOptions, FrameDecoder
+from ...codec.draw.frames import FrameDecoder
+from ...codec.draw.options import DecodeOptions
 from ...codec.encode.options import EncodeOptions
 from ...codec.encoder import encode as encode_fev
 from ...codec.media.colour import Colour, from_rgb, to_rgb

@@ -32,8 +32,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....codec.decoder import DecodeOptions, FrameDecoder
 from ....codec.draw.delta import DENSE, FACTOR_U, Tunable
+from ....codec.draw.frames import FrameDecoder
+from ....codec.draw.options import DecodeOptions
 from ....codec.draw.pivot import pivot_picture
 from ....codec.draw.units import IDENTITY_STEP_CODE, motion_step_code, step_size
 from ....codec.encode.options import EncodeOptions
