@@ -9,7 +9,7 @@ from dataclasses import fields
 import pages
 import pytest
 from fev.codec.decoder import DecodeReport
-from fev.codec.draw import units
+from fev.codec.draw import sets, stage, units
 from fev.codec.encode import streaming
 from fev.codec.encode.encoding import EncodeReport
 from fev.codec.encode.options import EncodeOptions
@@ -126,6 +126,8 @@ def test_guide_has_the_numbers_in_force():
         f"{room >> 20} MB of such seconds",
         f"over {pieces.MOST_SIDE} pixels",
         f"at most {MEDIUM.mode_keys} frames",
+        f"at most {stage.ALIVE} renderers",
+        f"at most {sets.MOST} sets, and {sets.ROOM >> 20} MB of them",
     ):
         assert words in FLAT, words
     assert SLOW.step_factor == 3 and "`slow` fits three times as long" in FLAT

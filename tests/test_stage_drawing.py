@@ -223,6 +223,25 @@ def test_beyond_a_set_stands_its_edge(tiny_model):
     )
 
 
+MOST = (1 << 30) - 1
+
+
+@pytest.mark.parametrize("place", [None, Place(1, -MOST, MOST), Place(65535, 8, 8), Place(65535, -MOST, -MOST)])
+def test_the_farthest_that_can_be_said(tiny_model, place):
+    """Every picture is some of the set's colours; nothing overflows."""
+    camera = np.array([[MOST, -MOST, 0, 0], [0, 0, MOST, MOST], [0, 0, -4095, -MOST], [MOST, 0, -4095, 7]], np.int32)
+    spots = track()
+    spots.placement[:] = [[MOST, MOST, MOST, MOST], [-MOST, 0, MOST, 0], [400, 300, 1, MOST], [0, 0, -MOST, 0]]
+    still = still_of(np.where(np.arange(WIDTH)[:, None] < 50, RED, BLUE).astype(np.uint8)[None].repeat(HEIGHT, 0))
+    for tracks in ([], [spots]):
+        data = stream(tiny_model.sha256, {"actors": tracks, "camera": camera}, sets=[Set(still, 0, place)])
+        assert [picture.shape for picture in pictures(data, tiny_model)] == FRAMES * [(HEIGHT, WIDTH, 3)]
+    got = np.stack(
+        pictures(stream(tiny_model.sha256, {"actors": [], "camera": camera}, sets=[Set(still, 0, place)]), tiny_model)
+    )
+    assert (got[..., 1] < 60).all() and np.abs(got[..., 0].astype(int) + got[..., 2] - 240).max() < 30
+
+
 def test_halving():
     assert [halvings(z) for z in (0.1, 1.5, 1.51, 3, 3.01, 2**20)] == [0, 0, 1, 1, 2, 20]
     picture = np.arange(7 * 5 * 3, dtype=np.uint8).reshape(7, 5, 3)

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 TILE = 256  # side of what is fetched at once, so that memory does not follow the picture's size
 SHARP = 1.5  # pixels of the source for one fetched, up to which none are averaged
@@ -59,21 +60,33 @@ def warped(picture: np.ndarray, matrix: np.ndarray, width: int, height: int) -> 
     out = np.empty((height, width, 3), np.uint8)
     for top, left in product(range(0, height, TILE), range(0, width, TILE)):
         tile = out[top : top + TILE, left : left + TILE]
-        y, x = np.ogrid[top : top + tile.shape[0], left : left + tile.shape[1]]
-        # In double precision up to here: a set may lie millions of pixels away.
-        across, down = (a * (x + 0.5) + b * (y + 0.5) + c - 0.5 for a, b, c in matrix)
-        columns, across = _crop(across, picture.shape[1])
-        rows, down = _crop(down, picture.shape[0])
-        grid = torch.from_numpy(np.stack([across, down], 2).astype(np.float32))[None]
+        grid = torch.empty(1, *tile.shape[:2], 2)
+        # In double precision up to a tile's corner: a set may lie millions of pixels away.
+        corner = matrix @ np.array([left + 0.5, top + 0.5, 1]) - 0.5
+        columns = _places(grid[0, :, :, 0], corner[0], matrix[0], picture.shape[1])
+        rows = _places(grid[0, :, :, 1], corner[1], matrix[1], picture.shape[0])
         source = torch.from_numpy(picture[rows, columns]).permute(2, 0, 1)[None].float()
         found = F.grid_sample(source, grid, mode="bicubic", padding_mode="border", align_corners=False)
-        tile[:] = found[0].round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+        torch.from_numpy(tile).copy_(found[0].round_().clamp_(0, 255).permute(1, 2, 0))
     return out
 
 
-def _crop(places: np.ndarray, size: int) -> tuple[slice, np.ndarray]:
-    """What of an axis of `size` pixels some places need, and the places within it, -1 to 1."""
-    places = places.clip(-REACH, size - 1 + REACH)
-    first = max(0, min(size - 1, int(np.floor(places.min())) - 1))
-    end = max(1, min(size, int(np.floor(places.max())) + 3))
-    return slice(first, end), (2 * (places - first) + 1) / (end - first) - 1
+def _places(grid: Tensor, corner: float, slope: np.ndarray, size: int) -> slice:
+    """Fills in one axis of a tile's places, -1 to 1 over what is fetched of the `size` pixels there,
+    which is returned.
+
+    Args:
+        corner: the place of the tile's first pixel.
+        slope: what a pixel across adds to it, and one down.
+    """
+    height, width = grid.shape
+    ends = [corner + slope[0] * x + slope[1] * y for x in (0, width - 1) for y in (0, height - 1)]
+    first = int(np.clip(np.floor(min(ends)) - 1, 0, size - 1))
+    end = int(np.clip(np.floor(max(ends)) + 3, 1, size))
+    unit = 2 / (end - first)
+    across = (corner - first + slope[0] * np.arange(width) + 0.5) * unit - 1
+    down = slope[1] * np.arange(height)[:, None] * unit
+    torch.add(torch.from_numpy(across).float(), torch.from_numpy(down).float(), out=grid)
+    if min(ends) < -REACH or max(ends) > size - 1 + REACH:  # far off, where the filter loses its way
+        grid.clamp_(-1 - (REACH + 0.5) * unit, 1 + (REACH + 0.5) * unit)
+    return slice(first, end)
