@@ -110,7 +110,7 @@ def _shown(
 ) -> Iterator[AudioPacket | tuple[int, np.ndarray]]:
     """What the wanted part shows and sounds, in the order of the file."""
     for segment in _from_start(reader, window):
-        if window.before(segment):
+        if window.before(segment) or decoder.awaits(segment):
             decoder.expected = segment.first_frame + len(segment.pts)
             continue
         if window.after(segment):

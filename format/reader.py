@@ -55,6 +55,7 @@ class Reader(Casting):
     Attributes:
         damage: list of Damage found so far, in salvage.
         end: End(segments, frames, ...) once it was read, else None.
+        joined: the stream does not begin with its signature, in salvage.
 
     Raises FevError members. In salvage only when nothing at all can be decoded, when Limits are too
     small for the stream, or when it was made for other tables or a newer reader. A segment whose
@@ -82,7 +83,8 @@ class Reader(Casting):
         self._order = Order()
         self._index_at: int | None = None
         self._at = Sequence()
-        self._joined = False  # the beginning is missing: nobody knows how many segments went by
+        self.joined = False
+        self._unplaced = False  # joined, and nobody knows yet how many segments went by
         self._jumped = False  # segments were left out: so may have been chunks that others need
         self._hint: tuple[int, list[int]] | None = None
         self._pending: Chunk | None = None
@@ -116,7 +118,7 @@ class Reader(Casting):
         elif not start or not self.salvage:
             raise NotFevError("not a .fev stream" if start else "the stream is empty", offset=0)
         else:
-            self._joined = True
+            self.joined = self._unplaced = True
 
     def _read_setup(self) -> None:
         """Everything up to the first segment whose set-up is known."""
@@ -215,10 +217,10 @@ class Reader(Casting):
         """Turns unreadable regions into damage, now that `upto` is known to be the next segment
         (None: unknown)."""
         regions, self._chunks.regions = self._chunks.regions, []
-        if self._joined:
+        if self._unplaced:
             offset = regions[0].offset if regions else 0
             self._note(Damage(None, offset, None, None, "the stream does not begin with the signature"))
-            self._joined, regions = False, [r for r in regions if r.chunk is not None]
+            self._unplaced, regions = False, [r for r in regions if r.chunk is not None]
             upto = self._at.index = upto or 0
             self._at.linear = upto == 0
         if upto is None:  # the end is missing: all that is known is what looked like a segment

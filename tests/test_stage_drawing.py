@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import fev
 import numpy as np
@@ -18,6 +19,8 @@ from fev.codec.media.still import encode_still
 from fev.format import Actor, Header, Patch, Place, Reader, Segment, Set, Still, Track, Writer
 from fev.format.errors import DamagedError, FevError, UnsupportedError, UsageError
 from fev.tools.info import describe, render
+from fev.tools.player.clock import Clock
+from fev.tools.player.feed import Feed
 
 WIDTH, HEIGHT, FRAMES = 96, 72, 4  # of the picture; of a segment
 
@@ -79,6 +82,20 @@ def destroyed(data: bytes, name: bytes, which: int = 0) -> bytes:
 
 def same(ours: list[np.ndarray], theirs: list[np.ndarray]) -> bool:
     return len(ours) == len(theirs) > 0 and all((a == b).all() for a, b in zip(ours, theirs, strict=True))
+
+
+class Pipe:
+    """Bytes that come once."""
+
+    def __init__(self, data: bytes):
+        self.read = io.BytesIO(data).read
+
+
+def until(condition, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.002)
 
 
 # -- actors
@@ -324,6 +341,45 @@ def test_a_lost_set_is_black(tiny_model, tiny_model_file, play):
     assert not got[FRAMES][0, 0].any() and (got[FRAMES][inside(LEFT)] == whole[FRAMES][inside(LEFT)]).all()
     report = fev.decode(io.BytesIO(broken), io.BytesIO(), container="mp4", model=str(tiny_model_file), salvage=True)
     assert report.incomplete == FRAMES
+
+
+def test_who_joins_late_waits_for_a_segment_that_is_whole(tiny_model, tiny_model_file):
+    """Of a stream that repeats what is alive every third segment, from before the second on."""
+    facts = {"width": WIDTH, "height": HEIGHT, "placement": True, "params": 35, "segment_frames": FRAMES}
+    head = Header(time_base=(1, 25), fps=(25, 1), model_sha256=bytes.fromhex(tiny_model.sha256), **facts)
+    out, places = io.BytesIO(), []
+    with Writer(out, head, actors=[actor(0), actor(1)], sets=SETS, repeat_header_every=3) as writer:
+        for i in range(6):
+            places.append(writer.bytes_written)
+            writer.write_segment(Segment(i, FRAMES * i, np.arange(FRAMES * i, FRAMES * i + FRAMES), [track(i % 2)]))
+    data = out.getvalue()
+    whole = pictures(data, tiny_model)
+    # A header and a set without actors come first, as where a part of the repetition was lost.
+    setup = data[data.index(b"\xf5\xedHEAD") : data.index(b"\xf5\xedSETT")]
+    joined = setup + data[places[1] :]
+    options = {"container": "y4m", "model": str(tiny_model_file), "salvage": True}
+    report = fev.decode(Pipe(joined), io.BytesIO(), **options)
+    assert report.frames == 3 * FRAMES and not report.incomplete
+    reader = Reader(Pipe(joined), salvage=True)
+    decoder = FrameDecoder(reader, DecodeOptions(device="cpu"), tiny_model)
+    kept = [segment for segment in reader.segments() if not decoder.awaits(segment)]
+    assert [segment.index for segment in kept] == [3, 4, 5]
+    assert same([rgb for segment in kept for _, rgb in decoder.segment(segment)], whole[3 * FRAMES :])
+
+
+def test_a_player_goes_to_any_of_it(tiny_model, tiny_model_file, play, one_thread):
+    whole = pictures(play, tiny_model)
+    feed = Feed(io.BytesIO(play), DecodeOptions(model=str(tiny_model_file), device="cpu"), Clock())
+    feed.start()
+    assert feed.ready.wait(20) and feed.error is None
+    try:
+        for i in (3, 1, 4, 0, 2):
+            assert feed.seek(FRAMES * i / 25 + 0.001)
+            until(lambda: feed.pictures or feed.error)
+            shown = feed.pictures[0]
+            assert shown.turn == feed.turn and np.abs(shown.rgb.astype(int) - whole[FRAMES * i]).mean() < 0.5
+    finally:
+        feed.stop()
 
 
 def test_everything_lost_is_black(tiny_model):

@@ -69,6 +69,14 @@ class FrameDecoder:
             yield from self._bridge(segment)
             yield from self.segment(segment)
 
+    def awaits(self, segment: Segment) -> bool:
+        """Whether a receiver that joined late is to go on to the next segment: it has shown nothing
+        yet and lacks what this one names.
+        """
+        names = [(track.actor, track.revision) for track in segment.actors]
+        early = self.reader.joined and self._last is None
+        return early and bool(self.reader.cast.missing(names, segment.on_set, self.header))
+
     def segment(self, segment: Segment, first: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Pictures of one segment, or of those of its frames from place `first` up to `end`."""
         end = len(segment.pts) if end is None else end

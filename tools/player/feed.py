@@ -175,6 +175,9 @@ class Feed(threading.Thread):
                 self._first = int(segment.pts[0]) * self.base - segment.first_frame * self.frame
             self._last = self.seconds(int(segment.pts[-1])) + float(self.frame)
             self._count(segment)
+            if self.decoder.awaits(segment):
+                self.decoder.expected = segment.first_frame + len(segment.pts)
+                continue
             if not self._wait_for_sound(segment, turn):
                 return
             for packet in segment.audio if self._opus else ():
