@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from fev.codec import decoder
 from fev.codec.draw import delta, modes, units
-from fev.codec.face import paste
+from fev.codec.face import paste, warp
 from fev.codec.model import library, modelfile, planes, styleflow, stylegan2, stylespace
+from fev.format import stage
 from fev.tools import fev_draw, fev_model, fev_square
 
 ROOT = Path(fev_draw.__file__).resolve().parent.parent
@@ -59,6 +61,13 @@ def test_bicubic_rule():
 
 def test_soft_edge():
     assert f"/ {paste.EDGE}, 0, 1)" in TEXT and fev_draw.EDGE == paste.EDGE
+
+
+def test_units_of_sets_and_cameras():
+    assert f"z <= {warp.SHARP} * 2^L" in FLAT and f"* scale / {stage.UNIT}" in FLAT
+    x, y, zoom, angle = units.dequantise_camera(np.array([8, -4, 1024, 4096]))
+    assert "zoom = 1 + C / 4096" in FLAT and "- X / 8" in FLAT and "angle = A * 2 * pi / 16384" in FLAT
+    assert (x, y, zoom) == (1, -0.5, 1.25) and angle == pytest.approx(np.pi / 2)
 
 
 def test_generator_table(base):
