@@ -20,6 +20,7 @@ from .segment import Segment, Track
 from .stage import Patch, Place, Set
 from .still import Pivot, Still
 from .verify import VerifyReport, verify
+from .video import Video, VideoConfig
 
 __all__ = [
     "Actor",
@@ -42,6 +43,8 @@ __all__ = [
     "Still",
     "Track",
     "VerifyReport",
+    "Video",
+    "VideoConfig",
     "Writer",
     "excerpt",
     "excerpts",

@@ -1,5 +1,5 @@
-"""The actors and sets of a stream that are alive: what a segment may name. Reader and Writer keep
-one each.
+"""The actors and sets of a stream that are alive, and what its video is: what a segment may name.
+Reader and Writer keep one each.
 
 Alive are the ALIVE actors and the ALIVE sets whose chunks came last; of an actor its newest
 revision and the one before. So what has to be kept does not grow with the length of a stream.
@@ -8,15 +8,21 @@ revision and the one before. So what has to be kept does not grow with the lengt
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from typing import Literal
 
 from .actor import Actor, ActorKey, Revision, unpack_actor
 from .errors import LimitError, check
 from .header import Header
 from .limits import Limits
+from .segment import Parts
 from .stage import Set
+from .video import VideoConfig
 
 ALIVE = 16
+VIDEO: Literal["VIDH"] = "VIDH"
+
+# What a segment may name: a revision of an actor, the number of a set, what the video is.
+Need = ActorKey | int | Literal["VIDH"]
 
 
 class Cast:
@@ -25,6 +31,7 @@ class Cast:
     Attributes:
         actors: revisions by number, the newest last; the actor that came last is the last.
         sets: by number, likewise.
+        video: what the video packets are; None = VIDH did not come.
         ordered: hold new chunks to the order of the spec. After damage or a jump nobody knows it.
     """
 
@@ -33,6 +40,7 @@ class Cast:
         self.ordered = ordered
         self.actors: dict[int, list[Actor]] = {}
         self.sets: dict[int, Set] = {}
+        self.video: VideoConfig | None = None
         # Of everything that ever came, forgotten or not: it must come back as it was.
         self._hashes: dict[int, dict[int, tuple[bool, bytes]]] = {}
         self._set_hashes: dict[int, bytes] = {}
@@ -49,12 +57,20 @@ class Cast:
         """The newest revision of an actor that is alive."""
         return self.actors[number][-1] if number in self.actors else None
 
-    def missing(self, actors: Iterable[ActorKey], on_set: int | None, header: Header) -> list[ActorKey | int]:
-        """What of these is not alive: keys of actors, and the number of the set."""
-        out: list[ActorKey | int] = [key for key in actors if self.actor(key) is None]
-        if on_set is not None and (on_set or header.has_set) and on_set not in self.sets:
-            out.append(on_set)
-        return out
+    def has(self, need: Need) -> bool:
+        """Whether it is alive."""
+        if need == VIDEO:
+            return self.video is not None
+        return need in self.sets if isinstance(need, int) else self.actor(need) is not None
+
+    def missing(self, parts: Parts, header: Header) -> list[Need]:
+        """What of that which a segment names is not alive."""
+        needs: list[Need] = [*parts.cast]
+        if parts.on_set is not None and (parts.on_set or header.has_set):
+            needs.append(parts.on_set)
+        if parts.video is not None:
+            needs.append(VIDEO)
+        return [need for need in needs if not self.has(need)]
 
     def read_actor(self, data: bytes) -> tuple[Revision, Actor]:
         """A payload, and the complete revision that it makes. Nothing is kept yet."""
@@ -102,6 +118,11 @@ class Cast:
         self._weigh(self.actors, sets)
         self.sets = sets
         self._set_hashes[number] = digest
+
+    def add_video(self, given: VideoConfig) -> None:
+        """VIDH comes, for the first time or again. Raises DamagedError."""
+        check(self.video in (None, given), "VIDH comes again and differs")
+        self.video = given
 
     def _weigh(self, actors: dict[int, list[Actor]], sets: dict[int, Set]) -> None:
         """Raises LimitError before anything is kept: also a reader that goes on keeps within it."""

@@ -1,5 +1,5 @@
-"""Who is in a stream: actors and sets out of their chunks, and what is behind them. `reader.py`
-feeds the chunks in."""
+"""Who is in a stream: actors, sets and the video's header out of their chunks. `reader.py` feeds the
+chunks in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Container
 from contextlib import suppress
 
 from .actor import Actor, ActorKey
-from .cast import Cast
+from .cast import VIDEO, Cast, Need
 from .chunk import Chunk
 from .errors import DamagedError, FevError, MissingIdentityError
 from .ledger import Ledger
@@ -18,12 +18,15 @@ from .segment import Parts
 from .setup import Setup
 from .source import Source
 from .stage import Set
+from .video import VideoConfig
 
-CAST = ("ACTR", "SETT")
+CAST = ("ACTR", "SETT", "VIDH")
 
 
-def named(what: ActorKey | int) -> tuple[str, str]:
-    """Chunk type and words for a revision of an actor, or for a set."""
+def named(what: Need) -> tuple[str, str]:
+    """Chunk type and words for what a segment names."""
+    if what == VIDEO:
+        return VIDEO, "the video's header"
     if isinstance(what, int):
         return "SETT", f"set {what}"
     return "ACTR", f"actor {what[0]} in revision {what[1]}"
@@ -38,7 +41,7 @@ class Casting(Setup):
         shallow: leave the modes as they came.
 
     Attributes:
-        cast: the actors and sets that are alive.
+        cast: what is alive.
     """
 
     def __init__(self, limits: Limits, identities: Identities | None, *, ordered: bool, shallow: bool) -> None:
@@ -89,14 +92,12 @@ class Casting(Setup):
         actor = self.cast.newest(0)
         return actor is not None and actor.reference is not None
 
-    def has(self, what: ActorKey | int) -> bool:
-        """Whether an actor's revision, or a set, is alive."""
-        return what in self.cast.sets if isinstance(what, int) else self.cast.actor(what) is not None
+    def has(self, what: Need) -> bool:
+        """Whether something that a segment may name is alive."""
+        return self.cast.has(what)
 
-    def add(
-        self, chunk: Chunk, wanted: Container[ActorKey | int] | None = None, unseen: bool = False
-    ) -> dict[str, int] | None:
-        """An actor or a set joins the cast.
+    def add(self, chunk: Chunk, wanted: Container[Need] | None = None, unseen: bool = False) -> dict[str, int] | None:
+        """An actor, a set or the video's header joins the cast.
 
         Args:
             wanted: the only ones that do; None = any.
@@ -110,6 +111,11 @@ class Casting(Setup):
             if wanted is None or given.number in wanted:
                 self.cast.add_set(given, self.header)
             return None
+        if chunk.type == VIDEO:
+            config = VideoConfig.unpack(chunk.payload, self.limits)
+            if wanted is None or VIDEO in wanted:
+                self.cast.add_video(config)
+            return None
         revision, actor = self.cast.read_actor(chunk.payload)
         if wanted is None or actor.key in wanted:
             if actor.reference is None and not unseen and not self.has(actor.key):
@@ -117,17 +123,17 @@ class Casting(Setup):
             self.cast.add_actor(actor, self.header)
         return revision.sizes()
 
-    def lacking(self, parts: Parts) -> list[ActorKey | int]:
-        """What of the actors and the set that a segment names is not alive."""
-        return self.cast.missing(parts.cast, parts.on_set, self.header)
+    def lacking(self, parts: Parts) -> list[Need]:
+        """What of that which a segment names is not alive."""
+        return self.cast.missing(parts, self.header)
 
-    def look_ahead(self, source: Source, wanted: list[ActorKey | int], accept: Callable[[Chunk], None]) -> None:
+    def look_ahead(self, source: Source, wanted: list[Need], accept: Callable[[Chunk], None]) -> None:
         """What is missing was damaged: its repetition further on will do, if there is one.
 
         The source comes back to its place.
 
         Args:
-            wanted: actors and sets, beside the set-up.
+            wanted: beside the set-up.
             accept: takes a chunk of the set-up.
         """
         back = source.offset

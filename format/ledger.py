@@ -17,6 +17,7 @@ SECTIONS = (
     "camera",
     "set",
     "patches",
+    "video",
     "audio",
     "index",
     "overhead",
@@ -29,6 +30,7 @@ SECTION_OF_CHUNK = {
     "AUDH": "audio",
     "ACTR": "identity",
     "SETT": "set",
+    "VIDH": "video",
     "indx": "index",
     "FEND": "index",
 }

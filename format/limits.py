@@ -44,5 +44,8 @@ class Limits:
     max_meta_bytes: int = 64 << 10
     max_audio_packets_per_segment: int = 16384
     max_audio_bytes_per_segment: int = 1 << 20
+    max_video_side: int = 4096
+    max_sequence_bytes: int = 1024
+    max_video_bytes_per_segment: int = 4 << 20
     max_index_entries: int = 1 << 20
     max_damage: int = 10_000  # entries kept in a salvage report

@@ -6,7 +6,7 @@ from .chunk import Chunk
 from .errors import DamagedError
 from .setup import SETUP
 
-BODY = ("ACTR", "SETT", "SEGM")  # after the set-up, in any order
+BODY = ("ACTR", "SETT", "VIDH", "SEGM")  # after the set-up, in any order
 _PLACES = {**{name: place for place, name in enumerate(SETUP)}, **dict.fromkeys(BODY, len(SETUP))}
 _BODY = len(SETUP)
 _PLACES |= {"indx": _BODY + 1, "FEND": _BODY + 2}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .actor import ActorKey
+from .cast import Need
 from .casting import CAST, Casting, named
 from .chunk import SIGNATURE, Chunk, is_critical
 from .errors import (
@@ -89,7 +89,7 @@ class Reader(Casting):
         self._hint: tuple[int, list[int]] | None = None
         self._pending: Chunk | None = None
         self._first_segment = 0
-        self._lost: set[ActorKey | int] = set()  # what was looked for in vain
+        self._lost: set[Need] = set()  # what was looked for in vain
         self._read_signature()
         self._begin = self._source.offset
         self._read_setup()
@@ -298,7 +298,7 @@ class Reader(Casting):
                 self._lost.add(what)
                 self._note(Damage(kind, chunk.offset, None, None, f"{name} is lost, segment {parts.index} needs it"))
 
-    def _sought(self, parts: Parts) -> list[ActorKey | int]:
+    def _sought(self, parts: Parts) -> list[Need]:
         """What a segment lacks and was not looked for in vain; nothing, once much was."""
         return [what for what in self.lacking(parts) if what not in self._lost and len(self._lost) < _MOST_SOUGHT]
 

@@ -1,7 +1,8 @@
 """The SEGM chunk: one to a few seconds of the stream that decodes alone, but for the actors and
 sets it names.
 
-`times.py` has its times, `motion.py` the entropy block of an actor, `stage.py` the patches.
+`times.py` has its times, `motion.py` the entropy block of an actor, `stage.py` the patches,
+`video.py` the video.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .limits import Limits
 from .motion import decode_motion, decode_track, encode_motion, encode_track, final_check, split_block
 from .stage import Patch, pack_patches, take_patches
 from .times import MAX_PTS, pack_pts, pack_runs, regular_pts, take_pts, take_runs
+from .video import Video, pack_video, take_video
 from .wire import Pack, Take
 
 HAS_PLACE = 1  # first frame and frame count are written
@@ -29,10 +31,12 @@ HAS_AUDIO = 8
 HAS_STAGE = 16  # set and actors are written
 HAS_CAMERA = 32
 HAS_PATCHES = 64
-_KNOWN = 127
-REGULAR_STAGE = (0, ((0, 0),))  # set 0, and actor 0 in revision 0
+HAS_VIDEO = 128
+_KNOWN = 255
 NO_SCALE = -4096  # of a camera, whose scale is coded less 1
 _CHECK_BYTES = 2
+
+Stage = tuple[int | None, tuple[ActorKey, ...]]  # number of the set, and the actors
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,7 @@ class Parts:
     actors: list[CodedTrack]
     camera: bytes
     patches: list[Patch]
+    video: Video | None
     check: int
     sizes: dict[str, int]  # bytes of sections; the rest of the payload is overhead
 
@@ -105,6 +110,7 @@ class Segment:
         camera: (n, 4) int32 the similarity from the set to the picture: shift x, shift y in 1/8
             pixel, scale less 1 in 1/4096, angle in 2*pi/16384; None = it rests.
         patches: in the order of their actors, then of their frames.
+        video: beneath the actors; then there is neither set nor camera.
     """
 
     index: int
@@ -115,6 +121,7 @@ class Segment:
     on_set: int | None = 0
     camera: NDArray[np.int32] | None = None
     patches: list[Patch] = field(default_factory=list)
+    video: Video | None = None
 
     @classmethod
     def single(
@@ -176,9 +183,12 @@ class Segment:
         cast = tuple((track.actor, track.revision) for track in tracks)
         moves = self.camera is not None and bool(np.any(self.camera))
         flags = HAS_PLACE * (not regular_place) | HAS_PTS * (not regular) | HAS_AUDIO * bool(self.audio)
-        flags |= HAS_HELD * any(held.any() for held in helds) | HAS_STAGE * ((self.on_set, cast) != REGULAR_STAGE)
+        flags |= HAS_VIDEO * (self.video is not None)
+        flags |= HAS_HELD * any(held.any() for held in helds) | HAS_STAGE * (
+            (self.on_set, cast) != regular_stage(flags)
+        )
         flags |= HAS_CAMERA * moves | HAS_PATCHES * bool(self.patches)
-        pack = Pack().fixed("B", int(flags)).varint(self.index)
+        pack = Pack().varint(int(flags)).varint(self.index)
         if flags & HAS_PLACE:
             pack.varint(self.first_frame).varint(count)
         if flags & HAS_PTS:
@@ -200,6 +210,10 @@ class Segment:
             pack.varint(len(code)).raw(code)
         if self.patches:
             pack.raw(pack_patches(self.patches))
+        if self.video is not None:
+            if self.video.step < 1 or len(self.video.packets) != len(self.video.places(count)):
+                raise UsageError(f"segment {self.index}: {len(self.video.packets)} pictures of video in {count} frames")
+            pack.raw(pack_video(self.video))
         blocks = [encode_motion(t.motion, t.placement, held=held) for t, held in zip(tracks, helds, strict=True)]
         for block in blocks[:-1]:
             pack.varint(len(block)).raw(block)
@@ -235,8 +249,9 @@ class Segment:
                 check(camera.any(), "a camera at rest is not left out")
                 check((camera[:, 2] > NO_SCALE).all(), "a camera has no scale")
             segment = cls(
-                parts.index, parts.first_frame, parts.pts, tracks, parts.audio, parts.on_set, camera, parts.patches
-            )
+                parts.index, parts.first_frame, parts.pts, tracks, parts.audio, parts.on_set, camera, parts.patches,
+                parts.video,
+            )  # fmt: skip
             if segment._check(header) != parts.check:
                 raise DamagedError("the final check fails: written for another model, other tables or another stream")
         except FevError as error:
@@ -247,7 +262,7 @@ class Segment:
 def parse(data: bytes, header: Header, limits: Limits) -> Parts:
     """Everything but the entropy blocks."""
     take = Take(data, "segment")
-    flags = take.u8()
+    flags = take.varint(name="flags")
     check(not flags & ~_KNOWN, f"segment: unknown flags {flags & ~_KNOWN:#x}")
     index = take.varint(limits.max_segments, "index")
     if flags & HAS_PLACE:
@@ -268,7 +283,8 @@ def parse(data: bytes, header: Header, limits: Limits) -> Parts:
     else:
         check(len(nominal), "a segment has no presentation times, and the header's frame rate gives none")
         pts = nominal
-    on_set, cast = _take_stage(take, header, limits) if flags & HAS_STAGE else REGULAR_STAGE
+    on_set, cast = _take_stage(take, limits) if flags & HAS_STAGE else regular_stage(flags)
+    _check_stage(flags, on_set, cast, header)
     if len(cast) * count > limits.max_track_frames:
         raise LimitError(f"{len(cast)} actors in {count} frames, the limit is {limits.max_track_frames} together")
     helds = [take_runs(take, count) if flags & HAS_HELD else np.zeros(count, bool) for _ in cast]
@@ -284,6 +300,9 @@ def parse(data: bytes, header: Header, limits: Limits) -> Parts:
     before = take.left()
     patches = take_patches(take, len(cast), count, limits) if flags & HAS_PATCHES else []
     sizes["patches"] = before - take.left()
+    before = take.left()
+    video = take_video(take, count, limits) if flags & HAS_VIDEO else None
+    sizes["video"] = before - take.left()
     blocks = [take.raw(take.varint(name="size of an actor")) for _ in cast[1:]]
     check(take.left() >= _CHECK_BYTES, "a segment has no final check")
     last = take.raw(take.left() - _CHECK_BYTES)
@@ -292,10 +311,15 @@ def parse(data: bytes, header: Header, limits: Limits) -> Parts:
     motion = sum(len(split_block(block, header.placement)[1]) for block in blocks) + _CHECK_BYTES
     sizes["motion"], sizes["placement"] = motion, sum(map(len, blocks)) + _CHECK_BYTES - motion
     tracks = [CodedTrack(*key, held, block) for key, held, block in zip(cast, helds, blocks, strict=True)]
-    return Parts(index, first, pts, audio, on_set, tracks, camera, patches, take.fixed("H")[0], sizes)
+    return Parts(index, first, pts, audio, on_set, tracks, camera, patches, video, take.fixed("H")[0], sizes)
 
 
-def _take_stage(take: Take, header: Header, limits: Limits) -> tuple[int | None, tuple[ActorKey, ...]]:
+def regular_stage(flags: int) -> Stage:
+    """What stands where no stage is written: actor 0 in revision 0, before set 0 or video."""
+    return None if flags & HAS_VIDEO else 0, ((0, 0),)
+
+
+def _take_stage(take: Take, limits: Limits) -> Stage:
     """Set and actors."""
     number = take.varint(limits.max_sets, "number of the set")
     count = take.varint(limits.max_segment_actors, "number of actors")
@@ -303,9 +327,17 @@ def _take_stage(take: Take, header: Header, limits: Limits) -> tuple[int | None,
     for _ in range(count):
         actor = take.varint(limits.max_actors - 1, "number of an actor")
         cast.append((actor, take.varint(limits.max_revisions - 1, "revision")))
+    return number - 1 if number else None, tuple(cast)
+
+
+def _check_stage(flags: int, on_set: int | None, cast: tuple[ActorKey, ...], header: Header) -> None:
+    """Raises DamagedError for a stage that cannot be."""
+    count, video = len(cast), bool(flags & HAS_VIDEO)
     check(len({actor for actor, _ in cast}) == count, "an actor stands on the stage twice")
-    check(count == 1 or header.placement, "where the actors stand is not said")
+    check(count == (0 if video else 1) or header.placement, "where the actors stand is not said")
     check(count <= 1 or not header.crop, "several actors in the aligned square of one")
-    stage = (number - 1 if number else None, tuple(cast))
-    check(stage != REGULAR_STAGE, "a regular stage is not written in its short form")
-    return stage
+    check(not (video and count and header.crop), "video behind the aligned square")
+    check(not video or on_set is None, "video and a set behind the actors")
+    check(not video or not flags & HAS_CAMERA, "video does not move with a camera")
+    regular = flags & HAS_STAGE and (on_set, cast) == regular_stage(flags)
+    check(not regular, "a regular stage is not written in its short form")

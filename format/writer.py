@@ -21,11 +21,12 @@ from .limits import Limits
 from .meta import Meta, pack_meta
 from .segment import Segment, parse
 from .stage import Set
+from .video import VideoConfig
 
 
 class Writer:
-    """Writes signature and set-up at once, then actors, sets and segments as they come, then index
-    and end at close().
+    """Writes signature and set-up at once, then actors, sets, the video's header and segments as they
+    come, then index and end at close().
 
     Args:
         stream: anything with write(); never seeked.
@@ -33,7 +34,7 @@ class Writer:
         actors, sets: those that are there from the beginning. Where no set 0 is, there is never
             one.
         audio, meta: see their modules; None = no such chunk.
-        repeat_header_every: the set-up, the newest revisions and the sets that are alive are
+        repeat_header_every: the set-up and what is alive, of actors the newest revisions, are
             repeated before every so many segments (0 = never), so that a receiver may join late
             and a damaged beginning does not cost the rest.
 
@@ -131,15 +132,28 @@ class Writer:
         self._write(make_chunk("SETT", payload))
         self._ledger.chunk("SETT", len(payload))
 
+    def write_video(self, config: VideoConfig) -> None:
+        """Writes what the video packets are, for the first time or once more."""
+        self._check_open()
+        payload = config.pack()
+        try:
+            self._cast.add_video(config)
+        except FevError as error:
+            raise UsageError(error.message) from None
+        self._write(make_chunk("VIDH", payload))
+        self._ledger.chunk("VIDH", len(payload))
+
     @property
     def alive(self) -> Cast:
-        """The actors and sets that a segment may name now."""
+        """What a segment may name now."""
         return self._cast
 
     def _repeat_cast(self) -> None:
         """What is alive, each actor complete: a receiver that joins has no revision before."""
         for given in list(self._cast.sets.values()):
             self.write_set(given)
+        if self._cast.video is not None:
+            self.write_video(self._cast.video)
         for alive in list(self._cast.actors.values()):
             payload = alive[-1].pack()
             self._cast.add_actor(alive[-1], self.header)
@@ -172,7 +186,7 @@ class Writer:
             parts = parse(payload, self.header, Limits())
         except FevError as error:
             raise UsageError(error.message, segment=segment.index) from None
-        missing = self._cast.missing(parts.cast, parts.on_set, self.header)
+        missing = self._cast.missing(parts, self.header)
         if missing:
             raise UsageError(f"segment {segment.index} needs {named(missing[0])[1]}, which is not there")
         before = self.bytes_written

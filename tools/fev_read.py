@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 TABLES = Path(__file__).resolve().parent.parent / "spec" / "tables" / "fev-1.txt"
-PLACES = {"HEAD": 0, "AUDH": 1, "meta": 2, "ACTR": 3, "SETT": 3, "SEGM": 3, "indx": 4, "FEND": 5}
+PLACES = {"HEAD": 0, "AUDH": 1, "meta": 2, "ACTR": 3, "SETT": 3, "VIDH": 3, "SEGM": 3, "indx": 4, "FEND": 5}
 PARTS = ("IDEN", "DELT", "MODE", "PIVT")
 ALIVE = 16
 MAX_MAGNITUDE = 1 << 30
@@ -310,6 +310,7 @@ class Cast:
         self.sets: dict[int, dict[str, Any]] = {}
         self.seen: dict[int, dict[int, Any]] = {}
         self.seen_sets: dict[int, bytes] = {}
+        self.video: bytes | None = None
 
     def actor(self, actor: dict[str, Any]) -> None:
         number, revision = actor["number"], actor["revision"]
@@ -351,6 +352,7 @@ class Cast:
             need((track["actor"], track["revision"]) in self.actors, "an actor is not there")
         number = segment["set"]
         need(number is None or number in self.sets or (number == 0 and not self.has_set), "a set is not there")
+        need(segment["video"] is None or self.video is not None, "video without its header")
 
 
 def read_set(data: bytes, head: dict[str, Any]) -> dict[str, Any]:
@@ -368,6 +370,15 @@ def read_set(data: bytes, head: dict[str, Any]) -> dict[str, Any]:
         covers = all(256 * still[k] == scale * head[k] for k in ("width", "height"))
         need(x or y or not covers, "place not in its short form")
     return dict(number=number, place=place, still=still)
+
+
+def read_video_header(data: bytes) -> dict[str, Any]:
+    """spec: VIDH."""
+    take = Bytes(data)
+    codec, width, height = take.fixed("BHH")
+    need(codec == 1 and 0 < width <= 4096 and 0 < height <= 4096, "video")
+    need(0 < take.left() <= 1024, "sequence header")
+    return dict(width=width, height=height, sequence=take.raw(take.left()))
 
 
 def read_identity(data: bytes, tables: Tables) -> list[int]:
@@ -602,8 +613,8 @@ def read_still(take: Bytes) -> dict[str, Any]:
 def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str, Any]:
     """spec: SEGM."""
     take = Bytes(data)
-    flags = take.fixed("B")[0]
-    need(flags < 128, "segment flags")
+    flags = take.varint()
+    need(flags < 256, "segment flags")
     index = take.varint(1 << 22)
     count = head["segment_frames"]
     first = index * count
@@ -624,14 +635,19 @@ def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str,
             pts.append(pts[-1] + step)
         need(all(abs(p) < 1 << 53 for p in pts) and pts != regular, "times")
     need(pts, "no times")
-    number, cast = 0, [(0, 0)]
+    regular_stage = -1 if flags & 128 else 0, [(0, 0)]
+    number, cast = regular_stage
     if flags & 16:
         number = take.varint(1024) - 1
         cast = [(take.varint(1023), take.varint(65535)) for _ in range(take.varint(16))]
         need(len({actor for actor, _ in cast}) == len(cast), "an actor twice")
-        need(len(cast) == 1 or head["flags"] & 2, "where the actors stand")
-        need(len(cast) < 2 or not head["flags"] & 1, "actors in the aligned square")
-        need((number, cast) != (0, [(0, 0)]), "stage not in its short form")
+        need((number, cast) != regular_stage, "stage not in its short form")
+    video_alone = bool(flags & 128) and not cast
+    need(video_alone or len(cast) == 1 or head["flags"] & 2, "where the actors stand")
+    need(len(cast) < 2 or not head["flags"] & 1, "actors in the aligned square")
+    if flags & 128:
+        need(video_alone or head["flags"] & 3 == 2, "video behind the aligned square")
+        need(number < 0 and not flags & 32, "video with a set or a camera")
     need(count * len(cast) <= 4096, "frames of all actors")
     helds = [read_runs(take, count) if flags & 4 else [False] * count for _ in cast]
     need(not flags & 4 or any(map(any, helds)), "no held frame")
@@ -641,6 +657,7 @@ def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str,
         camera = decode_tracks(take.raw(take.varint()), tables, [False] * count, 4, 2, False)
         need(any(map(any, camera)) and all(frame[2] > -4096 for frame in camera), "camera")
     patches = read_patches(take, len(cast), count) if flags & 64 else []
+    video = read_video(take, count) if flags & 128 else None
     blocks = [take.raw(take.varint()) for _ in cast[1:]]
     need(take.left() >= 2, "no final check")
     blocks.append(take.raw(take.left() - 2))
@@ -653,7 +670,7 @@ def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str,
         motion = decode_tracks(code.raw(code.left()), tables, held, head["params"], 5, True)
         tracks.append(dict(actor=actor, revision=revision, held=held, motion=motion, placement=placement))
     out = dict(index=index, first=first, pts=pts, audio=audio, actors=tracks, camera=camera, patches=patches)
-    out["set"] = None if number < 0 else number
+    out.update(set=None if number < 0 else number, video=video)
     for frame in values_of(out):
         check = binascii.crc_hqx(words(frame), check)
     need(check == take.fixed("H")[0], "final check")
@@ -699,6 +716,15 @@ def read_patches(take: Bytes, tracks: int, frames: int) -> list[dict[str, Any]]:
     return patches
 
 
+def read_video(take: Bytes, frames: int) -> tuple[int, list[bytes]]:
+    """spec: Video. Step and packets."""
+    step = take.varint(frames)
+    need(step, "video without a step")
+    sizes = [take.varint() for _ in range(0, frames, step)]
+    need(all(sizes) and sum(sizes) <= 4 << 20, "size of the video")
+    return step, [take.raw(size) for size in sizes]
+
+
 def read_chunks(data: bytes) -> Iterator[tuple[str, int, bytes]]:
     """spec: Chunks. Yields (type, offset, payload)."""
     need(data[:8] == b"\x89FEV\r\n\x1a\n", "signature")
@@ -742,7 +768,7 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict[str, Any]:
     tables = Tables(tables_path)
     setup: dict[str, bytes] = {}
     group: set[str] = set()
-    out: dict[str, Any] = dict(chunks=[], segments=[], actors={}, sets={})
+    out: dict[str, Any] = dict(chunks=[], segments=[], actors={}, sets={}, video=None)
     place, index_at, ended, frame, last = -1, None, False, 0, None
     cast: Cast | None = None
     for name, at, payload in read_chunks(data):
@@ -776,6 +802,9 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict[str, Any]:
             given = read_set(payload, head)
             cast.set(given, payload)
             out["sets"].setdefault(given["number"], given)
+        elif name == "VIDH":
+            need(cast.video in (None, payload), "video's header comes again and differs")
+            cast.video, out["video"] = payload, read_video_header(payload)
         elif name == "SEGM":
             segment = read_segment(payload, head, tables)
             need(segment["index"] == len(out["segments"]) and segment["first"] == frame, "segment does not follow")

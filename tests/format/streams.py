@@ -152,7 +152,7 @@ def same(a: Segment, b: Segment) -> bool:
         who = (x.actor, x.revision) == (y.actor, y.revision)
         return who and equal(x.motion, y.motion) and equal(x.placement, y.placement) and np.array_equal(*held)
 
-    facts = [(s.index, s.first_frame, s.audio, s.on_set, s.patches, len(s.actors)) for s in (a, b)]
+    facts = [(s.index, s.first_frame, s.audio, s.on_set, s.patches, s.video, len(s.actors)) for s in (a, b)]
     return (
         facts[0] == facts[1]
         and equal(a.pts, b.pts)

@@ -26,7 +26,14 @@ MADE = make(segments=3, frames=4, params=4)
 PARTS = [(name, payload) for name, _, payload in chunks(MADE.data)]
 PLAYS = [
     [(name, payload) for name, _, payload in chunks(make())]
-    for make in (good.cut_and_back, good.two_people, good.revisions, good.moving_camera, good.patched_faces)
+    for make in (
+        good.cut_and_back,
+        good.two_people,
+        good.revisions,
+        good.moving_camera,
+        good.patched_faces,
+        good.filmed,
+    )  # fmt: skip
 ]
 RELAXED = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -139,7 +146,7 @@ def test_random_legal_streams_come_back(segments, frames, params, flags, repeat,
     assert verify(io.BytesIO(made.data)).ok
 
 
-MOMENT = st.tuples(st.sampled_from(["actor", "revision", "set", "segment"]), st.integers(0, 1 << 20))
+MOMENT = st.tuples(st.sampled_from(["actor", "revision", "set", "video", "segment"]), st.integers(0, 1 << 20))
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
@@ -161,13 +168,16 @@ def test_random_plays_come_back_and_the_second_reader_agrees(moments, sets, repe
         elif what == "set":
             play.set(count or 1, Place(300 + dice % 99, dice % 50, 0) if dice % 2 else None)
             count = (count or 1) + 1
+        elif what == "video":
+            play.video()
         else:
             keys = cast.keys()
             keys = list({key[0]: key for key in keys[dice % len(keys) :][: 1 + dice % 3]}.values())
             behind = [None, *cast.sets]
+            filmed = dice % 11 % 6 if cast.video else 0
             play.segment(
-                *keys, on_set=behind[dice % len(behind)], camera=dice % 5 == 0, held=(dice % 3,),
-                patches=((0, 1, 2),) if dice % 7 == 0 else (),
+                *keys, on_set=behind[dice % len(behind)], camera=dice % 5 == 0 and not filmed, held=(dice % 3,),
+                patches=((0, 1, 2),) if dice % 7 == 0 else (), video=filmed,
             )  # fmt: skip
     data = play.data()
     for salvage in (False, True):
@@ -181,6 +191,7 @@ def test_random_plays_come_back_and_the_second_reader_agrees(moments, sets, repe
     other = stranger.read(data)
     tracks = [[t.motion.tolist() for t in s.actors] for s in got]
     assert [[t["motion"] for t in s["actors"]] for s in other["segments"]] == tracks
+    assert [s["video"] for s in other["segments"]] == [s.video and (s.video.step, [*s.video.packets]) for s in got]
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))

@@ -62,7 +62,7 @@ def test_info_json(tmp_path):
     path = tmp_path / "a.fev"
     path.write_bytes(made.data)
     facts = json.loads(run("-m", "fev.tools.info", str(path), "--json").stdout)
-    names = "header identity delta modes motion placement camera set patches audio index overhead"
+    names = "header identity delta modes motion placement camera set patches video audio index overhead"
     assert list(facts["sections"]) == names.split()
     assert sum(facts["sections"].values()) == facts["bytes"] == len(made.data)
     assert facts["frames"] == 22 and facts["fps"] == [30, 1] and abs(facts["duration_s"] - 22 / 30) < 1e-6

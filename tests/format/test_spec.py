@@ -87,6 +87,9 @@ def test_limits_are_the_ones_in_force():
     assert line["tensors, values of a delta"] == f"{limits.max_delta_tensors}, {limits.max_delta_values}"
     assert line["frames of a stream"] == f"2^{limits.max_frames.bit_length() - 1}"
     assert line["entries of an index"] == f"2^{limits.max_index_entries.bit_length() - 1}"
+    assert line["width, height of video"] == str(limits.max_video_side)
+    assert line["bytes of a sequence header"] == str(limits.max_sequence_bytes)
+    assert line["bytes of video in a segment"] == f"{limits.max_video_bytes_per_segment >> 20} MiB"
     audio = f"{limits.max_audio_packets_per_segment}, {limits.max_audio_bytes_per_segment >> 20} MiB"
     assert line["packets, bytes of audio in a segment"] == audio
 

@@ -69,6 +69,9 @@ def test_good(name, digest):
             assert [t[name] for t in its["actors"]] == [listing(getattr(t, name)) for t in mine.actors]
         stills = [(p["track"], p["first"], p["frames"], p["still"]["data"]) for p in its["patches"]]
         assert stills == [(p.track, p.first, p.frames, p.still.data) for p in mine.patches]
+        assert its["video"] == (mine.video and (mine.video.step, list(mine.video.packets)))
+    config = reader.cast.video
+    assert other["video"] == (config and dict(width=config.width, height=config.height, sequence=config.sequence))
     assert [s["pts"] for s in other["segments"]] == [s.pts.tolist() for s in segments]
     assert [s["audio"] for s in other["segments"]] == [[(p.pts, p.duration, p.data) for p in s.audio] for s in segments]
     for number, given in reader.cast.sets.items():

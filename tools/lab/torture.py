@@ -41,7 +41,8 @@ def owners(data: bytes) -> list[tuple[str, int, int]]:
 def mark(segment: Segment) -> str:
     """Everything a segment says, as a hash."""
     digest = hashlib.sha256(repr((segment.index, segment.first_frame, segment.audio)).encode())
-    digest.update(repr((segment.on_set, segment.patches, [(t.actor, t.revision) for t in segment.actors])).encode())
+    digest.update(repr((segment.on_set, segment.patches, segment.video)).encode())
+    digest.update(repr([(t.actor, t.revision) for t in segment.actors]).encode())
     tracks = [values for track in segment.actors for values in (track.motion, track.placement, track.held)]
     for values in (segment.pts, segment.camera, *tracks):
         digest.update(b"-" if values is None else values.tobytes())

@@ -15,6 +15,7 @@ from ...format import Reader
 from .faulty import faulty_setup
 from .faultysegments import faulty_segments
 from .faultystage import faulty_stage
+from .faultyvideo import faulty_video
 from .good import subset, uncommon
 
 FOLDER = Path(__file__).resolve().parents[2] / "spec" / "vectors"
@@ -54,7 +55,7 @@ def render() -> dict[str, bytes]:
             files[f"{folder}/{name}.fev"] = data
             lines.append(f"| {name} | {text} | {symbols_sha256(data)} |")
     lines += ["", "## faulty", "", "What a reader must refuse.", "", "| file | what | error |", "| --- | --- | --- |"]
-    for name, text, error, data in (*faulty_setup(), *faulty_stage(), *faulty_segments()):
+    for name, text, error, data in (*faulty_setup(), *faulty_stage(), *faulty_video(), *faulty_segments()):
         files[f"faulty/{name}.fev"] = data
         lines.append(f"| {name} | {text} | {error} |")
     files["README.md"] = ("\n".join(lines) + "\n").encode()

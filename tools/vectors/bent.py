@@ -31,6 +31,24 @@ def joined(parts: Chunks) -> bytes:
     return SIGNATURE + b"".join(make_chunk(name, payload) for name, payload in parts)
 
 
+def without(data: bytes, name: str, which: int) -> bytes:
+    """A stream without the `which`th chunk of a type."""
+    return joined(replaced(data, name, which, []))
+
+
+def replaced(data: bytes, name: str, which: int, chunks: Chunks) -> Chunks:
+    """A stream with others in the place of its `which`th chunk of a type."""
+    parts = taken_apart(data)
+    place = [i for i, (kind, _) in enumerate(parts) if kind == name][which]
+    return [*parts[:place], *chunks, *parts[place + 1 :]]
+
+
+def bent(data: bytes, name: str, which: int, make: Callable[[bytes], bytes]) -> bytes:
+    """A stream with the payload of its `which`th chunk of a type changed."""
+    payload = [payload for kind, payload in taken_apart(data) if kind == name][which]
+    return joined(replaced(data, name, which, [(name, make(payload))]))
+
+
 def base() -> Chunks:
     """The stream the faulty ones are made from: two short segments, no index."""
     return taken_apart(
@@ -65,7 +83,7 @@ def segment(flags: int, fields: Pack, count: int = 4) -> Callable[[bytes], bytes
     nothing = np.zeros((count, 3), np.int32)
     check = final_check(nothing, None, head.check_seed)
     block = encode_motion(nothing)
-    return lambda _: Pack().fixed("B", flags).raw(fields.bytes()).raw(block).fixed("H", check).bytes()
+    return lambda _: Pack().varint(flags).raw(fields.bytes()).raw(block).fixed("H", check).bytes()
 
 
 def crc(data: bytes) -> int:
@@ -86,11 +104,11 @@ def with_part(name: str, payload: bytes) -> bytes:
     """The base stream with one more part of its actor."""
     bit = PARTS.index(name)
 
-    def bent(actor: bytes) -> bytes:
+    def more(actor: bytes) -> bytes:
         fields = Pack().fixed("B", actor[0] | 1 << bit).raw(actor[1:3])
         return fields.varint(len(actor) - 3).raw(actor[3:]).raw(payload).bytes()
 
-    return changed("ACTR", bent)
+    return changed("ACTR", more)
 
 
 def with_delta(fields: Pack) -> bytes:

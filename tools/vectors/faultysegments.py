@@ -57,7 +57,7 @@ def faulty_segments() -> Iterator[tuple[str, str, str, bytes]]:
         "segment_flag",
         "a segment flag that means nothing",
         "DamagedError",
-        changed("SEGM", segment(128, Pack().varint(0))),
+        changed("SEGM", segment(256, Pack().varint(0))),
     )
     yield (
         "regular_times",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...format.motion import encode_track, final_check
 from ...format.segment import HAS_CAMERA, HAS_HELD, HAS_PATCHES, HAS_PLACE, HAS_STAGE
 from ...format.wire import Pack
-from .bent import Chunks, added, base, changed, joined, patched, segment, taken_apart
+from .bent import added, base, bent, changed, joined, patched, segment, taken_apart, without
 from .faulty import STILL
 from .good import cut_and_back, many_people, moving_camera, nobody, patched_faces, revisions, two_people
 from .made import Play, header
@@ -25,23 +25,6 @@ def faulty_stage() -> Iterator[Row]:
     yield from _sets()
     yield from _stages()
     yield from _cameras_and_patches()
-
-
-def _without(data: bytes, name: str, which: int) -> bytes:
-    """A stream without the `which`th chunk of a type."""
-    return joined(_replaced(data, name, which, []))
-
-
-def _replaced(data: bytes, name: str, which: int, chunks: Chunks) -> Chunks:
-    parts = taken_apart(data)
-    place = [i for i, (kind, _) in enumerate(parts) if kind == name][which]
-    return [*parts[:place], *chunks, *parts[place + 1 :]]
-
-
-def _bent(data: bytes, name: str, which: int, make: Callable[[bytes], bytes]) -> bytes:
-    """A stream with the payload of its `which`th chunk of a type changed."""
-    payload = [payload for kind, payload in taken_apart(data) if kind == name][which]
-    return joined(_replaced(data, name, which, [(name, make(payload))]))
 
 
 def _actors() -> Iterator[Row]:
@@ -69,7 +52,7 @@ def _actors() -> Iterator[Row]:
         ("reference_goes_on", "a reference that goes on from another", bad, lambda p: b"\x30" + bytes(32)),
     ):
         yield name, text, error, changed("ACTR", make)
-    yield "no_actor", "the actor that the segments need is missing", bad, _without(joined(base()), "ACTR", 0)
+    yield "no_actor", "the actor that the segments need is missing", bad, without(joined(base()), "ACTR", 0)
     other = bytes([own[0], own[1] ^ 1]) + own[2:]
     yield "actor_differs", "an actor comes again with another step", bad, added("ACTR", other, "FEND")
     yield (
@@ -90,15 +73,15 @@ def _actors() -> Iterator[Row]:
         bad,
         joined([*elsewhere[:3], upon, *elsewhere[3:]]),
     )
-    yield "revision_missing", "the revision that another goes on from is missing", bad, _without(revisions(), "ACTR", 1)
+    yield "revision_missing", "the revision that another goes on from is missing", bad, without(revisions(), "ACTR", 1)
     yield (
         "revision_of_the_forgotten",
         "a revision goes on from one that is not alive",
         bad,
-        _bent(many_people(), "ACTR", 19, lambda p: bytes([p[0] | 32]) + p[1:]),
+        bent(many_people(), "ACTR", 19, lambda p: bytes([p[0] | 32]) + p[1:]),
     )
     yield "revision_forgotten", "a segment names a revision two before the newest", bad, _forgotten_revision()
-    yield "actor_forgotten", "a segment names an actor after sixteen others", bad, _without(many_people(), "ACTR", 18)
+    yield "actor_forgotten", "a segment names an actor after sixteen others", bad, without(many_people(), "ACTR", 18)
 
 
 def _forgotten_revision() -> bytes:
@@ -136,15 +119,15 @@ def _sets() -> Iterator[Row]:
         ("set_codec", "a set in a codec that nobody knows", "UnsupportedError", patched(1, b"\2")),
         ("set_empty", "a set without a picture", bad, lambda p: p[:8]),
     ):
-        yield name, text, error, _bent(two, "SETT", 0, make)
+        yield name, text, error, bent(two, "SETT", 0, make)
     yield (
         "set_place",
         "a set that covers the picture says so",
         bad,
-        _bent(two, "SETT", 0, lambda p: b"\2" + place[:2] + b"\0\0" + p[1:2] + b"\0\1\0\1" + p[6:]),
+        bent(two, "SETT", 0, lambda p: b"\2" + place[:2] + b"\0\0" + p[1:2] + b"\0\1\0\1" + p[6:]),
     )
-    yield "set_missing", "set 1, which segments need, is missing", bad, _without(two, "SETT", 1)
-    yield "set_0_missing", "set 0, which the header announces, is missing", bad, _without(two, "SETT", 0)
+    yield "set_missing", "set 1, which segments need, is missing", bad, without(two, "SETT", 1)
+    yield "set_0_missing", "set 0, which the header announces, is missing", bad, without(two, "SETT", 0)
     yield "set_unannounced", "set 0 without its header flag", bad, added("SETT", b"\0" + STILL, "SEGM")
     sets = [payload for name, payload in taken_apart(two) if name == "SETT"]
     again = ("SETT", sets[0][:-1] + bytes([sets[0][-1] ^ 1]))
@@ -168,38 +151,38 @@ def _stages() -> Iterator[Row]:
     two = two_people()
     crowd = Pack().fixed("B", HAS_PLACE | HAS_STAGE).varint(0).varint(0).varint(1024).raw(b"\1\5")
     crowd.raw(b"\0\0\1\0\2\0\3\0\4\0")
-    yield "crowd_bomb", "five actors in 1024 frames", "LimitError", _bent(two, "SEGM", 0, lambda p: crowd.bytes())
-    yield "block_size", "the first actor's block is longer than the segment", bad, _bent(two, "SEGM", 0, _long_block)
+    yield "crowd_bomb", "five actors in 1024 frames", "LimitError", bent(two, "SEGM", 0, lambda p: crowd.bytes())
+    yield "block_size", "the first actor's block is longer than the segment", bad, bent(two, "SEGM", 0, _long_block)
     yield (
         "motion_of_nobody",
         "a stage without actors, and motion all the same",
         bad,
-        _bent(two, "SEGM", 2, lambda p: p[:-2] + b"\0\0" + p[-2:]),
+        bent(two, "SEGM", 2, lambda p: p[:-2] + b"\0\0" + p[-2:]),
     )
     yield (
         "check_of_nobody",
         "the final check of nothing is wrong",
         bad,
-        _bent(two, "SEGM", 2, lambda p: p[:-1] + bytes([p[-1] ^ 1])),
+        bent(two, "SEGM", 2, lambda p: p[:-1] + bytes([p[-1] ^ 1])),
     )
     yield (
         "nobody_held",
         "held frames of nobody",
         bad,
-        _bent(two, "SEGM", 2, lambda p: bytes([p[0] | HAS_HELD]) + p[1:]),
+        bent(two, "SEGM", 2, lambda p: bytes([p[0] | HAS_HELD]) + p[1:]),
     )
     yield (
         "actors_swapped",
         "two actors' blocks under each other's names",
         bad,
-        _bent(two, "SEGM", 0, lambda p: p[:2] + b"\1\2\0\0\1\0" + _swapped(p[8:])),
+        bent(two, "SEGM", 0, lambda p: p[:2] + b"\1\2\0\0\1\0" + _swapped(p[8:])),
     )
     wide = Play(sets=False, crop=True, placement=True)
     wide.actor(0)
     wide.actor(1)
     wide.segment((0, 0))
     stage = Pack().fixed("B", HAS_STAGE).varint(0).raw(b"\1\2\0\0\1\0\0\0\0").bytes()
-    yield "crowded_square", "two actors in the aligned square", bad, _bent(wide.data(), "SEGM", 0, lambda p: stage)
+    yield "crowded_square", "two actors in the aligned square", bad, bent(wide.data(), "SEGM", 0, lambda p: stage)
 
 
 def _long_block(payload: bytes) -> bytes:
@@ -218,15 +201,15 @@ def _cameras_and_patches() -> Iterator[Row]:
     moving = moving_camera()
     stage = 2 + 4  # flags, index, stage
     still, pointed = np.zeros((5, 4), np.int32), np.tile(np.array([0, 0, -4096, 0], np.int32), (5, 1))
-    yield "camera_rests", "a camera at rest is written", bad, _bent(nobody(), "SEGM", 0, _under(still))
+    yield "camera_rests", "a camera at rest is written", bad, bent(nobody(), "SEGM", 0, _under(still))
     yield (
         "camera_empty",
         "a camera of no bytes",
         bad,
-        _bent(moving, "SEGM", 1, lambda p: bytes([p[0] | HAS_CAMERA]) + p[1:stage] + b"\0" + p[stage:]),
+        bent(moving, "SEGM", 1, lambda p: bytes([p[0] | HAS_CAMERA]) + p[1:stage] + b"\0" + p[stage:]),
     )
-    yield "camera_no_scale", "a camera that shows the set as a point", bad, _bent(nobody(), "SEGM", 0, _under(pointed))
-    yield "camera_long", "a camera longer than its segment", bad, _bent(moving, "SEGM", 0, patched(stage, b"\x7f"))
+    yield "camera_no_scale", "a camera that shows the set as a point", bad, bent(nobody(), "SEGM", 0, _under(pointed))
+    yield "camera_long", "a camera longer than its segment", bad, bent(moving, "SEGM", 0, patched(stage, b"\x7f"))
     faces = patched_faces()
     one = Pack().varint(len(STILL)).raw(STILL).bytes()
 
@@ -246,8 +229,8 @@ def _cameras_and_patches() -> Iterator[Row]:
         ("patch_size", "a patch longer than its segment", bad, b"\1\0\0\1\x7f" + STILL),
         ("patch_empty", "a patch without a picture", bad, b"\1\0\0\1\x07" + STILL[:7]),
     ):
-        yield name, text, error, _bent(faces, "SEGM", 0, patches(data))
-    yield "patch_check", "the final check beside a patch is wrong", bad, _bent(faces, "SEGM", 0, _wrong_check)
+        yield name, text, error, bent(faces, "SEGM", 0, patches(data))
+    yield "patch_check", "the final check beside a patch is wrong", bad, bent(faces, "SEGM", 0, _wrong_check)
 
 
 def _under(values: NDArray[np.int32]) -> Callable[[bytes], bytes]:

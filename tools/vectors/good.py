@@ -52,6 +52,7 @@ def subset() -> Iterator[tuple[str, str, bytes]]:
     yield "revisions", "revisions that bring what differs from the one before", revisions()
     yield "moving_camera", "a set larger than the picture, and a camera that pans over it", moving_camera()
     yield "patched_faces", "patches in the place of squares", patched_faces()
+    yield "filmed", "video alone, at half its frames, under an actor, then a set", filmed()
     yield "repeats", "frames that stand still, in a pattern", stream([15, 15], size=3, still=3)
 
 
@@ -114,6 +115,30 @@ def patched_faces() -> bytes:
     return play.data()
 
 
+def filmed() -> bytes:
+    """Shots of nobody, then an actor before a set that moves, then before one that stands."""
+    play = Play()
+    play.video()
+    play.segment(video=1)
+    play.segment(video=2)
+    play.actor(0)
+    play.actor(1)
+    play.segment((0, 0), video=3)
+    play.segment((0, 0))
+    play.segment((1, 0), (0, 0), video=5, held=(1,), patches=((0, 1, 2),))
+    return play.data()
+
+
+def filmed_squares() -> bytes:
+    """Where the picture is the aligned square, video stands in the actor's place."""
+    play = Play(sets=False, crop=True, placement=False)
+    play.actor(0)
+    play.segment((0, 0))
+    play.video()
+    play.segment(video=2)
+    return play.data()
+
+
 def joined_late() -> bytes:
     """What is alive comes again before every second segment, each actor complete."""
     play = Play(repeat=2)
@@ -125,6 +150,18 @@ def joined_late() -> bytes:
     play.segment((0, 1), (1, 0))
     play.segment((0, 1))
     play.segment((1, 0))
+    return play.data()
+
+
+def filmed_late() -> bytes:
+    """A talk, then video; a receiver may join there."""
+    play = Play(repeat=2)
+    play.actor(0)
+    play.segment((0, 0))
+    play.video()
+    for _ in range(3):
+        play.segment((0, 0), video=2)
+    play.segment(video=4, audio=False)
     return play.data()
 
 
@@ -188,6 +225,8 @@ def uncommon() -> Iterator[tuple[str, str, bytes]]:
     )
     yield "joined_late", "actors, sets and set-up come again; a receiver may join there", joined_late()
     yield "many_people", "more actors than are alive at once; two come back", many_people()
+    yield "filmed_late", "video behind the first segments; its header comes again", filmed_late()
+    yield "filmed_squares", "the aligned square, and video in its place", filmed_squares()
     yield "nobody", "no actor and no set, black", nobody()
     parts = base()
     yield (

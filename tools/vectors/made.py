@@ -22,6 +22,8 @@ from ...format import (
     Set,
     Still,
     Track,
+    Video,
+    VideoConfig,
     Writer,
 )
 
@@ -193,6 +195,10 @@ class Play:
     def set(self, number: int, place: Place | None = None) -> None:
         self.writer.write_set(Set(some_still(self.dice, 64, 30), number, place))
 
+    def video(self, sequence: bytes = b"\x0a\x01\x00") -> None:
+        """What the video packets are."""
+        self.writer.write_video(VideoConfig(64, 64, sequence))
+
     def segment(
         self,
         *cast: tuple[int, int],
@@ -201,8 +207,12 @@ class Play:
         patches: tuple[tuple[int, int, int], ...] = (),
         held: tuple[int, ...] = (),
         audio: bool = False,
+        video: int = 0,
     ) -> None:
-        """Five frames. held: places of actors that are held in frames 2 and 3."""
+        """Five frames.
+
+        held: places of actors that are held in frames 2 and 3.  video: its step, in place of the set.
+        """
         tracks = []
         for place, (actor, revision) in enumerate(cast):
             motion = self.dice.walk(5, [0] * 4, 2)
@@ -211,12 +221,15 @@ class Play:
             if place in held:
                 stands[2:4] = True
                 motion[2:4], spot[2:4] = motion[1], spot[1]
-            tracks.append(Track(motion, spot, stands, actor, revision))
+            tracks.append(Track(motion, spot if self.writer.header.placement else None, stands, actor, revision))
         pictures = [Patch(*where, some_still(self.dice, 64, 25)) for where in patches]
         moves = self.dice.walk(5, [0, 0, 40, 0], 6) if camera else None
         pts = np.arange(self.first, self.first + 5)
         packets = [AudioPacket(1600 * self.first, 960, b"sound")] if audio else []
-        self.writer.write_segment(Segment(self.count, self.first, pts, tracks, packets, on_set, moves, pictures))
+        coded = tuple(self.dice.bytes(9 + self.dice.below(5)) for _ in range(0, 5, video)) if video else ()
+        behind = None if video else on_set
+        film = Video(video, coded) if video else None
+        self.writer.write_segment(Segment(self.count, self.first, pts, tracks, packets, behind, moves, pictures, film))
         self.count, self.first = self.count + 1, self.first + 5
 
     def data(self) -> bytes:
