@@ -98,17 +98,21 @@ def is_clear(frame: av.VideoFrame) -> bool:
     return bool(frame.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)
 
 
-def from_rgb(rgb: np.ndarray, pixel_format: str, colour: Colour) -> av.VideoFrame:
+def from_rgb(
+    rgb: np.ndarray, pixel_format: str, colour: Colour, width: int | None = None, height: int | None = None
+) -> av.VideoFrame:
     """uint8 RGB array (height, width, 3) -> frame in `pixel_format` (yuv420p, yuv444p), tagged with
-    `colour`.
+    `colour`.  width and height rescale when given.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"a uint8 array (height, width, 3) expected, got {rgb.dtype} {rgb.shape}")
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
     space = _TO_SWS[colour.matrix]
     out = frame.reformat(
+        width=width,
+        height=height,
         format=pixel_format,
-        interpolation=SCALER,
+        interpolation=SCALER if width is None else RESCALER,
         src_colorspace=space,
         dst_colorspace=space,
         src_color_range=ColorRange.JPEG,
