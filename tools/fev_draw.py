@@ -39,14 +39,19 @@ class Drawing:
     """Draws a stream that `fev_read.read` has read.
 
     stills: the planes Y, U, V of decoded AV1 pictures; of a pivot by ("PIVT", actor, revision), of a set by
-    ("SETT", set), of a patch by ("patch", segment, its place in the segment's list).
+    ("SETT", set), of a patch by ("patch", segment, its place in the segment's list), of the video by ("video", segment,
+    its place in the segment).
+    tags: matrix, and whether the range is full, as AV1 says of the video.
     """
 
-    def __init__(self, stream: Stream, model: fev_model.Model, stills: Mapping[tuple[Any, ...], Planes]):
+    def __init__(
+        self, stream: Stream, model: fev_model.Model, stills: Mapping[tuple[Any, ...], Planes],
+        tags: tuple[int, bool] = (1, False),
+    ):  # fmt: skip
         head = self.head = stream["head"]
         need(head["model"] == model.sha256 and head["params"] == model.params, "another model")
         need(head["flags"] & 3, "neither the square nor a placement")
-        self.stills, self.sets = stills, stream["sets"]
+        self.stills, self.sets, self.tags = stills, stream["sets"], tags
         self.actors = {
             key: fev_square.Actor(actor, model, stills.get(("PIVT", *key))) for key, actor in stream["actors"].items()
         }
@@ -57,7 +62,10 @@ class Drawing:
         if self.head["flags"] & 1 and tracks:
             values = self.whole(self.square(segment, 0, i))
         else:
-            values = self.beneath(segment["set"], (segment["camera"] or {i: (0, 0, 0, 0)})[i])
+            if segment["video"]:
+                values = self.filmed(segment, i)
+            else:
+                values = self.beneath(segment["set"], (segment["camera"] or {i: (0, 0, 0, 0)})[i])
             for place, track in enumerate(tracks):
                 placement = track["placement"][i]
                 if placement[2] > 0:
@@ -95,9 +103,7 @@ class Drawing:
         plate = still_to_rgb(given["still"], self.stills["SETT", number])
         scale, left, top = given["place"] or (256, 0, 0)
         if given["place"] is None:
-            if plate.shape[1:] != (height, width):
-                plate = resampled(plate, height, width, None if height < plate.shape[1] else bicubic)
-                plate = np.rint(np.clip(plate, 0, 255))
+            plate = self.covering(plate)
             if not any(camera):
                 return plate
         shift_x, shift_y, zoom, angle = camera[0] / 8, camera[1] / 8, 1 + camera[2] / 4096, camera[3] * math.pi / 8192
@@ -115,6 +121,30 @@ class Drawing:
             plate = np.rint(resampled(plate, m, n, None))
         found = fetched(plate, qy * m / h - 0.5, qx * n / w - 0.5, bicubic)
         return np.rint(np.clip(found, 0, 255))
+
+    def covering(self, plate: Array) -> Array:
+        """spec 11: Beneath the actors, a plate of the size of the picture."""
+        height, width = self.head["height"], self.head["width"]
+        if plate.shape[1:] == (height, width):
+            return plate
+        return np.rint(np.clip(resampled(plate, height, width, None if height < plate.shape[1] else bicubic), 0, 255))
+
+    def filmed(self, segment: Segment, i: int) -> Array:
+        """spec 11: Video, bytes."""
+        step, packets = segment["video"]
+        k, pts = i // step, segment["pts"]
+        there = self.film(segment, k)
+        if i % step and k + 1 < len(packets):
+            before, after = pts[k * step], pts[(k + 1) * step]
+            way = ((pts[i] - before) * 256 + (after - before) // 2) // (after - before)
+            there = (there * (256 - way) + self.film(segment, k + 1) * way + 128) // 256
+        return self.covering(there)
+
+    def film(self, segment: Segment, k: int) -> Array:
+        """spec 11: Video. Picture k of a segment, bytes."""
+        planes = self.stills["video", segment["index"], k]
+        height, width = planes[0].shape
+        return still_to_rgb(dict(matrix=self.tags[0], full=self.tags[1], height=height, width=width), planes)
 
     def pasted(self, square: Array, there: Array, placement: list[int]) -> Array:
         """spec 11: Pasted."""
@@ -150,7 +180,7 @@ def main() -> int:
     try:
         stream = fev_read.read(Path(sys.argv[1]).read_bytes())
         stills = stream["sets"] or any("pivot" in actor for actor in stream["actors"].values())
-        stills = stills or any(segment["patches"] for segment in stream["segments"])
+        stills = stills or any(segment["patches"] or segment["video"] for segment in stream["segments"])
         need(not stills, "a still needs an AV1 decoder: call Drawing from Python")
         all_frames, number = frames(stream), int(sys.argv[3])
         need(0 <= number < len(all_frames), f"there are {len(all_frames)} frames")

@@ -28,7 +28,7 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
     """All facts about a stream, without decoding its motion and modes. Raises FevError."""
     reader = Reader(stream, shallow=True)
     header = reader.header
-    segments = frames = held = packets = pictures = 0
+    segments = frames = held = packets = 0
     first_pts, last_pts = None, 0
     stage = OnStage()
     for parts in reader.parts():
@@ -37,14 +37,13 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
         held += int(parts.held.sum())
         stage.add(parts, reader.cast)
         packets += len(parts.audio)
-        pictures += len(parts.video.packets) if parts.video else 0
         first_pts = int(parts.pts[0]) if first_pts is None else first_pts
         last_pts = int(parts.pts[-1])
     # A frame lasts until the next one; the last lasts as long as the nominal rate says.
     duration = 0.0 if first_pts is None else header.seconds(last_pts - first_pts) + header.fps[1] / header.fps[0]
     sections = reader.sections()
     model = header.model_sha256.hex()
-    audio, video = reader.audio, reader.cast.video
+    audio = reader.audio
     actor = reader.cast.newest(0)
     who = None if actor is None or actor.reference is not None else reader.who()
     return {
@@ -81,9 +80,6 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
         },
         "modes": 0 if who is None else who.mode_planes,
         **stage.facts(),
-        "video": None
-        if video is None
-        else {"codec": "av1", "width": video.width, "height": video.height, "pictures": pictures},
         "audio": None
         if audio is None
         else {
@@ -115,9 +111,7 @@ def render(facts: dict[str, Any]) -> str:
     lines += onstage.lines(facts)
     if facts["synthetic"]:
         lines.append("synthetic: the motion is not the recorded person's own")
-    video, audio = facts["video"], facts["audio"]
-    if video:
-        lines.append(f"video {video['codec']}, {video['width']}x{video['height']}, {video['pictures']} pictures")
+    audio = facts["audio"]
     if audio:
         lines.append(f"audio {audio['codec']}, {audio['channels']} channels, {audio['packets']} packets")
     for key, value in facts["meta"].items():

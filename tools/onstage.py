@@ -1,5 +1,5 @@
-"""Who and what is on stage in a stream, for `fev-info`: actors with their revisions, sets, cameras and patches, and
-what each costs.
+"""Who and what is on stage in a stream, for `fev-info`: actors with their revisions, sets, cameras, patches and video,
+and what each costs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ class OnStage:
         self._revisions: dict[ActorKey, dict[str, Any]] = {}
         self._sets: dict[int, dict[str, Any]] = {}
         self._patches: dict[int, int] = {}  # frames with one, by actor
+        self._video: dict[str, Any] | None = None
         self._count = self._patch_bytes = self._camera_frames = self._camera_bytes = 0
 
     def add(self, parts: Parts, cast: Cast) -> None:
@@ -40,6 +41,11 @@ class OnStage:
         if parts.camera:
             self._camera_frames += frames
             self._camera_bytes += len(parts.camera)
+        if parts.video is not None:
+            self._video = self._video or _video(cast)
+            self._video["frames"] += frames
+            self._video["pictures"] += len(parts.video.packets)
+            self._video["bytes"] += parts.sizes["video"]
 
     def facts(self) -> dict[str, Any]:
         """For JSON."""
@@ -56,6 +62,7 @@ class OnStage:
             "sets": [self._sets[number] for number in sorted(self._sets)],
             "camera": {"frames": self._camera_frames, "bytes": self._camera_bytes},
             "patches": {"count": self._count, "bytes": self._patch_bytes},
+            "video": self._video,
         }
 
 
@@ -83,11 +90,17 @@ def _set(given: Set) -> dict[str, Any]:
     }
 
 
+def _video(cast: Cast) -> dict[str, Any]:
+    config = cast.video
+    size = {} if config is None else {"width": config.width, "height": config.height}
+    return {"codec": "av1", **size, "frames": 0, "pictures": 0, "bytes": 0}
+
+
 def lines(facts: dict[str, Any]) -> list[str]:
     """The same for people; nothing where one actor in one revision stands before one still set."""
     actors, sets = facts["actors"], facts["sets"]
     one = [len(actor["revisions"]) for actor in actors] == [1] and len(sets) < 2 and not any(s["place"] for s in sets)
-    if one and not facts["camera"]["frames"] and not facts["patches"]["count"]:
+    if one and not facts["camera"]["frames"] and not facts["patches"]["count"] and not facts["video"]:
         return []
     out = []
     for actor in actors:
@@ -103,4 +116,8 @@ def lines(facts: dict[str, Any]) -> list[str]:
         out.append(f"camera: moves in segments of {facts['camera']['frames']} frames, {facts['camera']['bytes']} bytes")
     if facts["patches"]["count"]:
         out.append(f"patches: {facts['patches']['count']}, {facts['patches']['bytes']} bytes")
+    video = facts["video"]
+    if video:
+        size = f"{video['width']}x{video['height']}, {video['pictures']} pictures in {video['frames']} frames"
+        out.append(f"video {video['codec']}: {size}, {video['bytes']} bytes")
     return out

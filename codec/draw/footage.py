@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...format.video import Video, VideoConfig
 from ..media.videodecoder import decode_video
 
+UNIT = 256  # of the way from a picture to the next
 KEPT = 10  # pictures: threads draw frames of one batch in any order
 
 
@@ -45,12 +46,17 @@ class Footage:
         coming = self._picture(number + 1)
         assert coming is not None
         before, after = (int(self._pts[n * self._video.step]) for n in (number, number + 1))
-        share = (int(self._pts[place]) - before) / (after - before)
-        return between(there, coming, share)
+        gap = after - before
+        return between(there, coming, ((int(self._pts[place]) - before) * UNIT + gap // 2) // gap)
+
+    def lost(self, place: int) -> bool:
+        """Whether the frame of this place, which was asked for, shows a picture of before, or none."""
+        return self._lost is not None and place // self._video.step >= self._lost
 
     def _begin(self) -> None:
         self._coming: Iterator[np.ndarray | None] = decode_video(self._config, self._video, self._salvage)
         self._last = -1  # number of the picture that came last
+        self._lost: int | None = None  # that of the first that did not come
         self._kept: dict[int, np.ndarray | None] = {}
 
     def _picture(self, number: int) -> np.ndarray | None:
@@ -61,14 +67,21 @@ class Footage:
                 picture = next(self._coming)
                 held = self._kept.get(self._last)
                 self._last += 1
+                if picture is None and self._lost is None:
+                    self._lost = self._last
                 self._kept[self._last] = held if picture is None else picture
                 self._kept.pop(self._last - KEPT, None)
             return self._kept[number]
 
 
-def between(there: np.ndarray, coming: np.ndarray, share: float) -> np.ndarray:
-    """A picture on its way to the next, uint8 both."""
+def between(there: np.ndarray, coming: np.ndarray, way: int) -> np.ndarray:
+    """A picture on its way to the next, both uint8.  In integers, so that halves are rounded alike
+    everywhere.
+
+    Args:
+        way: how far, 0 to UNIT.
+    """
     if there is coming:
         return there
-    mixed = there + (coming.astype(np.float32) - there) * np.float32(share)
-    return np.asarray(np.rint(mixed).astype(np.uint8))
+    mixed = there.astype(np.uint16) * np.uint16(UNIT - way) + coming.astype(np.uint16) * np.uint16(way)
+    return np.asarray(((mixed + np.uint16(UNIT // 2)) >> 8).astype(np.uint8))

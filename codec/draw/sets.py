@@ -1,4 +1,4 @@
-"""What lies beneath the actors of a frame: the set of its segment, as the camera shows it."""
+"""What lies beneath the actors of a frame: the set of its segment, as the camera shows it, or video."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from ...format.errors import DamagedError
 from ...format.reader import Reader
 from ...format.segment import Segment
 from ...format.stage import UNIT, Set
+from ...format.video import Video
 from ..face.warp import halved, halvings, resize, warped
 from ..media.still import decode_still
+from .footage import Footage
 from .kept import Kept
 from .units import dequantise_camera
 
 MOST, ROOM = 6, 256 << 20  # plates that are kept, and their bytes
+FOOTAGE = 2  # segments of which the video is kept open
 REST = (0, 0, 0, 0)
 
 
@@ -34,7 +37,7 @@ class Plate:
 
 
 class Sets:
-    """The sets of a stream, each decoded when it is first needed.
+    """The sets of a stream and its video, each decoded when it is first needed.
 
     Args:
         width, height: of the frames that are drawn.
@@ -46,6 +49,7 @@ class Sets:
         self.width, self.height, self.scale = width, height, scale
         self._black = Plate(np.zeros((height, width, 3), np.uint8))
         self._plates = Kept[tuple[int, int], Plate](MOST, ROOM, lambda plate: plate.picture.nbytes)
+        self._footage = Kept[int, Footage](FOOTAGE)
         self._last: tuple[tuple[int | None, tuple[int, ...]], np.ndarray] | None = None
 
     def beneath(self, segment: Segment, rows: np.ndarray) -> list[np.ndarray]:
@@ -53,6 +57,8 @@ class Sets:
 
         Frames that look the same may be the same array.
         """
+        if segment.video is not None:
+            return [self._filmed(segment, segment.video, int(row)) for row in rows]
         out: list[np.ndarray] = []
         last: tuple[int, ...] | None = None
         for row in rows:
@@ -63,9 +69,24 @@ class Sets:
             out.append(picture)
         return out
 
-    def lost(self, number: int | None) -> bool:
-        """Whether a set is not there that should be."""
-        return self._plate(number) is None
+    def missing(self, segment: Segment, rows: np.ndarray) -> np.ndarray:
+        """Beneath which of some frames, that were drawn, something is not there that should be."""
+        if segment.video is None:
+            return np.full(len(rows), self._plate(segment.on_set) is None)
+        footage = self._film(segment, segment.video)
+        return np.array([footage is None or footage.lost(int(row)) for row in rows])
+
+    def _film(self, segment: Segment, video: Video) -> Footage | None:
+        """The video of a segment; None if its header was lost."""
+        config = self.reader.cast.video
+        if config is None:
+            return None
+        return self._footage.get(segment.index, lambda: Footage(config, video, segment.pts, self.reader.salvage))
+
+    def _filmed(self, segment: Segment, video: Video, row: int) -> np.ndarray:
+        footage = self._film(segment, video)
+        picture = None if footage is None else footage.at(row)
+        return self._black.picture if picture is None else resize(picture, self.width, self.height)
 
     def _plate(self, number: int | None, count: int = 0) -> Plate | None:
         """A set, halved so often; None if it was lost."""

@@ -120,7 +120,7 @@ class Stage:
             places: of the actors in the segment's list that are looked at.
             whole: what lies beneath them counts too.
         """
-        missing = np.full(len(rows), whole and self.sets.lost(segment.on_set))
+        missing = self.sets.missing(segment, rows) if whole else np.zeros(len(rows), bool)
         for place in places:
             track = segment.actors[place]
             if self.renderer(segment, track) is None:
