@@ -45,6 +45,13 @@ def arguments() -> Any:
     )
     options.add_argument("--remember", action="store_true", help="keep the identity in the cache for later files")
     options.add_argument("--face", type=count, default=0, metavar="N", help="which face, by size: 0 is the largest")
+    options.add_argument(
+        "--faces",
+        type=faces,
+        default=1,
+        metavar="N",
+        help="code up to N faces at the same time, or all (default: 1, that of --face)",
+    )
     options.add_argument("--crop", action="store_true", help="code the aligned square alone, without the background")
     options.add_argument("--no-audio", action="store_true", help="leave the sound out")
     options.add_argument("--audio-bitrate", type=count, default=16_000, metavar="BPS", help="of Opus (default: 16000)")
@@ -77,18 +84,24 @@ def arguments() -> Any:
     return options.parse_args()
 
 
+def faces(text: str) -> int | str:
+    """`all`, or a number."""
+    return text if text == "all" else count(text)
+
+
 def work() -> int:
     args = arguments()
     inputs = (args.input, args.identity, args.model)
     check_fev_name(args.output)
     check_output(args.output, args.force, inputs, args.json)  # said at once, before networks are loaded
     device = setup_device(args.device, args.threads)
-    from ..codec.encode.options import EncodeOptions
+    from ..codec.encode.options import MOST_FACES, EncodeOptions
     from ..codec.encoder import encode
 
     options = EncodeOptions(
         model=args.model, preset=args.preset, quality=args.quality, bitrate=args.bitrate,
         identity_budget=args.identity_budget, identity=args.identity, remember=args.remember, face=args.face,
+        faces=MOST_FACES if args.faces == "all" else args.faces,
         crop=args.crop, pivot=not args.no_pivot, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
         start=args.start, duration=args.duration, segment=args.segment, repeat=args.repeat, device=str(device),
         stream=args.stream, audio_stream=args.audio_stream, keep_notices=args.keep_notices,

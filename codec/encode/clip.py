@@ -29,14 +29,27 @@ class FaceTrack:
 
     Args:
         actor: number.
+        further: it is not the one that the shot is about.
         crop_row: place in the actor's store, -1 for a held frame.
         absent: where nobody is there.
     """
 
-    actor: int
+    actor: int = 0
+    further: bool = False
     placement: list[np.ndarray] = field(default_factory=list)
     crop_row: list[int] = field(default_factory=list)
     absent: list[bool] = field(default_factory=list)
+
+    def is_in(self, part: slice) -> bool:
+        """Whether a segment shows it."""
+        return not self.further or not all(self.absent[part])
+
+    def fill(self, frames: int, place: np.ndarray = NOWHERE) -> None:
+        """Nobody is there up to so many frames.  place: where the square lies before it comes."""
+        count = frames - len(self.absent)
+        self.placement += [self.placement[-1] if self.placement else place] * count
+        self.crop_row += [-1] * count
+        self.absent += [True] * count
 
 
 @dataclass
@@ -44,7 +57,7 @@ class SurveyedShot:
     """A shot.
 
     Args:
-        tracks: of its actors, from the back to the front.
+        tracks: of its actors, from the back to the front: the larger a face, the nearer it is.
         backdrop: what stands behind them.
     """
 
@@ -129,11 +142,12 @@ class SurveyedClip:
     def frames(self) -> int:
         return sum(len(shot.pts) for shot in self.shots)
 
-    def segments(self) -> Iterator[tuple[SurveyedShot, slice]]:
-        """Each segment's shot, and which of its frames."""
+    def segments(self) -> Iterator[tuple[SurveyedShot, slice, list[FaceTrack]]]:
+        """Each segment's shot, which of its frames, and who is in them."""
         for shot in self.shots:
             for first in range(0, len(shot.pts), self.segment_frames):
-                yield shot, slice(first, min(first + self.segment_frames, len(shot.pts)))
+                part = slice(first, min(first + self.segment_frames, len(shot.pts)))
+                yield shot, part, [track for track in shot.tracks if track.is_in(part)]
 
     def fill(self) -> None:
         """The square of a file without a set has to be somebody's: in a shot that shows nobody the
@@ -144,23 +158,23 @@ class SurveyedClip:
                 last = shot.tracks[-1].actor
                 continue
             count = len(shot.pts)
-            shot.tracks = [FaceTrack(last, [NOWHERE] * count, [-1] * count, [False] * count)]
+            shot.tracks = [FaceTrack(last, False, [NOWHERE] * count, [-1] * count, [False] * count)]
 
     def still(self, params: int) -> Iterator[SegmentMotion]:
         """Segments in which nothing moves."""
-        for shot, part in self.segments():
+        for _, part, tracks in self.segments():
             count = part.stop - part.start
-            yield [(torch.zeros(count, params), np.zeros(count, bool)) for _ in shot.tracks]
+            yield [(torch.zeros(count, params), np.zeros(count, bool)) for _ in tracks]
 
 
 def fitted(clip: SurveyedClip, file: StartedFile) -> Iterator[SegmentMotion]:
     """Every segment's parameters, fitted to its frames."""
     before: dict[int, Tensor] = {}  # of each actor in the frame before, within a shot
-    for shot, part in clip.segments():
+    for _, part, tracks in clip.segments():
         if part.start == 0:
             before = {}
         motion: SegmentMotion = []
-        for track in shot.tracks:
+        for track in tracks:
             sent, rows = file.actors[track.actor], track.crop_row[part]
             here = [r for r in rows if r >= 0]
             block = torch.zeros(len(rows), file.header.params)
@@ -184,17 +198,18 @@ def send(
     factor."""
     before: dict[int, np.ndarray] = {}
     done = 0
-    for (shot, part), blocks in zip(clip.segments(), motion, strict=True):
+    for (shot, part, tracks), blocks in zip(clip.segments(), motion, strict=True):
         if part.start == 0:
             before = {}
-        tracks = []
-        for track, (block, held) in zip(shot.tracks, blocks, strict=True):
+        written = []
+        for track, (block, held) in zip(tracks, blocks, strict=True):
             sent = file.actors[track.actor]
             integers = sent.quantise(block, held, before.get(track.actor), price)
-            places = file.places(shot.backdrop, track.placement[part], track.absent[part])
-            tracks.append(file.track(sent, integers, places, held))
+            clear = track.further or shot.backdrop.empty
+            places = file.places(clear, track.placement[part], track.absent[part])
+            written.append(file.track(sent, integers, places, held))
             before[track.actor] = integers[-1]
-        file.write(shot.pts[part], tracks, shot.backdrop.number)
+        file.write(shot.pts[part], written, shot.backdrop.number)
         done += part.stop - part.start
         progress("motion", done, clip.frames)
     file.close()

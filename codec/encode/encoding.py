@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -23,6 +23,7 @@ from ...format.meta import PRIVATE, Meta, pack_key_frames
 from ...format.stage import Set
 from ...format.still import CODEC_AV1, Still
 from ..face.background import Plate, PlateSamples, encode_plate, make_plate
+from ..face.faces import ShotFaces
 from ..face.light import gain
 from ..face.people import People
 from ..face.person import Person
@@ -165,14 +166,20 @@ class Encoding(ABC):
         frames = self.stack.enter_context(Ahead(video, READ_AHEAD))
         inverter = built_in.inverter
 
-        def survey(shot: Iterator[Frame], people: People, aligned: bool | None) -> Survey:
-            return Survey(
-                shot, aligner, self.model.size, options.face, self.carrier.registration(), Person(inverter),
-                self.notices, people, aligned,
-            )  # fmt: skip
+        def faces(shot: Iterator[Frame], people: People, aligned: bool | None) -> ShotFaces:
+            def survey(
+                frames: Iterator[Frame], begin: np.ndarray | None, others: Callable[[], list[np.ndarray]]
+            ) -> Survey:
+                first = begin is None
+                return Survey(
+                    frames, aligner, self.model.size, options.face, self.carrier.registration(), Person(inverter),
+                    self.notices if first else Notices(), people, aligned if first else False, begin, others, first,
+                )  # fmt: skip
+
+            return ShotFaces(shot, survey, 1 if options.crop else options.faces)
 
         sound = Sound(None, ()) if audio is None else Sound(audio.config, audio)
-        return OpenedClip(video.info, sound, Surveys(Shots(frames), survey, self.notices))
+        return OpenedClip(video.info, sound, Surveys(Shots(frames), faces, self.notices))
 
     def carrier_for(self, number: int) -> Carrier[Any]:
         """The carrier of an actor: an identity that another file holds is the first one's."""

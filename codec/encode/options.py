@@ -13,6 +13,8 @@ from ..media.arguments import check_fields
 from ..media.video import check_part
 from ..model.modelfile import DEFAULT
 
+MOST_FACES = 8  # at the same time
+
 
 @dataclass(frozen=True)
 class EncodeOptions:
@@ -22,6 +24,8 @@ class EncodeOptions:
         quality: 0 to 100; None is DEFAULT_QUALITY, or where there is an identity that of its file.
         bitrate: kbit/s of the whole file; quality and identity budget then follow from it.
         identity_budget: bytes; None is what the face is worth.
+        face: which of the faces a clip is about, by size, the largest is 0.
+        faces: that are coded at most, at the same time.
         stream, audio_stream: numbers among the video and audio streams, from 0; None for the one
             flagged default, else the longest.
         start, duration, segment, repeat: seconds.
@@ -38,6 +42,7 @@ class EncodeOptions:
     bitrate: float | None = None
     identity_budget: int | None = None
     face: int = 0
+    faces: int = 1
     crop: bool = False
     pivot: bool = True
     audio: bool = True
@@ -76,6 +81,10 @@ class EncodeOptions:
             raise UsageError(f"an audio bitrate of {self.audio_bitrate} bit/s is not within Opus's 6000 to 510000")
         if self.face < 0:
             raise UsageError("face numbers start at 0")
+        if not 1 <= self.faces <= MOST_FACES:
+            raise UsageError(f"1 to {MOST_FACES} faces are coded at the same time, not {self.faces}")
+        if self.faces > 1 and self.crop:
+            raise UsageError("the aligned square alone shows one face")
         if self.segment is not None and not 0.1 <= self.segment <= 10:
             raise UsageError("segments last 0.1 to 10 seconds")
         if self.repeat is not None and not 0 < self.repeat <= 3600:

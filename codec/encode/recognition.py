@@ -7,6 +7,7 @@ glasses may still be drawn badly by what the file has, and then gets an identity
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,19 +78,20 @@ class Recognition:
         """The actors that show a person."""
         return [actor for actor, who in enumerate(self._persons) if who == person]
 
-    def find(self, person: int, pictures: Tensor, own: Look) -> int | None:
+    def find(self, person: int, pictures: Tensor, own: Look, taken: Collection[int] = ()) -> int | None:
         """The known actor that draws a person's frames best, None where none is good enough.
 
         Args:
             pictures: (N, 3, S, S), -1 to 1.
             own: what an actor made of these frames would look like.
+            taken: actors that are somebody else's.
         """
         rows = np.unique(np.linspace(0, len(pictures) - 1, PROBES).round().astype(int))
         some = pictures[torch.from_numpy(rows)]
         errors = {}
         for actor in self.actors_of(person):
             look = self._looks[actor]
-            if look is not None:
+            if look is not None and actor not in taken:
                 errors[actor] = self._error(look, some)
         if not errors:
             return None

@@ -95,12 +95,16 @@ class StartedFile:
     actors: dict[int, SentActor] = field(default_factory=dict)
     sets: dict[int, Set] = field(default_factory=dict)
 
-    def places(self, backdrop: Backdrop, placements: list[np.ndarray], absent: list[bool]) -> list[np.ndarray]:
-        """Placements as they are sent, where nobody is there in some of the frames."""
+    def places(self, clear: bool, placements: list[np.ndarray], absent: list[bool]) -> list[np.ndarray]:
+        """Placements as they are sent, where nobody is there in some of the frames.
+
+        Args:
+            clear: what is behind somebody who is not there can be seen.
+        """
         if not any(absent):
             return placements
         nobody = plain(self.header.width, self.header.height)
-        return [(alone(p) if backdrop.empty else nobody) if no else p for p, no in zip(placements, absent, strict=True)]
+        return [(alone(p) if clear else nobody) if no else p for p, no in zip(placements, absent, strict=True)]
 
     def track(self, sent: SentActor, motion: np.ndarray, placement: list[np.ndarray], held: np.ndarray) -> Track:
         """An actor in a segment.

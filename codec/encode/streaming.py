@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -19,9 +19,10 @@ from torch import Tensor
 from ...format.segment import Track
 from ...format.stage import Set
 from ..face.background import Plate
+from ..face.faces import Row
 from ..face.light import DARKEST, contrast, gain, lit, reference, relit
 from ..face.portrait import Conditions
-from ..face.survey import SurveyedFrame
+from ..face.survey import NOWHERE, SurveyedFrame
 from ..model.pictures import from_numpy
 from ..threads.ahead import Ahead, threads_for_tensors
 from .encoding import Encoding
@@ -34,21 +35,56 @@ SETTLED = 1.03  # how much a picture may gain in contrast within a quarter of th
 
 
 @dataclass(frozen=True)
+class SeenRow:
+    """A frame of a shot.
+
+    Args:
+        faces: what each face is, by its number in the shot; the first is 0.
+        persons: who they are, of those who are known by now.
+    """
+
+    faces: Row
+    persons: dict[int, int]
+
+    @property
+    def first(self) -> SurveyedFrame:
+        return self.faces[0]
+
+
+@dataclass(frozen=True)
 class ShotLead:
     """The beginning of a shot: as many frames as tell what it shows; all of one that shows nobody.
 
     Args:
-        plate: what stands behind the face; None where the file is of the square alone.
-        person: who it shows, None for nobody.
+        plate: what stands behind the faces; None where the file is of the square alone.
         aligned: the clip is the aligned square.
         keys: numbers of the frames that others are registered to, so far.
     """
 
-    frames: list[SurveyedFrame]
+    rows: list[SeenRow]
     plate: Plate | None
-    person: int | None
     aligned: bool
     keys: list[int]
+
+    @property
+    def shows_somebody(self) -> bool:
+        return bool(self.rows[-1].persons)
+
+
+@dataclass
+class FaceOnAir:
+    """A face whose motion is being written.
+
+    Args:
+        tone: of the well-lit pictures; None where it is never seen and the square stands still.
+        motion: (P,) unquantised parameters of the last frame with the face that was written.
+        integers: (P,) of the last frame that was written.
+    """
+
+    sent: SentActor
+    tone: np.ndarray | None
+    motion: Tensor | None = None
+    integers: np.ndarray | None = None
 
 
 @dataclass
@@ -56,18 +92,12 @@ class ShotOnAir:
     """A shot whose segments are being written.
 
     Args:
-        sent: its actor, None for nobody.
+        faces: by their numbers in the shot.
         backdrop: what stands behind.
-        tone: of its well-lit pictures.
-        motion: (P,) unquantised parameters of the last frame with a face that was written.
-        integers: (P,) of the last frame that was written.
     """
 
-    sent: SentActor | None
     backdrop: Backdrop
-    tone: np.ndarray | None
-    motion: Tensor | None = None
-    integers: np.ndarray | None = None
+    faces: dict[int, FaceOnAir] = field(default_factory=dict)
 
 
 class Streaming(Encoding):
@@ -79,23 +109,23 @@ class Streaming(Encoding):
         file: StartedFile | None = None
         shot: ShotOnAir | None = None
         early: list[ShotLead] = []  # nobody so far
-        waiting: list[SurveyedFrame] = []
+        waiting: list[SeenRow] = []
         need = self.segment_frames(clip)
         with threads_for_tensors(1), Ahead(self._read(clip), need) as items:
             for item in items:
                 if file is not None:
                     file.out.flush()
-                if isinstance(item, SurveyedFrame):
+                if isinstance(item, SeenRow):
                     waiting.append(item)
                 else:
                     if waiting and file is not None and shot is not None:
                         self._segment(clip, file, shot, waiting)
                         waiting = []
                     early.append(item)
-                    if file is None and item.person is None:
+                    if file is None and not item.shows_somebody:
                         continue
                     file, shot = self._enter(clip, file, shot, early, dst)
-                    waiting, early = item.frames, []
+                    waiting, early = item.rows, []
                 while file is not None and shot is not None and len(waiting) >= need:
                     self._segment(clip, file, shot, waiting[:need])
                     waiting = waiting[need:]
@@ -106,28 +136,23 @@ class Streaming(Encoding):
         file.close()
         return file
 
-    def _read(self, clip: OpenedClip) -> Iterator[ShotLead | SurveyedFrame]:
+    def _read(self, clip: OpenedClip) -> Iterator[ShotLead | SeenRow]:
         """All shots, each with its lead first."""
-        people = clip.surveys.people
-        for survey in clip.surveys:
-            with closing(iter(survey)) as frames:
-                lead = first_frames(frames, clip.info.fps)
-                person = people.meet(survey.person) if survey.found and survey.person is not None else None
-                aligned = bool(survey.aligned)
-                bare = self.options.crop or aligned
-                plate = None if bare else self.plate(survey.samples)
-                yield ShotLead(lead, plate, person, aligned, clip.surveys.key_frames)
-                yield from frames
-            if person is not None:
-                people.seen(person, survey.out)
+        surveys = clip.surveys
+        for faces in surveys:
+            with closing(iter(faces)) as rows:
+                lead = first_rows(rows, clip.info.fps)
+                aligned, persons = bool(faces.first.aligned), surveys.met(faces)
+                plate = None if self.options.crop or aligned else self.plate(faces.first.samples)
+                yield ShotLead([SeenRow(row, persons) for row in lead], plate, aligned, surveys.key_frames)
+                for row in rows:
+                    yield SeenRow(row, surveys.met(faces) if persons else {})
 
     def _enter(
         self, clip: OpenedClip, file: StartedFile | None, before: ShotOnAir | None, leads: list[ShotLead], dst: BinaryIO
     ) -> tuple[StartedFile, ShotOnAir]:
         """Begin the last of some shots; those before it show nobody and are written whole."""
-        lead = leads[-1]
-        sets = []
-        backdrops = []
+        lead, sets, backdrops = leads[-1], list[Set](), list[Backdrop]()
         for each in leads:
             backdrop, given = self._backdrop(each.plate, lead.aligned)
             backdrops.append(backdrop)
@@ -135,18 +160,19 @@ class Streaming(Encoding):
         if file is None:
             file = self.start(clip, dst, lead.aligned, lead.keys, sets)
         file.sets.update({given.number: given for given in sets})
-        sent, tone = None, None
-        if lead.person is not None:
-            tone = reference(np.stack([s.tone for s in lead.frames if s.crop is not None]))
-            sent = self._actor(clip, file, lead, tone)
-        elif not file.header.placement and before is not None:
-            sent = before.sent  # the square has to be somebody's: the last one stands still
-        for each, backdrop in zip(leads[:-1], backdrops, strict=False):
-            shot = ShotOnAir(None if file.header.placement else sent, backdrop, None)
-            need = self.segment_frames(clip)
-            for i in range(0, len(each.frames), need):
-                self._segment(clip, file, shot, each.frames[i : i + need])
-        return file, ShotOnAir(sent, backdrops[-1], tone)
+        shot = ShotOnAir(backdrops[-1])
+        self._cast(clip, file, shot, lead.rows)
+        still = dict[int, FaceOnAir]()
+        if not file.header.placement:  # the square has to be somebody's, who then stands still
+            somebody = shot if shot.faces or before is None else before
+            still = {0: FaceOnAir(somebody.faces[0].sent, None)}
+            shot.faces = shot.faces or still
+        need = self.segment_frames(clip)
+        for each, backdrop in zip(leads[:-1], backdrops[:-1], strict=True):
+            empty = ShotOnAir(backdrop, dict(still))
+            for i in range(0, len(each.rows), need):
+                self._segment(clip, file, empty, each.rows[i : i + need])
+        return file, shot
 
     def _backdrop(self, plate: Plate | None, aligned: bool) -> tuple[Backdrop, Set | None]:
         """What stands behind a shot, and its set if that is new."""
@@ -155,10 +181,32 @@ class Streaming(Encoding):
         number, new = self.places.meet(plate)
         return Backdrop(number, plate.empty), Set(self.still(plate), number) if new else None
 
-    def _actor(self, clip: OpenedClip, file: StartedFile, lead: ShotLead, tone: np.ndarray) -> SentActor:
-        """The actor of a shot, by what its lead shows.  tone: of the well-lit frames."""
-        assert lead.person is not None
-        faces = [s for s in lead.frames if s.crop is not None]
+    def _cast(self, clip: OpenedClip, file: StartedFile, shot: ShotOnAir, rows: list[SeenRow]) -> None:
+        """Find the actors of the faces that are known by the end of some frames."""
+        for face, person in rows[-1].persons.items():
+            if face not in shot.faces:
+                seen = [row.faces[face] for row in rows if face in row.faces and row.faces[face].crop is not None]
+                if seen:
+                    tone = reference(np.stack([s.tone for s in seen]))
+                    taken = {on_air.sent.actor.number for on_air in shot.faces.values()}
+                    shot.faces[face] = FaceOnAir(self._actor(clip, file, person, seen, tone, taken), tone)
+
+    def _actor(
+        self,
+        clip: OpenedClip,
+        file: StartedFile,
+        person: int,
+        faces: list[SurveyedFrame],
+        tone: np.ndarray,
+        taken: set[int],
+    ) -> SentActor:
+        """The actor of a face.
+
+        Args:
+            faces: frames that show it.
+            tone: of the well-lit ones.
+            taken: actors that are in the shot already.
+        """
         light = np.array([gain(s.tone, tone) for s in faces])
         faces = [s for s, (g, _) in zip(faces, light, strict=True) if g > DARKEST] or faces
         light = np.array([gain(s.tone, tone) for s in faces])
@@ -170,42 +218,70 @@ class Streaming(Encoding):
         carrier = self.carrier_for(self._recognition.count)
         spending = self.spending(carrier, seconds, [s.placement for s in faces])
         own = Look(carrier, carrier.at_once(pictures, carrier.guess(pictures), conditions, spending))
-        known = self._recognition.find(lead.person, pictures, own)
+        known = self._recognition.find(person, pictures, own, taken)
         if known is not None:
             return file.actors[known]
-        return self.sent(file, self._recognition.add(lead.person, own), own.appearance)
+        return self.sent(file, self._recognition.add(person, own), own.appearance)
 
-    def _segment(self, clip: OpenedClip, file: StartedFile, shot: ShotOnAir, block: list[SurveyedFrame]) -> None:
-        tracks = [] if shot.sent is None else [self._track(file, shot, shot.sent, block)]
-        file.write([s.pts for s in block], tracks, shot.backdrop.number)
+    def _segment(self, clip: OpenedClip, file: StartedFile, shot: ShotOnAir, block: list[SeenRow]) -> None:
+        if shot.faces and next(iter(shot.faces.values())).tone is not None:
+            self._cast(clip, file, shot, block)
+        tracks = []
+        for face, on_air in shot.faces.items():
+            seen = [row.faces.get(face) for row in block]
+            if face == 0 or any(s is not None and s.crop is not None for s in seen):
+                tracks.append((face, on_air, seen))
+        tracks.sort(key=lambda track: _size(track[2]))  # the larger a face, the nearer it is
+        written = [self._track(file, shot, *track) for track in tracks]
+        file.write([row.first.pts for row in block], written, shot.backdrop.number)
         self._done += len(block)
         self.stages.progress("encode", self._done, clip.info.frames_hint or 0)
 
-    def _track(self, file: StartedFile, shot: ShotOnAir, sent: SentActor, block: list[SurveyedFrame]) -> Track:
-        light = [(1.0, 0.0)] * len(block) if shot.tone is None else self.light([s.tone for s in block], shot.tone)
-        crops = {i: s.crop for i, s in enumerate(block) if s.crop is not None and light[i][0] > DARKEST}
+    def _track(
+        self, file: StartedFile, shot: ShotOnAir, face: int, on_air: FaceOnAir, seen: list[SurveyedFrame | None]
+    ) -> Track:
+        sent, tones = on_air.sent, [s.tone for s in seen if s is not None]
+        lights = iter([(1.0, 0.0)] * len(tones) if on_air.tone is None else self.light(tones, on_air.tone))
+        light = [(1.0, 0.0) if s is None else next(lights) for s in seen]
+        crops = {
+            i: s.crop for i, s in enumerate(seen) if s is not None and s.crop is not None and light[i][0] > DARKEST
+        }
         rows = list(crops)
-        motion = torch.zeros(len(block), file.header.params)
+        motion = torch.zeros(len(seen), file.header.params)
         if rows:
             pictures = from_numpy([relit(crop, *light[i]) for i, crop in crops.items()])
-            carrier = self.carrier_for(sent.actor.number)
-            start = sent.appearance.begin(carrier.guess(pictures))
-            motion[rows] = sent.refined(pictures, start, shot.motion)
-            shot.motion = motion[rows[-1]]
-        held = np.ones(len(block), bool)
+            start = sent.appearance.begin(self.carrier_for(sent.actor.number).guess(pictures))
+            motion[rows] = sent.refined(pictures, start, on_air.motion)
+            on_air.motion = motion[rows[-1]]
+        held = np.ones(len(seen), bool)
         held[rows] = False
-        integers = sent.quantise(motion, held, shot.integers)
-        shot.integers = integers[-1]
-        places = file.places(shot.backdrop, [s.placement for s in block], [s.absent for s in block])
+        integers = sent.quantise(motion, held, on_air.integers)
+        on_air.integers = integers[-1]
+        places = file.places(face > 0 or shot.backdrop.empty, *_places(seen))
         return file.track(sent, integers, places, held)
 
 
-def first_frames(frames: Iterator[SurveyedFrame], fps: Fraction) -> list[SurveyedFrame]:
+def _places(seen: list[SurveyedFrame | None]) -> tuple[list[np.ndarray], list[bool]]:
+    """Placements of a face, and where nobody is there."""
+    last = next((s.placement for s in seen if s is not None), NOWHERE)
+    placements = []
+    for s in seen:
+        last = last if s is None else s.placement
+        placements.append(last)
+    return placements, [s is None or s.absent for s in seen]
+
+
+def _size(seen: list[SurveyedFrame | None]) -> float:
+    """Half side of a face's square."""
+    return float(np.median([s.placement[2] for s in seen if s is not None]))
+
+
+def first_rows(rows: Iterator[Row], fps: Fraction) -> list[Row]:
     """As many of the first frames as tell what the person and the place look like."""
-    lead: list[SurveyedFrame] = []
-    for seen in frames:
-        lead.append(seen)
-        if _enough(lead, float(fps)):
+    lead: list[Row] = []
+    for row in rows:
+        lead.append(row)
+        if _enough([each[0] for each in lead], float(fps)):
             break
     return lead
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...format.stage import Set
 from ..face.background import Plate
 from ..face.portrait import Conditions
+from ..face.survey import SurveyedFrame
 from ..fit.carrier import Appearance, Carrier, CarrierSettings, Spending
 from ..fit.cropstore import CropStore
 from ..fit.effort import FAST
@@ -74,25 +75,26 @@ class WholeClip(Encoding):
         self._squares = CropStore(self.model.size)
         self.stack.callback(self._squares.close)
         self._recognition = Recognition(self.model, self.device)
-        people = clip.surveys.people
         with threads_for_tensors(1):
-            for survey in clip.surveys:
-                shot, track = SurveyedShot(), FaceTrack(0)
-                faces = ActorFrames(CropStore(self.model.size, self._squares))
+            for faces in clip.surveys:
+                shot, followed = SurveyedShot(), dict[int, tuple[FaceTrack, ActorFrames]]()
                 out.shots.append(shot)
-                for seen in survey:
-                    shot.pts.append(seen.pts)
-                    track.placement.append(seen.placement)
-                    track.absent.append(seen.absent)
-                    track.crop_row.append(-1 if seen.crop is None else faces.take(seen))
+                for row in faces:
+                    shot.pts.append(row[0].pts)
+                    for face, seen in row.items():
+                        if face not in followed:
+                            store = CropStore(self.model.size, self._squares)
+                            followed[face] = FaceTrack(further=face > 0), ActorFrames(store)
+                        _take(*followed[face], seen, len(shot.pts) - 1)
                     self.stages.progress("align", out.frames, clip.info.frames_hint or 0)
-                if faces.store.count and survey.person is not None:
-                    person = people.meet(survey.person)
-                    people.seen(person, faces.store.count)
-                    self._cast(out, person, track, faces)
+                for face, person in clip.surveys.met(faces).items():
+                    track, frames = followed[face]
+                    track.fill(len(shot.pts))
+                    self._cast(out, person, track, frames)
                     shot.tracks.append(track)
-                if not (self.options.crop or survey.aligned):
-                    plate = self.plate(survey.samples)
+                shot.tracks.sort(key=lambda track: float(np.median([p[2] for p in track.placement])))
+                if not (self.options.crop or faces.first.aligned):
+                    plate = self.plate(faces.first.samples)
                     number, new = self.places.meet(plate)
                     shot.backdrop = Backdrop(number, plate.empty)
                     plates += [plate] if new else []
@@ -126,6 +128,14 @@ class WholeClip(Encoding):
         pictures = _some(store)
         good, spending = Conditions.good(len(pictures)), Spending(self.options.fineness)
         return Look(carrier, carrier.at_once(pictures, carrier.guess(pictures), good, spending))
+
+
+def _take(track: FaceTrack, frames: ActorFrames, seen: SurveyedFrame, at: int) -> None:
+    """A face in one more frame.  at: of the shot; between the last one and this nobody is there."""
+    track.fill(at, seen.placement)
+    track.placement.append(seen.placement)
+    track.absent.append(seen.absent)
+    track.crop_row.append(-1 if seen.crop is None else frames.take(seen))
 
 
 def _some(store: CropStore) -> Tensor:

@@ -7,7 +7,7 @@ network, `fev.codec.face.paste` puts the square back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ PATIENCE = 3  # lost frames for which the face is looked for in all of the pictu
 UNCHECKED = 2  # frames in a row that are followed without comparing the face with the person
 SEEN_ENOUGH = 0.8  # share of the inner face inside the picture from which on it can be compared
 INNER = 0.7  # half side of the inner face in the square
+APART = 0.7  # half sides between the centres of two faces
 SMALLEST_FACE = 40  # half side of the FFHQ square in pixels below which a face is not coded
 CASCADE_TO_SQUARE = 1.0  # half side of the rough square per side of the cascade's box
 WHOLE_FRAME_TOLERANCE = 0.09  # how far the square of an already aligned clip may be off, in half sides
@@ -105,6 +106,11 @@ def inside(placement: np.ndarray, width: int, height: int) -> float:
     return float(((px >= 0) & (px < width) & (py >= 0) & (py < height)).mean())
 
 
+def apart(placement: np.ndarray, others: Sequence[np.ndarray]) -> bool:
+    """Whether a placement is of another face than those."""
+    return all(np.hypot(*(placement[:2] - q[:2])) > APART * max(placement[2], q[2]) for q in others)
+
+
 class FaceTracker:
     """Follows one face through a clip, frame by frame.
 
@@ -113,6 +119,8 @@ class FaceTracker:
         person: tells that face from those of others; without one any face goes on where the last
             was.
         people: who was in the shots before; one of them goes before the largest face.
+        begin: placement of the face in the first frame, where that is known.
+        others: placements of the faces that somebody else follows; they are left alone.
 
     Attributes:
         other: after a step: a face was seen that is not the person's.
@@ -121,10 +129,18 @@ class FaceTracker:
         most: how many faces one frame has shown at most before the first was chosen.
     """
 
-    def __init__(self, net: Aligner, order: int = 0, person: Person | None = None, people: People | None = None):
+    def __init__(
+        self,
+        net: Aligner,
+        order: int = 0,
+        person: Person | None = None,
+        people: People | None = None,
+        begin: np.ndarray | None = None,
+        others: Callable[[], list[np.ndarray]] = list,
+    ):
         self.net = net.eval()
-        self.order, self.person, self.people = order, person, people
-        self.last: np.ndarray | None = None
+        self.order, self.person, self.people, self.others = order, person, people, others
+        self.last = begin
         self.lost = self.doubtful = self.most = 0
         self.other = False
         self._waited = self._unsure = self._followed = 0
@@ -163,7 +179,7 @@ class FaceTracker:
                 p = placement[i]
                 if confidence[i] < least or p[2] < SMALLEST_FACE or abs(p[3]) > 1.2:
                     continue
-                if all(np.hypot(*(p[:2] - q[:2])) > 0.7 * max(p[2], q[2]) for q in found):
+                if apart(p, found):
                     found.append(p)
         return found
 
@@ -217,7 +233,7 @@ class FaceTracker:
         self.doubtful = 0
         if not sudden:
             placement, confidence = self.refine(frame, self.last[None].copy(), 2)
-            if confidence[0] > 0 and self._plausible(placement[0], frame):
+            if confidence[0] > 0 and self._plausible(placement[0], frame) and self._is_free(placement[0]):
                 due = self.lost > 0 or self._unsure >= UNCHECKED
                 if not due or self._is_person(frame, placement)[0]:
                     return self._at(placement[0], compared=due), True
@@ -246,7 +262,7 @@ class FaceTracker:
             return None, False
         # a hand that is taken for a face would be followed for the whole clip, so a clear one is
         # waited for
-        faces = self.detect(frame, CLEAR if self._waited <= FIRST_LOOKS else 0.0)
+        faces = self._free(self.detect(frame, CLEAR if self._waited <= FIRST_LOOKS else 0.0))
         self.most = max(self.most, len(faces))
         which = self._choice(frame, faces)
         if len(faces) <= which:
@@ -288,7 +304,7 @@ class FaceTracker:
     def _again(self, frame: np.ndarray, sudden: bool) -> np.ndarray | None:
         """The face after it was lost: near its last place at first, then anywhere."""
         assert self.last is not None
-        faces = np.array(self.detect(frame))
+        faces = np.array(self._free(self.detect(frame)))
         if not len(faces):
             return None
         near = np.hypot(*(faces[:, :2] - self.last[:2]).T)
@@ -299,6 +315,13 @@ class FaceTracker:
         if len(faces):
             self.other = not mine.any()
         return faces[mine.argmax()] if mine.any() else None
+
+    def _is_free(self, placement: np.ndarray) -> bool:
+        return apart(placement, self.others())
+
+    def _free(self, faces: list[np.ndarray]) -> list[np.ndarray]:
+        """Those that nobody else follows."""
+        return [p for p in faces if self._is_free(p)]
 
     def _plausible(self, p: np.ndarray, frame: np.ndarray) -> bool:
         """A step from one frame to the next that a head can make, and a square that is in the

@@ -7,6 +7,8 @@ before.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from torch import Tensor
 
@@ -25,12 +27,18 @@ class People:
     def __len__(self) -> int:
         return len(self._known)
 
-    def meet(self, person: Person) -> int:
+    def meet(self, person: Person, others: Collection[int] = ()) -> int:
         """The number of somebody who was followed through a shot, or through its beginning.
 
         The memory is kept, and what it goes on to learn counts from then on.
+
+        Args:
+            others: who is in the shot already.
         """
-        like = [max(float((old.views @ person.views.t()).max()) for old in known) for known in self._known]
+        like = [
+            -1.0 if number in others else max(float((old.views @ person.views.t()).max()) for old in known)
+            for number, known in enumerate(self._known)
+        ]
         best = int(np.argmax(like)) if like else -1
         if best < 0 or like[best] <= SAME:
             self._known.append([])

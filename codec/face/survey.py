@@ -7,7 +7,7 @@ that of those frames.  `fev.codec.encoder` consumes it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -88,6 +88,8 @@ class Survey:
         people: who was in the shots before.  Given, a shot may show nobody; without, that is an
             error.
         aligned: whether the clip already is the aligned square, where that is known.
+        begin, others: see `FaceTracker`.
+        scenery: whether frames for the background are kept.
 
     Attributes:
         samples: afterwards, frames for the background.
@@ -106,9 +108,13 @@ class Survey:
         notices: Notices | None = None,
         people: People | None = None,
         aligned: bool | None = None,
+        begin: np.ndarray | None = None,
+        others: Callable[[], list[np.ndarray]] = list,
+        scenery: bool = True,
     ):
         self.frames, self.size, self.registration, self.people = frames, size, registration, people
-        self.tracker = FaceTracker(net, order, person, people)
+        self.tracker = FaceTracker(net, order, person, people, begin, others)
+        self.scenery = scenery
         self.aligned = aligned
         self.samples = PlateSamples()
         self._empty = PlateSamples()  # of frames before the first face
@@ -137,7 +143,7 @@ class Survey:
                 leading += [(replace(row.frame, rgb=NO_PICTURE), row.tone) for row in window]
                 window.clear()
             if placement is None:
-                if self.people is not None:
+                if self.people is not None and self.scenery:
                     self._empty.take(frame, here, None)
                 leading.append((replace(frame, rgb=NO_PICTURE), here))
                 continue
@@ -226,7 +232,7 @@ class Survey:
             self._say(absent, row.other)
         else:
             self._seen = row
-        if (absent or square is not None) and not self.aligned:
+        if self.scenery and (absent or square is not None) and not self.aligned:
             self.samples.take(row.frame, row.tone, None if absent else placement)
         row.frame = replace(row.frame, rgb=NO_PICTURE)
         yield SurveyedFrame(
