@@ -1,10 +1,12 @@
 """Where the face is in a frame, who it is, what stands behind it.
 
-    survey          one pass over a clip: every frame comes out with its placement and square
+    shots           a clip between its cuts; people: who is who in them, places: where they are
+    faces           the faces of a shot, each with a survey of its own
+    survey          one pass over a shot: every frame comes out with its placement and square
       align           finds and follows the face, smooths its placement, cuts the square
       person          tells the face that is followed from others; covered: a hand over the mouth
       registration    squares against key frames (imported networks)
-      light           fades, flashes and cuts, by a coarse picture's grey levels
+      light           fades, flashes and what is a cut, by a coarse picture's grey levels
       absence         what is sent where nobody is there
     background      the still behind the face; camera: whether it moves
     portrait        which frame stands best for a face; regions: where people look in the square
