@@ -14,7 +14,7 @@ from .actor import Actor, ActorKey, Revision, unpack_actor
 from .errors import LimitError, check
 from .header import Header
 from .limits import Limits
-from .segment import Parts
+from .segment import Parts, Segment
 from .stage import Set
 from .video import VideoConfig
 
@@ -63,7 +63,7 @@ class Cast:
             return self.video is not None
         return need in self.sets if isinstance(need, int) else self.actor(need) is not None
 
-    def missing(self, parts: Parts, header: Header) -> list[Need]:
+    def missing(self, parts: Parts | Segment, header: Header) -> list[Need]:
         """What of that which a segment names is not alive."""
         needs: list[Need] = [*parts.cast]
         if parts.on_set is not None and (parts.on_set or header.has_set):

@@ -14,7 +14,7 @@ from .ledger import Ledger
 from .limits import Limits
 from .reference import Identities, Identity
 from .salvage import ChunkStream
-from .segment import Parts
+from .segment import Parts, Segment
 from .setup import Setup
 from .source import Source
 from .stage import Set
@@ -123,7 +123,7 @@ class Casting(Setup):
             self.cast.add_actor(actor, self.header)
         return revision.sizes()
 
-    def lacking(self, parts: Parts) -> list[Need]:
+    def lacking(self, parts: Parts | Segment) -> list[Need]:
         """What of that which a segment names is not alive."""
         return self.cast.missing(parts, self.header)
 

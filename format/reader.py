@@ -357,8 +357,7 @@ class Reader(Casting):
         return None if found is None else found[1].frames
 
     def seek(self, segment: int) -> None:
-        """The next segment delivered will be the one of this index. Raises UsageError if there is
-        none such."""
+        """The next segment delivered will be the one of this index. Raises UsageError without it."""
         parts = self._seek(lambda parts: parts.index, segment)
         if parts is None or parts.index != segment:
             raise UsageError(f"the stream has no segment {segment}")
@@ -371,8 +370,7 @@ class Reader(Casting):
         return parts.index
 
     def seek_pts(self, pts: int) -> int:
-        """Goes to the segment shown at a time (ticks), or to the first if that is later, and
-        returns its index."""
+        """Goes to the segment shown at a time (ticks), or to the first, and returns its index."""
         parts = self._seek(lambda parts: int(parts.pts[0]), pts) or self._seek(lambda parts: parts.index, 0)
         if parts is None:
             raise UsageError("the stream has no segments")

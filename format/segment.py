@@ -142,6 +142,11 @@ class Segment:
         return len(self.pts)
 
     @property
+    def cast(self) -> list[ActorKey]:
+        """The revisions of actors that it needs."""
+        return [(track.actor, track.revision) for track in self.actors]
+
+    @property
     def alone(self) -> Track:
         """The only actor. Raises UnsupportedError where there is none, or more than one."""
         if len(self.actors) != 1:
@@ -180,7 +185,7 @@ class Segment:
             raise UsageError(f"segment {self.index}: presentation times do not rise")
         regular_place = header.segment_frames == count and self.first_frame == self.index * count
         regular = np.array_equal(pts, regular_pts(header, self.first_frame, count))
-        cast = tuple((track.actor, track.revision) for track in tracks)
+        cast = tuple(self.cast)
         moves = self.camera is not None and bool(np.any(self.camera))
         flags = HAS_PLACE * (not regular_place) | HAS_PTS * (not regular) | HAS_AUDIO * bool(self.audio)
         flags |= HAS_VIDEO * (self.video is not None)

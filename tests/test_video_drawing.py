@@ -22,7 +22,21 @@ from fev.format.errors import DamagedError
 from fev.tools import fev_draw, fev_model, fev_read
 from fev.tools.info import describe, render
 from test_fev_draw import compare
-from test_stage_drawing import AHEAD, FRAMES, HEIGHT, RED, WIDTH, actor, destroyed, inside, pictures, plain, same, track
+from test_stage_drawing import (
+    AHEAD,
+    FRAMES,
+    HEIGHT,
+    RED,
+    WIDTH,
+    Pipe,
+    actor,
+    destroyed,
+    inside,
+    pictures,
+    plain,
+    same,
+    track,
+)
 from test_videocoding import scene
 
 SHOT = scene(2 * FRAMES, 90, 160)
@@ -182,3 +196,17 @@ def test_info_says_what_there_is(tiny_sha, coded, slow):
     assert facts["video"] == dict(codec="av1", width=64, height=64, frames=2 * FRAMES, pictures=FRAMES, bytes=size)
     assert f"video av1: 64x64, {FRAMES} pictures in {2 * FRAMES} frames, {size} bytes" in render(facts)
     assert describe(io.BytesIO(stream(tiny_sha, coded.config, {"actors": [track()]})))["video"] is None
+
+
+def test_who_joins_late_waits_for_the_header(tiny_model, coded):
+    """Of a stream that repeats what is alive every second segment."""
+    whole = stream(tiny_model.sha256, coded.config, *filmed(coded), *filmed(coded), repeat=2)
+    setup = whole[whole.index(b"\xf5\xedHEAD") : whole.index(b"\xf5\xedACTR")]
+    joined = setup + whole[whole.index(b"\xf5\xedSEGM", whole.index(b"\xf5\xedSEGM") + 1) :]
+    reader = Reader(Pipe(joined), salvage=True)
+    decoder = FrameDecoder(reader, DecodeOptions(device="cpu"), tiny_model)
+    kept = [segment for segment in reader.segments() if not decoder.awaits(segment)]
+    assert [segment.index for segment in kept] == [2, 3]
+    assert same(
+        [rgb for segment in kept for _, rgb in decoder.segment(segment)], pictures(whole, tiny_model)[2 * FRAMES :]
+    )

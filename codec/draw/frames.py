@@ -73,9 +73,8 @@ class FrameDecoder:
         """Whether a receiver that joined late is to go on to the next segment: it has shown nothing
         yet and lacks what this one names.
         """
-        names = [(track.actor, track.revision) for track in segment.actors]
         early = self.reader.joined and self._last is None
-        return early and bool(self.reader.cast.missing(names, segment.on_set, self.header))
+        return early and bool(self.reader.lacking(segment))
 
     def segment(self, segment: Segment, first: int = 0, end: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Pictures of one segment, or of those of its frames from place `first` up to `end`."""
