@@ -8,6 +8,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from efforts import encode_quickly
+from fev.codec.decoder import DecodeOptions, FrameDecoder
+from fev.codec.encode.options import EncodeOptions
 from fev.codec.face.background import Plate
 from fev.codec.face.people import People
 from fev.codec.face.person import Person
@@ -16,6 +18,7 @@ from fev.codec.face.shots import Shots
 from fev.codec.media.mux import VideoWriter
 from fev.codec.model.modelfile import load_model
 from fev.format import Reader
+from fev.format.errors import UsageError
 from people import HEIGHT, WIDTH, film, looks, room, seen
 
 A, B = 0, 8  # seeds of two people
@@ -149,3 +152,54 @@ def test_an_identity_of_another_file_is_the_first_persons_alone(tmp_path):
         list(reader.segments())
         actors = reader.cast.actors
     assert actors[0][-1].reference is not None and actors[1][-1].parts
+
+
+def drawn(data: io.BytesIO) -> list[np.ndarray]:
+    data.seek(0)
+    decoder = FrameDecoder(Reader(data), DecodeOptions())
+    return [picture for _, picture in decoder.frames(decoder.reader.segments())]
+
+
+BESIDE = ((90, 96, 60), (235, 100, 48))  # two faces that do not touch
+
+
+def both(at: int, second: bool = True) -> np.ndarray:
+    people = [(A, *BESIDE[0]), (B, *BESIDE[1])]
+    return seen(room(1), *people[: 1 + second], at=at)
+
+
+def test_two_faces_of_a_shot_are_two_actors(tmp_path):
+    pictures = [both(i) for i in range(30)]
+    out = io.BytesIO()
+    clip = written(tmp_path / "two.mp4", pictures)
+    report = encode_quickly(clip, out, preset="fast", audio=False, faces=2)
+    assert (report.actors, report.sets, report.held) == (2, 1, 0)
+    assert segments_of(out)[1] == [(25, [1, 0], 0), (5, [1, 0], 0)], "the larger one is in front"
+    alone = io.BytesIO()
+    assert encode_quickly(clip, alone, preset="fast", audio=False).actors == 1
+    error = [np.abs(p.astype(int) - q).mean() for p, q in zip(drawn(out), pictures, strict=True)]
+    still = [np.abs(p.astype(int) - q).mean() for p, q in zip(drawn(alone), pictures, strict=True)]
+    assert np.mean(error) < np.mean(still), "the second one moves too"
+
+
+def test_somebody_who_comes_later_is_an_actor_from_then_on(tmp_path):
+    pictures = [both(i, i >= 20) for i in range(75)]
+    for preset in ("fast", "medium"):
+        out = io.BytesIO()
+        report = encode_quickly(written(tmp_path / "late.mp4", pictures), out, preset=preset, audio=False, faces=8)
+        assert report.actors == 2
+        segments = segments_of(out)[1]
+        assert segments[0][1] in ([0], [1, 0]) and segments[-1][1] == [1, 0]
+        out.seek(0)
+        for segment in Reader(out).segments():
+            for track in segment.actors:
+                there = track.placement[:, 2] > 0
+                where = np.arange(segment.first_frame, segment.first_frame + segment.frames)
+                assert track.actor == 0 or (where[there] >= 20).all(), "nobody is drawn before he is there"
+
+
+def test_faces_that_are_asked_for_have_bounds():
+    with pytest.raises(UsageError, match="1 to 8 faces"):
+        EncodeOptions(faces=9)
+    with pytest.raises(UsageError, match="shows one face"):
+        EncodeOptions(faces=2, crop=True)

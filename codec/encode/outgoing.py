@@ -25,11 +25,15 @@ class _Pending:
 
 
 class Outgoing:
-    """end: where the last segment ends, in seconds on the clock of the pts."""
+    """Attributes:
+    end: where the last segment ends, in seconds on the clock of the pts.
+    last_actor: the highest number of an actor that was handed over, -1 for none.
+    """
 
     def __init__(self, writer: Writer, sound: Sound, info: VideoInfo):
         self.writer, self.sound, self.info = writer, sound, info
         self.end = Fraction(0)
+        self.last_actor = -1
         self._pending: _Pending | None = None
         self._frames = self._segments = 0
         self._places: dict[int, np.ndarray] = {}  # the last placement of each actor in the last segment
@@ -46,7 +50,7 @@ class Outgoing:
             tracks: its actors; held are frames in which the motion stands still, and those whose
                 placement differs from the one before are coded.
             on_set: number of the set.
-            needed: the actors.
+            needed: the actors, by their numbers.
             given: the set, None where there is none.
         """
         self.flush()
@@ -56,6 +60,7 @@ class Outgoing:
         self._places = {track.actor: track.placement[-1:] for track in tracks if track.placement is not None}
         segment = Segment(self._segments, self._frames, np.array(pts, np.int64), tracks, on_set=on_set)
         self._pending = _Pending(segment, needed, given)
+        self.last_actor = max([self.last_actor, *(actor.number for actor in needed)])
         self._frames += len(pts)
         self._segments += 1
 

@@ -119,7 +119,13 @@ class StartedFile:
 
     def write(self, pts: list[int], tracks: list[Track], on_set: int) -> None:
         """Hand over a segment."""
-        needed = [self.actors[track.actor].actor for track in tracks]
+        last = max((track.actor for track in tracks), default=-1)
+        used = {track.actor for track in tracks}
+        # Actors come in the order of their numbers: one that nobody needs yet goes before.
+        needed = [
+            sent.actor for number, sent in sorted(self.actors.items())
+            if number in used or (number < last and number > self.out.last_actor)
+        ]  # fmt: skip
         self.out.write(pts, tracks, on_set, needed, self.sets.get(on_set))
 
     def close(self) -> None:
