@@ -67,7 +67,7 @@ class Aim:
         self.target = RateTarget(rate, float(pts[-1] * info.time_base + 1 / info.fps - info.start_time))
         self.share: float | None = None  # of the bytes for the identities, once trials have told it
         room = round(MOST_PLATE * self.target.bytes / max(1, len(plates)))
-        self.sets = [Set(encoding.still(plate, room), number) for number, plate in enumerate(plates)]
+        self.sets = [Set(encoding.still(plate, room), number, plate.place) for number, plate in enumerate(plates)]
         self.carriers = [encoding.carrier_for(number) for number in range(len(seen.actors))]
 
     def write(self, fit: Fit, dst: Any) -> StartedFile:

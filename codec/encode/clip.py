@@ -59,11 +59,13 @@ class SurveyedShot:
     Args:
         tracks: of its actors, from the back to the front: the larger a face, the nearer it is.
         backdrop: what stands behind them.
+        camera: (4,) of each frame, from a camera at rest, in pixels and radians.
     """
 
     pts: list[int] = field(default_factory=list)
     tracks: list[FaceTrack] = field(default_factory=list)
     backdrop: Backdrop = field(default_factory=Backdrop)
+    camera: list[np.ndarray] = field(default_factory=list)
 
 
 class ActorFrames:
@@ -209,7 +211,7 @@ def send(
             places = file.places(clear, track.placement[part], track.absent[part])
             written.append(file.track(sent, integers, places, held))
             before[track.actor] = integers[-1]
-        file.write(shot.pts[part], written, shot.backdrop.number)
+        file.write(shot.pts[part], written, shot.backdrop, shot.camera[part])
         done += part.stop - part.start
         progress("motion", done, clip.frames)
     file.close()

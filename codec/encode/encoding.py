@@ -23,6 +23,7 @@ from ...format.meta import PRIVATE, Meta, pack_key_frames
 from ...format.stage import Set
 from ...format.still import CODEC_AV1, Still
 from ..face.background import Plate, PlateSamples, encode_plate, make_plate
+from ..face.camera import Camera
 from ..face.faces import ShotFaces
 from ..face.light import gain
 from ..face.people import People
@@ -171,9 +172,11 @@ class Encoding(ABC):
                 frames: Iterator[Frame], begin: np.ndarray | None, others: Callable[[], list[np.ndarray]]
             ) -> Survey:
                 first = begin is None
+                camera = Camera() if first and not options.crop else None
                 return Survey(
                     frames, aligner, self.model.size, options.face, self.carrier.registration(), Person(inverter),
-                    self.notices if first else Notices(), people, aligned if first else False, begin, others, first,
+                    self.notices if first else Notices(), people, aligned if first else False,
+                    begin, others, first, camera,
                 )  # fmt: skip
 
             return ShotFaces(shot, survey, 1 if options.crop else options.faces)
@@ -205,9 +208,7 @@ class Encoding(ABC):
 
     def plate(self, samples: PlateSamples) -> Plate:
         """The picture behind the faces of a shot, from its sample frames."""
-        picture, moved = make_plate(samples.chosen())
-        self.notices.add("camera", moved)
-        return Plate(picture, samples.empty)
+        return make_plate(samples)
 
     def still(self, plate: Plate, room: int | None = None) -> Still:
         """A plate as it is sent.

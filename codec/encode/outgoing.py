@@ -39,7 +39,13 @@ class Outgoing:
         self._places: dict[int, np.ndarray] = {}  # the last placement of each actor in the last segment
 
     def write(
-        self, pts: list[int], tracks: list[Track], on_set: int, needed: Sequence[Actor], given: Set | None
+        self,
+        pts: list[int],
+        tracks: list[Track],
+        on_set: int,
+        needed: Sequence[Actor],
+        given: Set | None,
+        camera: np.ndarray | None = None,
     ) -> None:
         """Hand over a segment.
 
@@ -52,13 +58,14 @@ class Outgoing:
             on_set: number of the set.
             needed: the actors, by their numbers.
             given: the set, None where there is none.
+            camera: (n, 4) integers, None = it rests.
         """
         self.flush()
         tick = max(1, round(1 / (self.info.fps * self.info.time_base)))
         self.end = (pts[-1] + tick) * self.info.time_base
         tracks = [self._standing(track) for track in tracks]
         self._places = {track.actor: track.placement[-1:] for track in tracks if track.placement is not None}
-        segment = Segment(self._segments, self._frames, np.array(pts, np.int64), tracks, on_set=on_set)
+        segment = Segment(self._segments, self._frames, np.array(pts, np.int64), tracks, [], on_set, camera)
         self._pending = _Pending(segment, needed, given)
         self.last_actor = max([self.last_actor, *(actor.number for actor in needed)])
         self._frames += len(pts)

@@ -16,6 +16,7 @@ from ...format.stage import Set
 from ..draw.render import Renderer
 from ..draw.units import quantise_placement
 from ..face.absence import alone, plain
+from ..fit.camerapath import camera_path
 from ..fit.carrier import Appearance
 from ..fit.quantiser import Quantiser
 from ..media.audio import Sound
@@ -46,10 +47,12 @@ class Backdrop:
     Args:
         number: of the set.
         empty: it was seen without anybody before it.
+        follows: it moves with the camera.
     """
 
     number: int = 0
     empty: bool = False
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,8 @@ class StartedFile:
         places = quantise_placement(np.array(placement)) if self.header.placement else None
         return Track(motion, places, held, sent.actor.number, sent.actor.revision)
 
-    def write(self, pts: list[int], tracks: list[Track], on_set: int) -> None:
-        """Hand over a segment."""
+    def write(self, pts: list[int], tracks: list[Track], backdrop: Backdrop, cameras: list[np.ndarray]) -> None:
+        """Hand over a segment.  cameras: (4,) of each frame, in pixels and radians."""
         last = max((track.actor for track in tracks), default=-1)
         used = {track.actor for track in tracks}
         # Actors come in the order of their numbers: one that nobody needs yet goes before.
@@ -126,7 +129,10 @@ class StartedFile:
             sent.actor for number, sent in sorted(self.actors.items())
             if number in used or (number < last and number > self.out.last_actor)
         ]  # fmt: skip
-        self.out.write(pts, tracks, on_set, needed, self.sets.get(on_set))
+        camera = None
+        if backdrop.follows and np.any(cameras):
+            camera = camera_path(np.array(cameras), self.header.width, self.header.height)
+        self.out.write(pts, tracks, backdrop.number, needed, self.sets.get(backdrop.number), camera)
 
     def close(self) -> None:
         self.out.close()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...format.segment import Track
 from ...format.stage import Set
-from ..face.background import Plate
+from ..face.background import Plate, PlateSamples
 from ..face.faces import Row
 from ..face.light import DARKEST, contrast, gain, lit, reference, relit
 from ..face.portrait import Conditions
@@ -31,6 +31,8 @@ from .started import Backdrop, OpenedClip, SentActor, StartedFile
 
 LEAD = 2.0  # seconds from the first face on in which the pivot is looked for
 MOST_LEAD = 8.0  # ... where they show no face that is whole and lit
+BEYOND = 0.1  # share of a segment's pictures that may lie beyond the set
+SET_AGE = 3  # segments between trials of a larger set
 SETTLED = 1.03  # how much a picture may gain in contrast within a quarter of the lead when a fade is over
 
 
@@ -57,12 +59,14 @@ class ShotLead:
 
     Args:
         plate: what stands behind the faces; None where the file is of the square alone.
+        samples: of which it was made, and more to come.
         aligned: the clip is the aligned square.
         keys: numbers of the frames that others are registered to, so far.
     """
 
     rows: list[SeenRow]
     plate: Plate | None
+    samples: PlateSamples
     aligned: bool
     keys: list[int]
 
@@ -94,10 +98,15 @@ class ShotOnAir:
     Args:
         faces: by their numbers in the shot.
         backdrop: what stands behind.
+        plate, samples: as its lead has them; a larger plate may take its place.
+        age: segments since a larger plate was thought of.
     """
 
     backdrop: Backdrop
+    plate: Plate | None
+    samples: PlateSamples
     faces: dict[int, FaceOnAir] = field(default_factory=dict)
+    age: int = 0
 
 
 class Streaming(Encoding):
@@ -144,7 +153,8 @@ class Streaming(Encoding):
                 lead = first_rows(rows, clip.info.fps)
                 aligned, persons = bool(faces.first.aligned), surveys.met(faces)
                 plate = None if self.options.crop or aligned else self.plate(faces.first.samples)
-                yield ShotLead([SeenRow(row, persons) for row in lead], plate, aligned, surveys.key_frames)
+                seen, samples = [SeenRow(row, persons) for row in lead], faces.first.samples
+                yield ShotLead(seen, plate, samples, aligned, surveys.key_frames)
                 for row in rows:
                     yield SeenRow(row, surveys.met(faces) if persons else {})
 
@@ -160,7 +170,7 @@ class Streaming(Encoding):
         if file is None:
             file = self.start(clip, dst, lead.aligned, lead.keys, sets)
         file.sets.update({given.number: given for given in sets})
-        shot = ShotOnAir(backdrops[-1])
+        shot = ShotOnAir(backdrops[-1], lead.plate, lead.samples)
         self._cast(clip, file, shot, lead.rows)
         still = dict[int, FaceOnAir]()
         if not file.header.placement:  # the square has to be somebody's, who then stands still
@@ -169,7 +179,7 @@ class Streaming(Encoding):
             shot.faces = shot.faces or still
         need = self.segment_frames(clip)
         for each, backdrop in zip(leads[:-1], backdrops[:-1], strict=True):
-            empty = ShotOnAir(backdrop, dict(still))
+            empty = ShotOnAir(backdrop, each.plate, each.samples, dict(still))
             for i in range(0, len(each.rows), need):
                 self._segment(clip, file, empty, each.rows[i : i + need])
         return file, shot
@@ -179,7 +189,27 @@ class Streaming(Encoding):
         if plate is None or aligned:
             return Backdrop(), None
         number, new = self.places.meet(plate)
-        return Backdrop(number, plate.empty), Set(self.still(plate), number) if new else None
+        backdrop = Backdrop(number, plate.empty, plate.follows)
+        return backdrop, Set(self.still(plate), number, plate.place) if new else None
+
+    def _grow(self, file: StartedFile, shot: ShotOnAir, cameras: list[np.ndarray]) -> None:
+        """A larger set, where the camera of a segment goes beyond the one that there is.
+
+        It costs what the first did: so not often, and only where it shows half of what is missing.
+        """
+        shot.age += 1
+        if shot.plate is None or not shot.plate.follows or shot.age < SET_AGE or not np.any(cameras):
+            return
+        size = file.header.width, file.header.height
+        inside = shot.plate.share_inside(cameras, size)
+        if inside > 1 - BEYOND:
+            return
+        shot.age = 0
+        larger = self.plate(shot.samples)
+        if larger.follows and larger.share_inside(cameras, size) > (1 + inside) / 2:
+            shot.plate = larger
+            shot.backdrop, given = self._backdrop(larger, False)
+            file.sets.update({} if given is None else {given.number: given})
 
     def _cast(self, clip: OpenedClip, file: StartedFile, shot: ShotOnAir, rows: list[SeenRow]) -> None:
         """Find the actors of the faces that are known by the end of some frames."""
@@ -233,7 +263,9 @@ class Streaming(Encoding):
                 tracks.append((face, on_air, seen))
         tracks.sort(key=lambda track: _size(track[2]))  # the larger a face, the nearer it is
         written = [self._track(file, shot, *track) for track in tracks]
-        file.write([row.first.pts for row in block], written, shot.backdrop.number)
+        cameras = [row.first.camera for row in block]
+        self._grow(file, shot, cameras)
+        file.write([row.first.pts for row in block], written, shot.backdrop, cameras)
         self._done += len(block)
         self.stages.progress("encode", self._done, clip.info.frames_hint or 0)
 

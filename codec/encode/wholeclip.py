@@ -55,7 +55,7 @@ class WholeClip(Encoding):
             seconds = len(actor.shown) / float(clip.info.fps)
             carrier = self.carrier_for(number)
             appearances.append(fit(carrier, number, self.spending(carrier, seconds, actor.shown)))
-        sets = [Set(self.still(plate), number) for number, plate in enumerate(plates)]
+        sets = [Set(self.still(plate), number, plate.place) for number, plate in enumerate(plates)]
         file = self.start(clip, dst, bool(clip.surveys.aligned), clip.surveys.key_frames, sets)
         for number, appearance in enumerate(appearances):
             self.sent(file, number, appearance)
@@ -81,6 +81,7 @@ class WholeClip(Encoding):
                 out.shots.append(shot)
                 for row in faces:
                     shot.pts.append(row[0].pts)
+                    shot.camera.append(row[0].camera)
                     for face, seen in row.items():
                         if face not in followed:
                             store = CropStore(self.model.size, self._squares)
@@ -96,7 +97,7 @@ class WholeClip(Encoding):
                 if not (self.options.crop or faces.first.aligned):
                     plate = self.plate(faces.first.samples)
                     number, new = self.places.meet(plate)
-                    shot.backdrop = Backdrop(number, plate.empty)
+                    shot.backdrop = Backdrop(number, plate.empty, plate.follows)
                     plates += [plate] if new else []
         if self.options.crop or clip.surveys.aligned:
             out.fill()

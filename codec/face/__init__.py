@@ -8,7 +8,9 @@
       registration    squares against key frames (imported networks)
       light           fades, flashes and what is a cut, by a coarse picture's grey levels
       absence         what is sent where nobody is there
-    background      the still behind the face; camera: whether it moves
+    camera          how the camera moves; keypicture: where one picture lies in another
+    background      the still behind the face; mosaic: the larger one where the camera moves
+      median        what lies behind what moves
     portrait        which frame stands best for a face; regions: where people look in the square
     paste           puts the decoded square back into the frame: all that decoding needs of this room
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
+from ...format.stage import Place
 from ..media.frame import Frame
 from ..media.still import encode_still
-from .camera import moves, shift
 from .light import PURE, burnt, gain, reference, same_place
-from .paste import EDGE
+from .median import DEEP, covers, filled_smoothly, median_of
+from .mosaic import Shown, corners_of, mosaic, seen_of, share_inside
 
 MEDIAN_ROWS = 64  # rows of the picture worked on at once, to bound memory
 MAX_SAMPLES = 12
 SAMPLE_PIXELS = 24_000_000  # pixels kept for the background, over all its pictures
 EMPTY = 0.25  # share of the samples that show nobody, from which on they alone are taken
 FACE = 1.0  # half side of what a face covers, in its square
-MISSING = 999
+WORTH = 0.8  # of a still's error, below which a background goes with the camera
+LOOKED_AT = 3  # pixels from one that is compared to the next
+EXTREMES = 8  # samples for which there is room, below which those at the edges have none
 
 
 @dataclass(frozen=True)
@@ -28,57 +29,75 @@ class PlateSample:
 
     Args:
         placement: None where nobody is there.
+        camera: its row (`camera`).
     """
 
     rgb: np.ndarray
     tone: np.ndarray
     placement: np.ndarray | None
-
-
-@dataclass(frozen=True)
-class Plate:
-    """What stands behind the faces of a shot.
-
-    Args:
-        picture: (H, W, 3) uint8.
-        empty: it was seen without anybody before it.
-    """
-
-    picture: np.ndarray
-    empty: bool
+    camera: np.ndarray
 
 
 class PlateSamples:
-    """At most MAX_SAMPLES frames, evenly over what has been seen so far, none of them damaged."""
+    """At most MAX_SAMPLES frames, evenly over what has been seen so far, none of them damaged; where
+    the camera moves, those that reach farthest on each side as well."""
 
     def __init__(self) -> None:
-        self.kept: list[PlateSample] = []
+        self._even: list[PlateSample] = []
+        self._farthest: dict[int, tuple[float, PlateSample]] = {}  # by side, and how far
         self._stride, self._count = 1, 0
 
-    def take(self, frame: Frame, tone: np.ndarray, placement: np.ndarray | None) -> None:
+    def take(
+        self, frame: Frame, tone: np.ndarray, placement: np.ndarray | None, camera: np.ndarray | None = None
+    ) -> None:
         room = max(3, min(MAX_SAMPLES, SAMPLE_PIXELS // (frame.rgb.shape[0] * frame.rgb.shape[1])))
-        if frame.damaged and self.kept:
+        if frame.damaged and self._even:
             return
+        sample = PlateSample(frame.rgb, tone, placement, np.zeros(4) if camera is None else camera)
         if self._count % self._stride == 0:
-            self.kept.append(PlateSample(frame.rgb, tone, placement))
-            if len(self.kept) > room:
-                self.kept = self.kept[::2]
+            self._even.append(sample)
+            if len(self._even) > room:
+                self._even = self._even[::2]
                 self._stride *= 2
+        if sample.camera.any() and room >= EXTREMES:
+            self._reach(sample)
         self._count += 1
+
+    def _reach(self, sample: PlateSample) -> None:
+        """Keep a sample that reaches farther than any before."""
+        height, width = sample.rgb.shape[:2]
+        corners = corners_of(sample.camera, width, height)
+        for side, far in enumerate((*corners.min(0), *-corners.max(0))):
+            if side not in self._farthest or far < self._farthest[side][0]:
+                self._farthest[side] = far, sample
+
+    @property
+    def kept(self) -> list[PlateSample]:
+        """In no order."""
+        there = {id(s): s for s in [*self._even, *(s for _, s in list(self._farthest.values()))]}
+        return list(there.values())
 
     @property
     def empty(self) -> bool:
         """Whether the background is that of a place without anybody."""
         return any(s.placement is None for s in self.chosen())
 
+    @property
+    def moving(self) -> bool:
+        return any(s.camera.any() for s in self._even)
+
+    def lit(self, kept: list[PlateSample]) -> list[PlateSample]:
+        """The well-lit ones of some samples."""
+        usual = reference(np.stack([s.tone for s in kept if s.placement is not None] or [kept[0].tone]))
+        white = float(burnt(usual[None])[0])
+        lit = [gain(s.tone, usual, PURE)[0] == 1 and burnt(s.tone[None])[0] <= white + 0.15 for s in kept]
+        return [s for s, ok in zip(kept, lit, strict=True) if ok] or kept
+
     def chosen(self) -> list[PlateSample]:
         """The well-lit ones of the place that most of them show; those with nobody there, where
         there are enough.
         """
-        usual = reference(np.stack([s.tone for s in self.kept if s.placement is not None] or [self.kept[0].tone]))
-        white = float(burnt(usual[None])[0])
-        lit = [gain(s.tone, usual, PURE)[0] == 1 and burnt(s.tone[None])[0] <= white + 0.15 for s in self.kept]
-        good = [s for s, ok in zip(self.kept, lit, strict=True) if ok] or self.kept
+        good = self.lit(self._even)
         empty = [s for s in good if s.placement is None]
         if len(empty) >= max(2, EMPTY * len(good)):
             return empty
@@ -86,87 +105,79 @@ class PlateSamples:
         return max(groups, key=len)
 
 
-def make_plate(samples: list[PlateSample]) -> tuple[np.ndarray, int]:
-    """The background from sample frames of one place, and in how many of them the camera had moved.
-
-    The median takes out what moves in front of a still background; frames of a camera that moves
-    are laid over the middle one first.  A place is taken from the frames in which the face does not
-    cover it, where there are any; what the face covers in all of them is smoothed away: half a face
-    would show there when it moves on.
-    """
-    height, width = samples[0].rgb.shape[:2]
-    middle, shifts = _laid_over(samples)
-    moving = moves([s for i, s in enumerate(shifts) if i != middle], width, height)
-    if moving:
-        kept = [(s, v) for s, v in zip(samples, shifts, strict=True) if v is not None]
-    else:
-        kept = [(s, np.zeros(2)) for s in samples]
-    plate = np.empty_like(samples[0].rgb)
-    for top in range(0, height, MEDIAN_ROWS):
-        plate[top : top + MEDIAN_ROWS] = _median(kept, top, min(height, top + MEDIAN_ROWS))
-    away = sum(1 for s in shifts if s is None or np.hypot(*s) > 0) if moving else 0
-    squares = [None if s.placement is None else s.placement - [*v, 0, 0] for s, v in kept]
-    covering = [q for q in squares if q is not None]
-    return (smooth_under(plate, covering) if len(covering) == len(squares) else plate), away
-
-
-def _laid_over(samples: list[PlateSample]) -> tuple[int, list[np.ndarray | None]]:
-    """The sample that lies in the middle of all, and how far what it shows has moved in each."""
-    which = len(samples) // 2
-    shifts = _shifts(samples, which)
-    known = [i for i, s in enumerate(shifts) if s is not None]
-    centre = np.median([shifts[i] for i in known], 0)
-    best = min(known, key=lambda i: float(np.hypot(*(shifts[i] - centre))))
-    return (which, shifts) if best == which else (best, _shifts(samples, best))
-
-
-def _shifts(samples: list[PlateSample], which: int) -> list[np.ndarray | None]:
-    own = samples[which]
-    out: list[np.ndarray | None] = []
-    for s in samples:
-        faces = [p for p in (s.placement, own.placement) if p is not None]
-        out.append(np.zeros(2) if s is own else shift(own.rgb, s.rgb, faces))
-    return out
-
-
-def _median(samples: list[tuple[PlateSample, np.ndarray]], top: int, bottom: int) -> np.ndarray:
-    """Rows of the plate.
+@dataclass(frozen=True)
+class Plate:
+    """What stands behind the faces of a shot.
 
     Args:
-        samples: each with how far it lies from where it is to be.
+        picture: (h, w, 3) uint8.
+        empty: it was seen without anybody before it.
+        place: where it lies; None = it covers the frame.
+        follows: it moves with the camera.
     """
-    height, width = samples[0][0].rgb.shape[:2]
-    y, x = np.mgrid[top:bottom, 0:width]
-    rows, free = [], []
-    for sample, move in samples:
-        dx, dy = (int(v) for v in move)
-        py, px = y + dy, x + dx
-        there = (py >= 0) & (py < height) & (px >= 0) & (px < width)
-        if dx or dy:
-            rows.append(sample.rgb[np.clip(py, 0, height - 1), np.clip(px, 0, width - 1)])
-        else:
-            rows.append(sample.rgb[top:bottom])
+
+    picture: np.ndarray
+    empty: bool
+    place: Place | None = None
+    follows: bool = False
+
+    def share_inside(self, cameras: list[np.ndarray], size: tuple[int, int]) -> float:
+        """Share of what some cameras see that it shows.  size: of the frame."""
+        height, width = self.picture.shape[:2]
+        return share_inside((width, height), self.place, cameras, size)
+
+
+def make_plate(kept: PlateSamples) -> Plate:
+    """The background from sample frames of a shot.
+
+    The median takes out what moves in front of it.  A place is taken from the frames in which the
+    face does not cover it, where there are any; what the face covers in all of them is smoothed
+    away: half a face would show there when it moves on.  Where the camera moves it is a mosaic that
+    goes with it, if that is nearer to the samples: a body that the camera follows fills some
+    pictures.
+    """
+    still = Plate(_still(kept.chosen()), kept.empty, follows=not kept.moving)
+    if not kept.moving:
+        return still
+    samples = kept.lit(kept.kept)
+    rgb, hidden, area = mosaic([Shown(s.rgb, s.camera, s.placement) for s in samples])
+    wide = Plate(filled_smoothly(rgb, hidden), kept.empty, area.place, True)
+    return wide if _error(wide, samples) < WORTH * _error(still, samples) else still
+
+
+def _error(plate: Plate, samples: list[PlateSample]) -> float:
+    """Mean squared difference from the samples outside the faces, at some of their pixels."""
+    height, width = samples[0].rgb.shape[:2]
+    at = np.arange(LOOKED_AT // 2, max(height, width), LOOKED_AT)
+    rows, columns = at[at < height], at[at < width]
+    errors = []
+    for sample in samples:
+        camera = sample.camera if plate.follows else np.zeros(4)
+        drawn = seen_of(plate.picture, plate.place, camera, columns + 0.5, rows + 0.5, (width, height))
+        far = ((drawn - sample.rgb[np.ix_(rows, columns)].astype(float)) ** 2).mean(2)
         if sample.placement is not None:
-            there &= ~covers(sample.placement, px, py, FACE)
-        free.append(there)
-    values, shown = np.stack(rows), np.stack(free)
+            far = far[~covers(sample.placement, columns[None], rows[:, None], FACE)]
+        errors.append(float(far.mean()) if far.size else 0.0)
+    return float(np.mean(errors))
+
+
+def _still(samples: list[PlateSample]) -> np.ndarray:
+    """Of a camera at rest."""
+    height, _ = samples[0].rgb.shape[:2]
+    plate = np.empty_like(samples[0].rgb)
+    for top in range(0, height, MEDIAN_ROWS):
+        plate[top : top + MEDIAN_ROWS] = _median(samples, top, min(height, top + MEDIAN_ROWS))
+    covering = [s.placement for s in samples if s.placement is not None]
+    return smooth_under(plate, covering) if len(covering) == len(samples) else plate
+
+
+def _median(samples: list[PlateSample], top: int, bottom: int) -> np.ndarray:
+    """Rows of the plate."""
+    y, x = np.mgrid[top:bottom, 0 : samples[0].rgb.shape[1]]
+    none = np.zeros(x.shape, bool)
+    shown = ~np.stack([none if s.placement is None else covers(s.placement, x, y, FACE) for s in samples])
     shown[:, ~shown.any(0)] = True
-    if shown.all():
-        return np.asarray(np.median(values, 0).astype(np.uint8))
-    count = shown.sum(0)[None, ..., None].repeat(3, 3)
-    ordered = np.sort(np.where(shown[..., None], values, np.int16(MISSING)), 0)
-    low, high = (np.take_along_axis(ordered, at, 0)[0] for at in ((count - 1) // 2, count // 2))
-    out: np.ndarray = ((low + high) // 2).astype(np.uint8)
-    return out
-
-
-def covers(placement: np.ndarray, x: np.ndarray, y: np.ndarray, share: float) -> np.ndarray:
-    """Where the square, made smaller to a share of its side, covers places x, y."""
-    cx, cy, half, angle = placement
-    c, s = np.cos(angle), np.sin(angle)
-    u, v = (c * (x - cx) + s * (y - cy)) / half, (-s * (x - cx) + c * (y - cy)) / half
-    out: np.ndarray = np.maximum(np.abs(u), np.abs(v)) < share
-    return out
+    return np.stack([median_of(np.stack([s.rgb[top:bottom, :, k] for s in samples]), shown) for k in range(3)], 2)
 
 
 def smooth_under(plate: np.ndarray, placements: list[np.ndarray]) -> np.ndarray:
@@ -175,24 +186,8 @@ def smooth_under(plate: np.ndarray, placements: list[np.ndarray]) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) + 0.5
     covered = np.ones((height, width), bool)
     for placement in placements:
-        covered &= covers(placement, x, y, 1 - EDGE - 0.03)
-    if not covered.any():
-        return plate
-    picture = torch.from_numpy(plate).permute(2, 0, 1)[None].float()
-    known = torch.from_numpy(~covered).float()[None, None]
-    small = (max(2, height // 32), max(2, width // 32))
-    total = F.interpolate(picture * known, size=small, mode="area")
-    weight = F.interpolate(known, size=small, mode="area")
-    for _ in range(max(small)):  # let the surroundings grow into the hole
-        grown = F.avg_pool2d(F.pad(total, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        grown_weight = F.avg_pool2d(F.pad(weight, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        empty = weight < 1e-3
-        if not empty.any():
-            break
-        total, weight = torch.where(empty, grown, total), torch.where(empty, grown_weight, weight)
-    filling = F.interpolate(total / weight.clamp_min(1e-6), size=(height, width), mode="bilinear", align_corners=False)
-    mixed = torch.where(known > 0, picture, filling)
-    return mixed[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+        covered &= covers(placement, x, y, DEEP)
+    return filled_smoothly(plate, covered)
 
 
 def encode_plate(plate: np.ndarray, quality: float) -> bytes:

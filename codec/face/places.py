@@ -38,7 +38,10 @@ class Places:
         self._count = 0
 
     def meet(self, plate: Plate) -> tuple[int, bool]:
-        """The number of a background, and whether it is new."""
+        """The number of a background, and whether it is new.  What is larger than the picture is."""
+        if plate.place is not None:
+            self._count += 1
+            return self._count - 1, True
         blocks = _blocks(plate.picture)
         for known in self._known:
             near = (np.abs(known.blocks - blocks).max(0) < NEAR).mean()

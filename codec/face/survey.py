@@ -20,6 +20,7 @@ from ..model.aligner import Aligner
 from ..model.pictures import to_numpy
 from .align import LOOK_AHEAD, FaceTracker, compose, extract, inside, is_aligned_crop, smooth_at
 from .background import PlateSamples
+from .camera import Camera, filled
 from .light import TONE, alike, contrast, gain, sudden, tone
 from .people import People
 from .person import Person
@@ -32,7 +33,8 @@ LEAVING = 0.75  # share of the inner face inside the picture below which a face 
 DARK = 3.0  # contrast of a picture that shows nothing
 NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 NOWHERE = np.zeros(4)  # the placement of nobody
-Leading = tuple[Frame, np.ndarray]  # a frame before the first face, without its picture; its tone
+# A frame before the first face, without its picture; its tone; its camera, None where it cannot be told.
+Leading = tuple[Frame, np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class SurveyedFrame:
         absent: nobody is there.
         tone: the picture's light (`light.tone`).
         inside: share of the inner face that is inside the picture.
+        camera: (x, y, scale less 1, angle) from a camera at rest to the picture's, in pixels and
+            radians.
     """
 
     pts: int
@@ -56,6 +60,7 @@ class SurveyedFrame:
     absent: bool = False
     tone: np.ndarray = field(default_factory=lambda: np.zeros(TONE, np.uint8))
     inside: float = 1.0
+    camera: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
 
 @dataclass
@@ -75,6 +80,7 @@ class _Row:
     track: int
     shot: int
     other: bool  # somebody else was seen
+    camera: np.ndarray | None
 
 
 class Survey:
@@ -90,6 +96,7 @@ class Survey:
         aligned: whether the clip already is the aligned square, where that is known.
         begin, others: see `FaceTracker`.
         scenery: whether frames for the background are kept.
+        camera: follows the camera; without one it stands still.
 
     Attributes:
         samples: afterwards, frames for the background.
@@ -111,7 +118,9 @@ class Survey:
         begin: np.ndarray | None = None,
         others: Callable[[], list[np.ndarray]] = list,
         scenery: bool = True,
+        camera: Camera | None = None,
     ):
+        self.camera = camera
         self.frames, self.size, self.registration, self.people = frames, size, registration, people
         self.tracker = FaceTracker(net, order, person, people, begin, others)
         self.scenery = scenery
@@ -122,6 +131,7 @@ class Survey:
         self._count = self.out = self._track = self._shot = 0
         self._last: np.ndarray | None = None  # placement of the frame before
         self._seen: _Row | None = None  # the last frame with the face
+        self._view = np.zeros(4)  # the camera of the frame before
 
     @property
     def held(self) -> int:
@@ -139,17 +149,19 @@ class Survey:
             cut = before is not None and sudden(here, before)
             before = here
             placement, found = self.tracker.step(frame.rgb, cut)
+            camera = self._step(frame, placement)
             if self.tracker.restarted:
-                leading += [(replace(row.frame, rgb=NO_PICTURE), row.tone) for row in window]
+                leading += [(replace(row.frame, rgb=NO_PICTURE), row.tone, row.camera) for row in window]
                 window.clear()
             if placement is None:
                 if self.people is not None and self.scenery:
-                    self._empty.take(frame, here, None)
-                leading.append((replace(frame, rgb=NO_PICTURE), here))
+                    self._take_empty(frame, here, camera)
+                leading.append((replace(frame, rgb=NO_PICTURE), here, camera))
                 continue
             self._follow(window, placement, found, cut)
             eye = self._opening(frame.rgb, placement)
-            window.append(_Row(frame, here, placement, found, eye, self._track, self._shot, self.tracker.other))
+            other = self.tracker.other
+            window.append(_Row(frame, here, placement, found, eye, self._track, self._shot, other, camera))
             if len(window) > LOOK_AHEAD:
                 yield from self._emit(window, past, leading)
         if not window and not self._count:
@@ -174,10 +186,18 @@ class Survey:
     def _empty_shot(self, leading: list[Leading]) -> Iterator[SurveyedFrame]:
         """The frames of a shot that shows nobody."""
         self.samples = self._empty
-        for frame, here in leading:
+        views = [camera for *_, camera in leading]
+        for place, (frame, here, _) in enumerate(leading):
             self.out += 1
             self._say(True, False)
-            yield SurveyedFrame(frame.pts, NOWHERE, None, frame.damaged, True, here)
+            self._view = self._looks(views[place:])
+            yield SurveyedFrame(frame.pts, NOWHERE, None, frame.damaged, True, here, camera=self._view)
+
+    def _take_empty(self, frame: Frame, here: np.ndarray, camera: np.ndarray | None) -> None:
+        """A frame that shows nobody so far, for the background of a shot that shows nobody."""
+        moves = self.camera is not None and self.camera.moving
+        if camera is not None or not moves:
+            self._empty.take(frame, here, None, camera if moves else None)
 
     def nobody(self, frames: int) -> str:
         """What is to be said of so many frames without a face."""
@@ -225,6 +245,8 @@ class Survey:
                 square = extract(row.frame.rgb, placement, self.size)
         row.placement = placement
         yield from self._before(leading, row, (width, height))
+        known = row.camera is not None
+        self._view = self._looks([row.camera, *(r.camera for r in window)])
         absent = square is None and self._gone(row, (width, height))
         self._last = placement
         self.out += 1
@@ -232,8 +254,9 @@ class Survey:
             self._say(absent, row.other)
         else:
             self._seen = row
-        if self.scenery and (absent or square is not None) and not self.aligned:
-            self.samples.take(row.frame, row.tone, None if absent else placement)
+        told = known or not self._view.any()
+        if self.scenery and told and (absent or square is not None) and not self.aligned:
+            self.samples.take(row.frame, row.tone, None if absent else placement, self._view)
         row.frame = replace(row.frame, rgb=NO_PICTURE)
         yield SurveyedFrame(
             row.frame.pts,
@@ -243,7 +266,21 @@ class Survey:
             absent,
             row.tone,
             inside(placement, width, height),
+            self._view,
         )
+
+    def _step(self, frame: Frame, placement: np.ndarray | None) -> np.ndarray | None:
+        """The camera of the next frame, None where it cannot be told."""
+        if self.camera is None or self.aligned:
+            return None
+        return self.camera.step(frame.rgb, [] if placement is None else [placement])
+
+    def _looks(self, rows: list[np.ndarray | None]) -> np.ndarray:
+        """Where the camera of a frame looks.  rows: of the frame and those after it."""
+        moves = self.camera is not None and self.camera.moving and not self.aligned
+        view = filled(self._view, rows) if moves else np.zeros(4)
+        self.notices.add("camera", int(view.any()))
+        return view
 
     def _say(self, absent: bool, other: bool) -> None:
         self.notices.add("absent" if absent else "other" if other else "held")
@@ -253,17 +290,19 @@ class Survey:
         room shows nobody.
         """
         absent, out = False, []
-        for frame, here in reversed(leading):
+        for frame, here, _ in reversed(leading):
             dark = contrast(here[None])[0] < DARK or gain(here, first.tone)[0] < 1
             absent = absent or not (dark or alike(here, first.tone, first.placement, size))
             out.append(
                 SurveyedFrame(frame.pts, first.placement, None, frame.damaged, absent and not self.aligned, here)
             )
+        views = [camera for *_, camera in leading]
         leading.clear()
-        for seen in reversed(out):
+        for place, seen in enumerate(reversed(out)):
             self.out += 1
             self._say(seen.absent, False)
-            yield seen
+            self._view = self._looks(views[place:])
+            yield replace(seen, camera=self._view)
 
     def _gone(self, row: _Row, size: tuple[int, int]) -> bool:
         """Whether nobody is there, rather than somebody whom the tracker cannot see."""

@@ -17,7 +17,7 @@ WORDS: dict[str, str] = {
     "absent": "{n} frame{s} without anybody (the background alone, or a plain picture where it was never seen)",
     "cuts": "{n} cut{s} (each shot has its own background and face)",
     "faded": "{n} frame{s} of a fade drawn in the light of the rest",
-    "camera": "the camera moves ({n} of the sample frames; the background is made to stand still)",
+    "camera": "the camera moves ({n} frame{s})",
     "damaged": "{n} damaged frame{s}",
     "all_damaged": "not one frame is whole, so the person looks as damaged as they are",
     "undecoded": "{n} packet{s} of the video not decoded",
