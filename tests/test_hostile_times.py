@@ -10,6 +10,7 @@ import fev
 import numpy as np
 import pytest
 from fev.codec import decoder
+from fev.codec.draw import frames
 from fev.codec.draw.options import DecodeOptions
 from fev.codec.media.video import open_video
 from fev.format import Reader, Segment, Writer
@@ -55,7 +56,7 @@ def test_a_first_frame_that_leaps_beyond_its_time(parts, tiny_model_file, leap):
 
 
 def test_claims_of_years_are_not_drawn(parts, tiny_model_file, monkeypatch):
-    monkeypatch.setattr(decoder, "MOST_HELD", 50)
+    monkeypatch.setattr(frames, "MOST_HELD", 50)
     late = replace(parts[0][2], first_frame=1 << 23, pts=parts[0][2].pts + (1 << 23))
     data = stream_of(parts, [parts[0][0], late], End(3, 1 << 24, 0))
     report = fev.decode(io.BytesIO(data), io.BytesIO(), salvage=True, model=tiny_model_file, container="y4m")
@@ -107,15 +108,15 @@ def test_whatever_a_segment_says_is_drawn_or_refused(parts, tiny_model, tiny_mod
         salvage=draw(st.booleans()), start=draw(st.sampled_from([None, 0.5, 1e6])), container="y4m",
         duration=draw(st.sampled_from([None, 0.5, 1e7])), model=str(tiny_model_file),
     )  # fmt: skip
-    held = decoder.MOST_HELD
-    decoder.MOST_HELD = 60
+    held = frames.MOST_HELD
+    frames.MOST_HELD = 60
     try:
         report = decoder.decode(io.BytesIO(data), io.BytesIO(), options)
         assert 0 < report.frames <= 100
     except FevError:
         pass
     finally:
-        decoder.MOST_HELD = held
+        frames.MOST_HELD = held
     fev.verify(io.BytesIO(data))
 
 
