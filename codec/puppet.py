@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import BinaryIO
@@ -28,24 +28,20 @@ import torch
 from torch import Tensor
 
 from ..format.actor import Actor
-from ..format.container import Reader, Writer
-from ..format.errors import FevError, ModelMismatchError, UnsupportedError, about
+from ..format.container import Writer
+from ..format.errors import FevError, ModelMismatchError
 from ..format.header import UNKNOWN_FRAMES
 from ..format.meta import Meta
-from ..format.reference import Identity
 from ..format.segment import Segment, Track
-from ..format.stage import Set
 from .draw.frames import BATCH
-from .draw.modes import ClipModes
-from .draw.render import Renderer
-from .draw.units import dequantise_placement, quantise_placement, step_size
+from .draw.units import dequantise_placement, quantise_placement
 from .face.absence import nobody
 from .fit.reading import InverterReading
 from .fit.regression import regression
-from .media.identities import Search, folder_of
-from .media.source import MediaSource, name_of, rereadable
+from .media.source import MediaSource, rereadable
 from .model.devices import pick_device
 from .model.modelfile import Model, load_for
+from .performer import Performer
 
 BLOCK = 1 << 20
 OUTER = 0.9  # share of the identity's frames that lie within its reach
@@ -102,7 +98,7 @@ def puppet(
         files = [stack.enter_context(rereadable(s)) for s in (identity, motion)]
         digests = [_digest(file) for file in files]
         asked = (identity, actor), (motion, motion_actor)
-        who, how = (_Clip(file, *one) for file, one in zip(files, asked, strict=True))
+        who, how = (Performer(file, *one) for file, one in zip(files, asked, strict=True))
         if who.reader.header.model_sha256 != how.reader.header.model_sha256:
             raise ModelMismatchError(f"{how.name} and {who.name} were made with different models")
         loaded = load_for(who.reader.header.model_sha256.hex(), model)
@@ -121,86 +117,10 @@ def puppet(
     )
 
 
-class _Clip:
-    """One actor of one of the two files, read as often as it takes.
-
-    Attributes:
-        look: who it is.
-        on_set: what it stands before first; None = black.
-        frames, length: in which it is on stage; of the whole file.
-        places: (frames, 4) in pixels and radians; None where the file says none.
-    """
-
-    def __init__(self, file: BinaryIO, src: MediaSource, number: int):
-        self.file, self.name, self.number = file, name_of(src), number
-        self._search = Search(folder=folder_of(src))
-        self.reader = self._open()
-        with about(self.name):
-            self.look, self.on_set = self._find()
-
-    def _open(self) -> Reader:
-        self.file.seek(0)
-        with about(self.name):
-            return Reader(self.file, identities=self._search)
-
-    def _find(self) -> tuple[Identity, Set | None]:
-        """Who it is, and what it stands before first."""
-        found, key = None, None
-        others: set[int] = set()
-        for parts in self.reader.parts():
-            others.update(number for number, _ in parts.cast)
-            for own in (own for own in parts.cast if own[0] == self.number):
-                if found is None:
-                    on_set = None if parts.on_set is None else self.reader.cast.sets.get(parts.on_set)
-                    found, key = (self.reader.who(own), on_set), own
-                if own != key:
-                    message = f"actor {self.number} comes in several revisions, of which no puppet is made"
-                    raise UnsupportedError(message, segment=parts.index)
-        if found is None:
-            there = f"actor{'s' * (len(others) > 1)} {', '.join(map(str, sorted(others)))}" if others else "nobody"
-            raise FevError(f"actor {self.number} is not on stage, but {there}")
-        return found
-
-    def load(self, model: Model, device: torch.device) -> None:
-        r, h = self.look, self.reader.header
-        if model.latents.params != h.params:
-            raise FevError(f"{self.name} has {h.params} motion parameters, the model {model.latents.params}")
-        self.modes = None if r.modes is None else ClipModes(r.modes, h.params, torch.device("cpu"))
-        self.plain = self.modes is None or self.modes.plain
-        self.step = step_size(r.motion_step_code)
-        self.renderer = Renderer(
-            model, r.values, r.delta, r.modes, r.pivot,
-            identity_step_code=r.identity_step_code, motion_step_code=r.motion_step_code, device=device,
-        )  # fmt: skip
-        places, first, last = [], None, 0
-        self.frames = self.length = 0
-        for segment, track in self.segments():
-            first, last = int(segment.pts[0]) if first is None else first, int(segment.pts[-1])
-            self.length += segment.frames
-            self.frames += 0 if track is None else segment.frames
-            if track is not None and track.placement is not None:
-                places.append(dequantise_placement(track.placement))
-        self.places = np.concatenate(places) if places else None
-        self.seconds = h.seconds(last - (first or 0)) + h.fps[1] / h.fps[0]
-
-    def segments(self) -> Iterator[tuple[Segment, Track | None]]:
-        """All segments, each with the actor if it is on stage."""
-        with about(self.name):
-            for segment in self._open().segments():
-                yield segment, next((track for track in segment.actors if track.actor == self.number), None)
-
-    def tracks(self) -> Iterator[Track]:
-        return (track for _, track in self.segments() if track is not None)
-
-    def values(self, track: Track) -> Tensor:
-        """The parameters of the actor in a segment, (N, P)."""
-        return torch.from_numpy(track.motion.astype(np.float32)) * self.step
-
-
 class _Carry:
     """From the parameters of the one file to those of the other."""
 
-    def __init__(self, model: Model, who: _Clip, how: _Clip, progress: Progress):
+    def __init__(self, model: Model, who: Performer, how: Performer, progress: Progress):
         self.model, self.who, self.how = model, who, how
         alike = (who.look.pivot is None) == (how.look.pivot is None)
         self.learnt = not (who.plain and how.plain and alike)
@@ -230,7 +150,7 @@ class _Carry:
         return np.asarray((moved / self.who.step).round().to(torch.int32).numpy())
 
     @torch.no_grad()
-    def _seen(self, clip: _Clip, progress: Progress) -> Tensor:
+    def _seen(self, clip: Performer, progress: Progress) -> Tensor:
         """What the inverter sees in a clip's pictures, (N, 2 P): first what drives a file like the
         identity's.
         """
@@ -283,7 +203,7 @@ def within_reach(own: Tensor, change: Tensor) -> Tensor:
     return out
 
 
-def _driven(clip: _Clip, motion: Tensor) -> Tensor:
+def _driven(clip: Performer, motion: Tensor) -> Tensor:
     return motion if clip.modes is None else clip.modes.drive(motion)
 
 
@@ -315,7 +235,7 @@ def roaming(places: np.ndarray, own: np.ndarray, moving: np.ndarray | None) -> n
 
 
 def _write(
-    dst: BinaryIO, who: _Clip, how: _Clip, carry: _Carry, audio: bool, digests: list[str], progress: Progress
+    dst: BinaryIO, who: Performer, how: Performer, carry: _Carry, audio: bool, digests: list[str], progress: Progress
 ) -> Writer:
     look, held, played = who.look, who.reader, how.reader
     header = replace(
@@ -346,7 +266,7 @@ def _write(
     return writer
 
 
-def _placed(track: Track, who: _Clip, how: _Clip) -> np.ndarray:
+def _placed(track: Track, who: Performer, how: Performer) -> np.ndarray:
     """Integers (N, 4): where the identity's square goes."""
     places = np.zeros((len(track.motion), 4))
     if track.placement is not None:
