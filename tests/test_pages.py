@@ -128,6 +128,7 @@ def test_guide_has_the_numbers_in_force():
         f"at most {MEDIUM.mode_keys} frames",
         f"at most {stage.ALIVE} renderers",
         f"at most {sets.MOST} sets, and {sets.ROOM >> 20} MB of them",
+        f"at most {stage.PATCHES} patches and {stage.PATCH_ROOM >> 20} MB of them",
     ):
         assert words in FLAT, words
     assert SLOW.step_factor == 3 and "`slow` fits three times as long" in FLAT

@@ -146,7 +146,7 @@ class Stage:
             if patch.track == place and patch.first <= row < patch.end:
                 key = segment.index, place, patch.first
                 try:
-                    return from_levels(self._patches.get(key, partial(patch_picture, patch)))
+                    return self._patches.get(key, partial(patch_picture, patch))
                 except DamagedError:
                     if not self.reader.salvage:
                         raise
@@ -154,10 +154,9 @@ class Stage:
 
 
 def patch_picture(patch: Patch) -> Tensor:
-    """(3, S, S) uint8, S the larger side of the still.  Raises DamagedError where it is no picture."""
+    """(3, S, S), -1 to 1, S the larger side of the still.  Raises DamagedError where it is none."""
     rgb = decode_still(patch.still.data, patch.still.width, patch.still.height)
-    picture, side = torch.from_numpy(rgb).permute(2, 0, 1), max(rgb.shape[:2])
-    if picture.shape[1:] == (side, side):
-        return picture
-    wide = F.interpolate(picture[None].float(), size=(side, side), mode="bicubic", align_corners=False)
-    return wide[0].round().clamp(0, 255).to(torch.uint8)
+    picture, side = torch.from_numpy(rgb).permute(2, 0, 1)[None].float(), max(rgb.shape[:2])
+    if picture.shape[2:] != (side, side):
+        picture = F.interpolate(picture, size=(side, side), mode="bicubic", align_corners=False)
+    return from_levels(picture[0].round().clamp(0, 255))
