@@ -12,7 +12,8 @@ Reading, in the order of the data (`video.open_video`, `audio.open_audio`):
     video -> frame.Frame, videoinfo.VideoInfo       audio, opus -> Opus packets on the same clock
 
 Writing: containers chooses by name, mux writes through mp4 or y4m to a target that never fails in
-front of FFmpeg.  still codes one picture.  files opens what callers name, outfile writes files that
-are whole or absent, identities finds the file that another refers to.  arguments checks what
-callers give; notices counts what there is to say.
+front of FFmpeg.  still codes one picture, videoencoder a shot, and videodecoder reads it; obu takes
+apart what they have in common.  files opens what callers name, outfile writes files that are whole
+or absent, identities finds the file that another refers to.  arguments checks what callers give;
+notices counts what there is to say.
 """

@@ -29,7 +29,7 @@ from .source import one_line
 
 COLOUR = Colour()
 MIN_CODED = 64  # the encoder's smallest side
-COARSEST, FINEST = 63, 12  # constant qualities that are of use
+COARSEST, FINEST = 70, 12  # constant qualities that are of use; the first is the last that there is
 ENDLESS = 1 << 20  # frames: longer than any shot
 
 
