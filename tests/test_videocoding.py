@@ -215,3 +215,12 @@ def test_few_pictures_are_kept():
     for place in range(40):
         footage.at(place)
     assert len(footage._kept) == KEPT
+
+
+def test_a_fault_is_said_to_every_thread(coded):
+    packets = (*coded.segments[0].packets[:2], b"\x32" + bytes(20), *coded.segments[0].packets[3:])
+    footage = Footage(coded.config, Video(1, packets), np.arange(10), salvage=False)
+    for place in (7, 8, 2):
+        with pytest.raises(DamagedError, match="no AV1 picture"):
+            footage.at(place)
+    assert footage.at(1) is not None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ...format.errors import DamagedError
 from ...format.video import Video, VideoConfig
 from ..media.videodecoder import decode_video
 
@@ -57,14 +58,24 @@ class Footage:
         self._coming: Iterator[np.ndarray | None] = decode_video(self._config, self._video, self._salvage)
         self._last = -1  # number of the picture that came last
         self._lost: int | None = None  # that of the first that did not come
+        self._fault: DamagedError | None = None
         self._kept: dict[int, np.ndarray | None] = {}
+
+    def _come(self) -> np.ndarray | None:
+        """The next picture.  What is wrong is said to every thread that asks."""
+        if self._fault is None:
+            try:
+                return next(self._coming)
+            except DamagedError as error:
+                self._fault = error
+        raise DamagedError(self._fault.message)
 
     def _picture(self, number: int) -> np.ndarray | None:
         with self._lock:
             if number <= self._last and number not in self._kept:
                 self._begin()
             while self._last < number:
-                picture = next(self._coming)
+                picture = self._come()
                 held = self._kept.get(self._last)
                 self._last += 1
                 if picture is None and self._lost is None:
