@@ -7,7 +7,7 @@ scale.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ FARTHEST = 2.0  # sides of the picture that the set reaches beyond the middle vi
 ROWS = 128  # of the set, worked on at once
 FEW_FREE = 3  # samples that show a spot free of people, from which on they alone are taken
 HIDDEN, EDGE, BODY, FREE = 1, 2, 3, 4  # by a face, by the edge of its square, perhaps by a body, by nothing
+WALKS = 1.5  # half sides of the face's square
 COARSE = 8  # pixels of the set for one place in which the light of two samples is compared
 OVERLAP = 40  # such places, at least
 DARK = 8.0  # grey levels that are added where light is divided
@@ -40,11 +41,13 @@ class Shown:
         rgb: (H, W, 3) uint8.
         camera: its row, from a camera at rest to it.
         face: placement of the face in it, None where nobody is there.
+        body: whether what is below the face is told from the rest.
     """
 
     rgb: np.ndarray
     camera: np.ndarray
     face: np.ndarray | None
+    body: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def mosaic(pictures: list[Shown]) -> tuple[np.ndarray, np.ndarray, Area]:
     """The set that some pictures of one place show.
 
     Where two or fewer show a spot, the one whose camera lies nearest to the middle of all is taken,
-    else the median.  What a body or a face hides is taken from where it is seen free.
+    else the median.  What a face hides is taken from where it is seen free, and what a body hides
+    where somebody walks.
 
     Returns:
         The still (h, w, 3) uint8; where only a face was ever seen, or nothing, (h, w); and where it
@@ -117,6 +121,8 @@ def mosaic(pictures: list[Shown]) -> tuple[np.ndarray, np.ndarray, Area]:
     pictures, views = [pictures[i] for i in near], [views[i] for i in near]
     area = area_of(views, width, height)
     gains = _gains(pictures, views, area)
+    if not _walks(pictures, views):
+        pictures = [replace(p, body=False) for p in pictures]
     out = np.zeros((area.height, area.width, 3), np.uint8)
     hidden = np.zeros((area.height, area.width), bool)
     for top in range(0, area.height, ROWS):
@@ -125,6 +131,21 @@ def mosaic(pictures: list[Shown]) -> tuple[np.ndarray, np.ndarray, Area]:
         colours, none = _merged(np.stack([s[0] for s in seen], 1), np.stack([s[1] for s in seen]))
         out[top : top + ROWS], hidden[top : top + ROWS] = colours.transpose(1, 2, 0), none
     return out, hidden, area
+
+
+def _walks(pictures: list[Shown], views: list[Similarity]) -> bool:
+    """Whether somebody goes far before the set.  Of one who does not, the frames that show a spot
+    beside a body free are too few and by chance: its outline would be torn."""
+    height, width = pictures[0].rgb.shape[:2]
+    places = [
+        (complex(p.face[0] - width / 2, p.face[1] - height / 2) - v.t) / v.z
+        for p, v in zip(pictures, views, strict=True)
+        if p.face is not None
+    ]
+    if not places:
+        return False
+    half = float(np.median([p.face[2] for p in pictures if p.face is not None]))
+    return max(np.ptp(np.real(places)), np.ptp(np.imag(places))) > WALKS * half
 
 
 def _seen(
@@ -147,7 +168,8 @@ def _seen(
     if not inside.any():
         return np.zeros((3, *x.shape), np.uint8), how
     if picture.face is not None:
-        how[inside & on_people(x, y, [picture.face])] = BODY
+        if picture.body:
+            how[inside & on_people(x, y, [picture.face])] = BODY
         how[inside & covers(picture.face, x, y, 1.0)] = EDGE
         how[inside & covers(picture.face, x, y, DEEP)] = HIDDEN
     return _fetched(picture.rgb, x, y, gain), how

@@ -12,7 +12,7 @@ from ...format.tables import MEAN_BITS
 from ...format.values import level_of, value_bits
 
 UNITS = np.array([8, 8, 4096, 16384 / (2 * np.pi)])  # of a camera, in one pixel, factor or radian
-BIT = 0.03  # square pixels of error that a bit is worth
+BIT = 0.06  # square pixels of error that a bit is worth
 FARTHEST = 0.5  # pixels by which a value may be off
 MOST = 12  # integers that are tried on either side
 ROUNDS = 2  # what a step costs goes by the steps of the round before
