@@ -145,7 +145,7 @@ def _walks(pictures: list[Shown], views: list[Similarity]) -> bool:
     if not places:
         return False
     half = float(np.median([p.face[2] for p in pictures if p.face is not None]))
-    return max(np.ptp(np.real(places)), np.ptp(np.imag(places))) > WALKS * half
+    return max(float(np.ptp(np.real(places))), float(np.ptp(np.imag(places)))) > WALKS * half
 
 
 def _seen(
