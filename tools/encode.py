@@ -52,6 +52,11 @@ def arguments() -> Any:
         metavar="N",
         help="code up to N faces at the same time, or all (default: 1, that of --face)",
     )
+    options.add_argument(
+        "--actors-only",
+        action="store_true",
+        help="refuse a clip of which plain video would come nearer to a part (medium, slow)",
+    )
     options.add_argument("--crop", action="store_true", help="code the aligned square alone, without the background")
     options.add_argument("--no-audio", action="store_true", help="leave the sound out")
     options.add_argument("--audio-bitrate", type=count, default=16_000, metavar="BPS", help="of Opus (default: 16000)")
@@ -102,7 +107,7 @@ def work() -> int:
         model=args.model, preset=args.preset, quality=args.quality, bitrate=args.bitrate,
         identity_budget=args.identity_budget, identity=args.identity, remember=args.remember, face=args.face,
         faces=MOST_FACES if args.faces == "all" else args.faces,
-        crop=args.crop, pivot=not args.no_pivot, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
+        actors_only=args.actors_only, crop=args.crop, pivot=not args.no_pivot, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
         start=args.start, duration=args.duration, segment=args.segment, repeat=args.repeat, device=str(device),
         stream=args.stream, audio_stream=args.audio_stream, keep_notices=args.keep_notices,
     )  # fmt: skip

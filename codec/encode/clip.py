@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...format.video import Video
 from ..face.light import DARKEST, reference
 from ..face.portrait import Conditions
 from ..face.survey import NOWHERE, SurveyedFrame
@@ -169,8 +171,11 @@ class SurveyedClip:
             yield [(torch.zeros(count, params), np.zeros(count, bool)) for _ in tracks]
 
 
-def fitted(clip: SurveyedClip, file: StartedFile) -> Iterator[SegmentMotion]:
+def fitted(
+    clip: SurveyedClip, file: StartedFile, progress: Progress = lambda stage, done, total: None
+) -> Iterator[SegmentMotion]:
     """Every segment's parameters, fitted to its frames."""
+    done = 0
     before: dict[int, Tensor] = {}  # of each actor in the frame before, within a shot
     for _, part, tracks in clip.segments():
         if part.start == 0:
@@ -186,6 +191,8 @@ def fitted(clip: SurveyedClip, file: StartedFile) -> Iterator[SegmentMotion]:
                 block[[i for i, r in enumerate(rows) if r >= 0]] = found
                 before[track.actor] = found[-1]
             motion.append((block, np.array([r < 0 for r in rows])))
+        done += part.stop - part.start
+        progress("motion", done, clip.frames)
         yield motion
 
 
@@ -195,14 +202,23 @@ def send(
     motion: Iterable[SegmentMotion],
     price: float = 1.0,
     progress: Progress = lambda stage, done, total: None,
+    videos: Mapping[int, Video] = MappingProxyType({}),
 ) -> None:
-    """Quantise and write the segments of a clip, and end the file.  price: of a bit, as a
-    factor."""
+    """Quantise and write the segments of a clip, and end the file.
+
+    Args:
+        motion: of every segment.
+        price: of a bit, as a factor.
+        videos: of the segments, by number, that are plain video.
+    """
     before: dict[int, np.ndarray] = {}
     done = 0
-    for (shot, part, tracks), blocks in zip(clip.segments(), motion, strict=True):
+    for number, ((shot, part, tracks), blocks) in enumerate(zip(clip.segments(), motion, strict=True)):
         if part.start == 0:
             before = {}
+        if number in videos:
+            file.write_video(shot.pts[part], videos[number])
+            continue
         written = []
         for track, (block, held) in zip(tracks, blocks, strict=True):
             sent = file.actors[track.actor]

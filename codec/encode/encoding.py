@@ -22,6 +22,7 @@ from ...format.header import Header
 from ...format.meta import PRIVATE, Meta, pack_key_frames
 from ...format.stage import Set
 from ...format.still import CODEC_AV1, Still
+from ...format.video import VideoConfig
 from ..face.background import Plate, PlateSamples, encode_plate, make_plate
 from ..face.camera import Camera
 from ..face.faces import ShotFaces
@@ -40,7 +41,7 @@ from ..media.identities import ReusedIdentity, remember
 from ..media.notices import Notices
 from ..media.source import MediaSource, rereadable
 from ..media.streams import StreamChoice
-from ..media.video import open_video
+from ..media.video import VideoReader, open_video
 from ..model.devices import pick_device
 from ..model.modelfile import DEFAULT, Model, load_model
 from ..threads.ahead import Ahead
@@ -116,6 +117,7 @@ class Encoding(ABC):
         self.device = pick_device(options.device)
         self.notices = Notices()
         self.places = Places()
+        self.reopen: Callable[[], VideoReader]  # the clip once more, when it was opened
 
     def run(self, src: MediaSource, dst: BinaryIO) -> EncodeReport:
         """Read the clip and write the file.  Raises FevError."""
@@ -181,6 +183,7 @@ class Encoding(ABC):
 
             return ShotFaces(shot, survey, 1 if options.crop else options.faces)
 
+        self.reopen = lambda: open_video(file, options.start, options.duration, which=which)
         sound = Sound(None, ()) if audio is None else Sound(audio.config, audio)
         return OpenedClip(video.info, sound, Surveys(Shots(frames), faces, self.notices))
 
@@ -222,13 +225,22 @@ class Encoding(ABC):
                 break
         return Still(CODEC_AV1, plate.picture.shape[1], plate.picture.shape[0], 1, False, data)
 
-    def start(self, clip: OpenedClip, dst: Any, aligned: bool, keys: list[int], sets: list[Set]) -> StartedFile:
+    def start(
+        self,
+        clip: OpenedClip,
+        dst: Any,
+        aligned: bool,
+        keys: list[int],
+        sets: list[Set],
+        video: VideoConfig | None = None,
+    ) -> StartedFile:
         """Write the header.
 
         Args:
             aligned: the clip is the aligned square.
             keys: numbers of the frames that others are registered to.
             sets: those that are known; the first is that of the first segment.
+            video: what the video of segments is, if there is any.
         """
         info, model = clip.info, self.model
         crop = self.options.crop or aligned
@@ -244,7 +256,7 @@ class Encoding(ABC):
             dst, header, sets=sets[:1], audio=clip.sound.config, meta=self._meta(keys),
             repeat_header_every=self._repeat(),
         )  # fmt: skip
-        out = Outgoing(writer, clip.sound, info)
+        out = Outgoing(writer, clip.sound, info, video)
         return StartedFile(header, writer, out, sets={given.number: given for given in sets})
 
     def sent(self, file: StartedFile, number: int, appearance: Appearance) -> SentActor:

@@ -26,6 +26,7 @@ class EncodeOptions:
         identity_budget: bytes; None is what the face is worth.
         face: which of the faces a clip is about, by size, the largest is 0.
         faces: that are coded at most, at the same time.
+        actors_only: refuse a clip of which video would come nearer to a part.
         stream, audio_stream: numbers among the video and audio streams, from 0; None for the one
             flagged default, else the longest.
         start, duration, segment, repeat: seconds.
@@ -43,6 +44,7 @@ class EncodeOptions:
     identity_budget: int | None = None
     face: int = 0
     faces: int = 1
+    actors_only: bool = False
     crop: bool = False
     pivot: bool = True
     audio: bool = True

@@ -9,10 +9,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from ...format.actor import Actor
+from ...format.actor import Actor, ActorKey
 from ...format.container import Writer
 from ...format.segment import Segment, Track
 from ...format.stage import Set
+from ...format.video import Video, VideoConfig
 from ..media.audio import Sound
 from ..media.videoinfo import VideoInfo
 
@@ -28,12 +29,16 @@ class Outgoing:
     """Attributes:
     end: where the last segment ends, in seconds on the clock of the pts.
     last_actor: the highest number of an actor that was handed over, -1 for none.
+    costs: bytes of each segment that was written, without its sound.
+    chunks: bytes of each actor and each set, by key and by number.
     """
 
-    def __init__(self, writer: Writer, sound: Sound, info: VideoInfo):
-        self.writer, self.sound, self.info = writer, sound, info
+    def __init__(self, writer: Writer, sound: Sound, info: VideoInfo, video: VideoConfig | None = None):
+        self.writer, self.sound, self.info, self.video = writer, sound, info, video
         self.end = Fraction(0)
         self.last_actor = -1
+        self.costs: list[int] = []
+        self.chunks: dict[ActorKey | int, int] = {}
         self._pending: _Pending | None = None
         self._frames = self._segments = 0
         self._places: dict[int, np.ndarray] = {}  # the last placement of each actor in the last segment
@@ -42,10 +47,11 @@ class Outgoing:
         self,
         pts: list[int],
         tracks: list[Track],
-        on_set: int,
+        on_set: int | None,
         needed: Sequence[Actor],
         given: Set | None,
         camera: np.ndarray | None = None,
+        video: Video | None = None,
     ) -> None:
         """Hand over a segment.
 
@@ -59,13 +65,15 @@ class Outgoing:
             needed: the actors, by their numbers.
             given: the set, None where there is none.
             camera: (n, 4) integers, None = it rests.
+            video: beneath the actors, without a set.
         """
         self.flush()
         tick = max(1, round(1 / (self.info.fps * self.info.time_base)))
         self.end = (pts[-1] + tick) * self.info.time_base
         tracks = [self._standing(track) for track in tracks]
         self._places = {track.actor: track.placement[-1:] for track in tracks if track.placement is not None}
-        segment = Segment(self._segments, self._frames, np.array(pts, np.int64), tracks, [], on_set, camera)
+        times = np.array(pts, np.int64)
+        segment = Segment(self._segments, self._frames, times, tracks, [], on_set, camera, video=video)
         self._pending = _Pending(segment, needed, given)
         self.last_actor = max([self.last_actor, *(actor.number for actor in needed)])
         self._frames += len(pts)
@@ -84,11 +92,20 @@ class Outgoing:
             pending, self._pending = self._pending, None
             given, alive = pending.on_set, self.writer.alive
             if given is not None and given.number not in alive.sets:
+                begin = self.writer.bytes_written
                 self.writer.write_set(given)
+                self.chunks[given.number] = self.writer.bytes_written - begin
             for actor in pending.actors:
                 if alive.actor(actor.key) is None:
+                    begin = self.writer.bytes_written
                     self.writer.write_actor(actor)
-            self.writer.write_segment(replace(pending.segment, audio=self.sound.until(None if last else self.end)))
+                    self.chunks[actor.key] = self.writer.bytes_written - begin
+            if pending.segment.video is not None and alive.video is None:
+                assert self.video is not None
+                self.writer.write_video(self.video)
+            segment = replace(pending.segment, audio=self.sound.until(None if last else self.end))
+            sound = sum(len(packet.data) for packet in segment.audio)
+            self.costs.append(self.writer.write_segment(segment) - sound)
 
     def close(self) -> None:
         self.flush(last=True)

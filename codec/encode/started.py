@@ -13,6 +13,7 @@ from ...format.excerpt import Excerpt
 from ...format.header import Header
 from ...format.segment import Track
 from ...format.stage import Set
+from ...format.video import Video
 from ..draw.render import Renderer
 from ..draw.units import quantise_placement
 from ..face.absence import alone, plain
@@ -119,6 +120,10 @@ class StartedFile:
         """
         places = quantise_placement(np.array(placement)) if self.header.placement else None
         return Track(motion, places, held, sent.actor.number, sent.actor.revision)
+
+    def write_video(self, pts: list[int], video: Video) -> None:
+        """Hand over a segment that is plain video."""
+        self.out.write(pts, [], None, [], None, video=video)
 
     def write(self, pts: list[int], tracks: list[Track], backdrop: Backdrop, cameras: list[np.ndarray]) -> None:
         """Hand over a segment.  cameras: (4,) of each frame, in pixels and radians."""

@@ -6,12 +6,15 @@ With a bitrate the file is written again and again to nowhere, until it has its 
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from torch import Tensor
 
 from ...format.stage import Set
+from ...format.video import VideoConfig
 from ..face.background import Plate
 from ..face.portrait import Conditions
 from ..face.survey import SurveyedFrame
@@ -19,11 +22,13 @@ from ..fit.carrier import Appearance, Carrier, CarrierSettings, Spending
 from ..fit.cropstore import CropStore
 from ..fit.effort import FAST
 from ..fit.stages import Stages
+from ..media.audio import Sound
 from ..threads.ahead import threads_for_tensors
 from .aim import Aim
 from .carriers import carrier_of
 from .clip import ActorFrames, FaceTrack, SurveyedClip, SurveyedShot, fitted, send
 from .encoding import Encoding
+from .judging import Judging
 from .recognition import Look, Recognition
 from .started import Backdrop, OpenedClip, StartedFile
 
@@ -56,11 +61,27 @@ class WholeClip(Encoding):
             carrier = self.carrier_for(number)
             appearances.append(fit(carrier, number, self.spending(carrier, seconds, actor.shown)))
         sets = [Set(self.still(plate), number, plate.place) for number, plate in enumerate(plates)]
-        file = self.start(clip, dst, bool(clip.surveys.aligned), clip.surveys.key_frames, sets)
-        for number, appearance in enumerate(appearances):
-            self.sent(file, number, appearance)
-        motion = fitted(seen, file)
-        self.stages.run("motion", lambda: send(seen, file, motion, progress=self.stages.progress))
+        packets = clip.sound.until(None)
+
+        def started(to: Any, video: VideoConfig | None = None) -> StartedFile:
+            again = replace(clip, sound=Sound(clip.sound.config, packets))
+            file = self.start(again, to, bool(clip.surveys.aligned), clip.surveys.key_frames, sets, video)
+            for number, appearance in enumerate(appearances):
+                self.sent(file, number, appearance)
+            return file
+
+        whole = io.BytesIO()
+        file = started(whole)
+        motion = self.stages.run("motion", lambda: list(fitted(seen, file, self.stages.progress)))
+        send(seen, file, motion)
+        if file.header.placement:
+            judging = Judging(self, seen, whole.getvalue(), file.out)
+            videos, config = self.stages.run("judge", judging.videos)
+            if config is not None:
+                whole = io.BytesIO()
+                file = started(whole, config)
+                send(seen, file, motion, videos=videos)
+        dst.write(whole.getvalue())
         return file
 
     @staticmethod

@@ -16,6 +16,7 @@ WORDS: dict[str, str] = {
     "other": "{n} frame{s} held (another face than the one that is coded, or a covered one)",
     "absent": "{n} frame{s} without anybody (the background alone, or a plain picture where it was never seen)",
     "cuts": "{n} cut{s} (each shot has its own background and face)",
+    "video": "{n} frame{s} sent as plain video, which comes nearer there than actors",
     "faded": "{n} frame{s} of a fade drawn in the light of the rest",
     "camera": "the camera moves ({n} frame{s})",
     "damaged": "{n} damaged frame{s}",

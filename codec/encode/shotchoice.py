@@ -1,0 +1,143 @@
+"""Which stretches of a clip go as plain AV1: those to which video of the same bytes comes nearer than
+what the actors draw.
+
+The file is written to memory and decoded as anybody would, beside the source, which is read again.
+A shot is judged in pieces, so that disk and time are bounded for a long one.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...format.container import Reader
+from ...format.segment import Segment
+from ..draw.frames import FrameDecoder
+from ..draw.options import DecodeOptions
+from ..face.warp import resize
+from ..media.frame import Frame
+from ..media.outfile import scratch_file
+from ..media.videoencoder import coded_size
+from ..model.modelfile import Model
+from .likeness import Likeness, likeness
+from .shotvideo import Shot, VideoShot, code_video
+
+PIECE = 20.0  # seconds of a shot that are judged at once
+LARGER = 640  # side of the pictures that are compared, and of the largest video
+GOOD = Likeness(32.0, 0.65)  # what is drawn so well is not compared
+MARGIN = 1.0  # dB of the score by which video must be better: actors can be drawn at any size
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some segments of a shot in succession.
+
+    Args:
+        segments: their numbers.
+        lengths: frames of each.
+        bytes: that the file spends on them, without sound.
+    """
+
+    segments: range
+    lengths: list[int]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A piece, and how near what is sent of it comes.
+
+    Args:
+        drawn: by the actors.
+        video: that comes nearer; None = the actors stay.
+    """
+
+    piece: Piece
+    drawn: Likeness
+    video: VideoShot | None = None
+
+
+def pieces_of(lengths: Sequence[int], shots: Sequence[int], costs: Sequence[float], most: int) -> list[Piece]:
+    """The pieces of a clip.
+
+    Args:
+        lengths: frames of each segment.
+        shots: number of each segment's shot.
+        costs: bytes of each segment, with its part of actors and sets.
+        most: frames of a piece, but for a segment that is longer.
+    """
+    out: list[Piece] = []
+    begin = 0
+    for end in range(1, len(lengths) + 1):
+        full = end < len(lengths) and sum(lengths[begin : end + 1]) > most
+        if end == len(lengths) or shots[end] != shots[begin] or full:
+            out.append(Piece(range(begin, end), list(lengths[begin:end]), round(sum(costs[begin:end]))))
+            begin = end
+    return out
+
+
+def judged(
+    data: bytes,
+    model: Model,
+    source: Iterable[Frame],
+    pieces: Sequence[Piece],
+    progress: Callable[[int], None] = lambda frames: None,
+) -> Iterator[Judged]:
+    """Compare what a file shows with its source, piece by piece.
+
+    Args:
+        data: the file.
+        model: that draws it.
+        source: its frames.
+        pieces: all of the file, in order.
+        progress: told how many frames are done.
+    """
+    reader = Reader(io.BytesIO(data))
+    decoder, frames, segments = FrameDecoder(reader, DecodeOptions(), model), iter(source), reader.segments()
+    header, done = reader.header, 0
+    width, height = coded_size(header.width, header.height, LARGER)
+    for piece in pieces:
+        own = [next(segments) for _ in piece.segments]
+        pts: NDArray[np.int64] = np.concatenate([segment.pts for segment in own])
+        with scratch_file() as store:
+
+            def stored(store=store, count=len(pts)) -> Iterator[np.ndarray]:  # type: ignore[no-untyped-def]
+                store.seek(0)
+                for _ in range(count):
+                    flat = np.frombuffer(store.read(width * height * 3), np.uint8)
+                    yield flat.reshape(height, width, 3)
+
+            for _ in range(len(pts)):
+                store.write(resize(next(frames).rgb, width, height).tobytes())
+            shot = Shot(stored, piece.lengths, pts, Fraction(*header.fps), width, height)
+            drawn = likeness(shot.source(), (resize(p, width, height) for p in _drawn(decoder, own, shot.judged)))
+            done += len(pts)
+            yield Judged(piece, drawn, None if _good(drawn) else _video(shot, piece, drawn))
+            progress(done)
+
+
+def _good(drawn: Likeness) -> bool:
+    return drawn.psnr >= GOOD.psnr and drawn.haarpsi >= GOOD.haarpsi
+
+
+def _video(shot: Shot, piece: Piece, drawn: Likeness) -> VideoShot | None:
+    """The video of a piece, if it fits its bytes and comes nearer."""
+    sides = [side for side in (LARGER, 480, 320, 240) if side <= max(shot.width, shot.height)] or [LARGER]
+    video = code_video(shot, piece.bytes, sides)
+    fits = video.coded.size <= piece.bytes
+    return video if fits and video.likeness.score > drawn.score + MARGIN else None
+
+
+def _drawn(decoder: FrameDecoder, segments: list[Segment], wanted: NDArray[np.int64]) -> Iterator[np.ndarray]:
+    """Some frames of a piece, as they are decoded."""
+    first = 0
+    for segment in segments:
+        rows = wanted[(wanted >= first) & (wanted < first + segment.frames)] - first
+        if len(rows):
+            yield from (picture for _, picture in decoder.pictures(segment, rows))
+        first += segment.frames
