@@ -107,7 +107,8 @@ def work() -> int:
         model=args.model, preset=args.preset, quality=args.quality, bitrate=args.bitrate,
         identity_budget=args.identity_budget, identity=args.identity, remember=args.remember, face=args.face,
         faces=MOST_FACES if args.faces == "all" else args.faces,
-        actors_only=args.actors_only, crop=args.crop, pivot=not args.no_pivot, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
+        actors_only=args.actors_only,
+        crop=args.crop, pivot=not args.no_pivot, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
         start=args.start, duration=args.duration, segment=args.segment, repeat=args.repeat, device=str(device),
         stream=args.stream, audio_stream=args.audio_stream, keep_notices=args.keep_notices,
     )  # fmt: skip

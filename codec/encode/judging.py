@@ -39,7 +39,9 @@ class Judging:
         fps = float(self.out.info.fps)
         pieces = pieces_of(lengths, shots, self._costs(lengths, fps), round(PIECE * fps))
         with encoding.reopen() as source:
-            found = [each for each in judged(self.data, encoding.model, source, pieces, count) if each.video is not None]
+            found = [
+                each for each in judged(self.data, encoding.model, source, pieces, count) if each.video is not None
+            ]
         if not found:
             return {}, None
         if encoding.options.actors_only:

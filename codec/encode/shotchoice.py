@@ -11,6 +11,8 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,8 @@ from .shotvideo import Shot, VideoShot, code_video
 PIECE = 20.0  # seconds of a shot that are judged at once
 LARGER = 640  # side of the pictures that are compared, and of the largest video
 GOOD = Likeness(32.0, 0.65)  # what is drawn so well is not compared
+# Where the least video that there is takes more bytes than the actors do:
+MOST_OVER, FAR = 1.5, 6.0  # so many times their bytes it may take, if it is better by so many dB
 MARGIN = 1.0  # dB of the score by which video must be better: actors can be drawn at any size
 
 
@@ -105,20 +109,27 @@ def judged(
         own = [next(segments) for _ in piece.segments]
         pts: NDArray[np.int64] = np.concatenate([segment.pts for segment in own])
         with scratch_file() as store:
-
-            def stored(store=store, count=len(pts)) -> Iterator[np.ndarray]:  # type: ignore[no-untyped-def]
-                store.seek(0)
-                for _ in range(count):
-                    flat = np.frombuffer(store.read(width * height * 3), np.uint8)
-                    yield flat.reshape(height, width, 3)
-
             for _ in range(len(pts)):
                 store.write(resize(next(frames).rgb, width, height).tobytes())
-            shot = Shot(stored, piece.lengths, pts, Fraction(*header.fps), width, height)
+            shot = Shot(
+                partial(_stored, store, len(pts), width, height),
+                piece.lengths,
+                pts,
+                Fraction(*header.fps),
+                width,
+                height,
+            )
             drawn = likeness(shot.source(), (resize(p, width, height) for p in _drawn(decoder, own, shot.judged)))
             done += len(pts)
             yield Judged(piece, drawn, None if _good(drawn) else _video(shot, piece, drawn))
             progress(done)
+
+
+def _stored(store: BinaryIO, count: int, width: int, height: int) -> Iterator[np.ndarray]:
+    """Pictures of a file that holds nothing else."""
+    store.seek(0)
+    for _ in range(count):
+        yield np.frombuffer(bytearray(store.read(width * height * 3)), np.uint8).reshape(height, width, 3)
 
 
 def _good(drawn: Likeness) -> bool:
@@ -129,8 +140,9 @@ def _video(shot: Shot, piece: Piece, drawn: Likeness) -> VideoShot | None:
     """The video of a piece, if it fits its bytes and comes nearer."""
     sides = [side for side in (LARGER, 480, 320, 240) if side <= max(shot.width, shot.height)] or [LARGER]
     video = code_video(shot, piece.bytes, sides)
-    fits = video.coded.size <= piece.bytes
-    return video if fits and video.likeness.score > drawn.score + MARGIN else None
+    gain = video.likeness.score - drawn.score
+    worth = MARGIN if video.coded.size <= piece.bytes else FAR
+    return video if gain > worth and video.coded.size <= MOST_OVER * piece.bytes else None
 
 
 def _drawn(decoder: FrameDecoder, segments: list[Segment], wanted: NDArray[np.int64]) -> Iterator[np.ndarray]:
