@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fev.codec.face.background import PlateSamples, make_plate
-from fev.codec.face.camera import Camera, filled, row_of, similarity_of
+from fev.codec.face.camera import Camera, filled, row_of, settled, similarity_of
 from fev.codec.face.keypicture import Similarity
 from fev.codec.face.light import tone
 from fev.codec.face.mosaic import MOST_AREA
@@ -83,10 +83,19 @@ def test_what_cannot_be_told_is_bridged(world):
     bridged = filled(rows[19], rows[20:])
     assert np.allclose(bridged, rows[19] + (rows[22] - rows[19]) / 3)
     assert filled(rows[19], [None, None]) is rows[19]
+    assert np.allclose(settled(rows)[20], bridged) and len(settled([None, None])) == 2
+
+
+def test_a_leap_of_the_camera_is_bridged(world):
+    """Half a picture from one frame to the next: no key picture shows enough of it."""
+    camera, path = Camera(), [Similarity(complex(-105.0 * k, 0)) for k in range(6)]
+    rows = [camera.step(view(world, at, 1.0, k), []) for k, at in enumerate(path)]
+    assert camera.moving and max(away(row, at) for row, at in zip(rows, path, strict=True)) < 2
 
 
 def sampled(world: np.ndarray, path: list[Similarity], rows=None, person: bool = True):
     samples = PlateSamples()
+    samples.moving = True
     for k, at in enumerate(path):
         picture = view(world, at, 2.0, k)
         picture = with_person(picture, k) if person else picture
@@ -137,6 +146,7 @@ def test_a_set_of_a_zoom_has_the_scale_of_most_frames(world):
 
 def test_light_that_changes_leaves_no_seams(world):
     samples, path = PlateSamples(), PATHS["pan"]
+    samples.moving = True
     for k, at in enumerate(path):
         picture = np.clip(view(world, at) * (0.85 + 0.005 * k), 0, 255).astype(np.uint8)
         samples.take(Frame(k, picture), tone(picture), None, row_of(at))

@@ -16,8 +16,9 @@ from torch import Tensor
 from ...format.stage import Set
 from ...format.video import VideoConfig
 from ..face.background import Plate
+from ..face.camera import settled
 from ..face.portrait import Conditions
-from ..face.survey import SurveyedFrame
+from ..face.survey import NOWHERE, SurveyedFrame
 from ..fit.carrier import Appearance, Carrier, CarrierSettings, Spending
 from ..fit.cropstore import CropStore
 from ..fit.effort import FAST
@@ -99,16 +100,19 @@ class WholeClip(Encoding):
         with threads_for_tensors(1):
             for faces in clip.surveys:
                 shot, followed = SurveyedShot(), dict[int, tuple[FaceTrack, ActorFrames]]()
+                cameras: list[np.ndarray | None] = []
                 out.shots.append(shot)
                 for row in faces:
                     shot.pts.append(row[0].pts)
-                    shot.camera.append(row[0].camera)
+                    cameras.append(row[0].found)
                     for face, seen in row.items():
                         if face not in followed:
                             store = CropStore(self.model.size, self._squares)
                             followed[face] = FaceTrack(further=face > 0), ActorFrames(store)
                         _take(*followed[face], seen, len(shot.pts) - 1)
                     self.stages.progress("align", out.frames, clip.info.frames_hint or 0)
+                moving = faces.first.samples.moving
+                shot.camera = settled(cameras) if moving else [NOWHERE] * len(cameras)
                 for face, person in clip.surveys.met(faces).items():
                     track, frames = followed[face]
                     track.fill(len(shot.pts))

@@ -29,44 +29,50 @@ class PlateSample:
 
     Args:
         placement: None where nobody is there.
-        camera: its row (`camera`).
+        camera: its row (`camera`), None where it could not be told.
     """
 
     rgb: np.ndarray
     tone: np.ndarray
     placement: np.ndarray | None
-    camera: np.ndarray
+    camera: np.ndarray | None
 
 
 class PlateSamples:
     """At most MAX_SAMPLES frames, evenly over what has been seen so far, none of them damaged; where
-    the camera moves, those that reach farthest on each side as well."""
+    the camera moves, those that reach farthest on each side as well.
+
+    Attributes:
+        moving: the camera has moved.
+    """
 
     def __init__(self) -> None:
         self._even: list[PlateSample] = []
         self._farthest: dict[int, tuple[float, PlateSample]] = {}  # by side, and how far
         self._stride, self._count = 1, 0
+        self.moving = False
 
     def take(
         self, frame: Frame, tone: np.ndarray, placement: np.ndarray | None, camera: np.ndarray | None = None
     ) -> None:
+        """camera: its row, None where it cannot be told; of no account unless the camera moves."""
         room = max(3, min(MAX_SAMPLES, SAMPLE_PIXELS // (frame.rgb.shape[0] * frame.rgb.shape[1])))
         if frame.damaged and self._even:
             return
-        sample = PlateSample(frame.rgb, tone, placement, np.zeros(4) if camera is None else camera)
+        sample = PlateSample(frame.rgb, tone, placement, camera)
         if self._count % self._stride == 0:
             self._even.append(sample)
             if len(self._even) > room:
                 self._even = self._even[::2]
                 self._stride *= 2
-        if sample.camera.any() and room >= EXTREMES:
-            self._reach(sample)
+        if self.moving and camera is not None and room >= EXTREMES:
+            self._reach(sample, camera)
         self._count += 1
 
-    def _reach(self, sample: PlateSample) -> None:
+    def _reach(self, sample: PlateSample, camera: np.ndarray) -> None:
         """Keep a sample that reaches farther than any before."""
         height, width = sample.rgb.shape[:2]
-        corners = corners_of(sample.camera, width, height)
+        corners = corners_of(camera, width, height)
         for side, far in enumerate((*corners.min(0), *-corners.max(0))):
             if side not in self._farthest or far < self._farthest[side][0]:
                 self._farthest[side] = far, sample
@@ -81,10 +87,6 @@ class PlateSamples:
     def empty(self) -> bool:
         """Whether the background is that of a place without anybody."""
         return any(s.placement is None for s in self.chosen())
-
-    @property
-    def moving(self) -> bool:
-        return any(s.camera.any() for s in self._even)
 
     def lit(self, kept: list[PlateSample]) -> list[PlateSample]:
         """The well-lit ones of some samples."""
@@ -139,8 +141,8 @@ def make_plate(kept: PlateSamples) -> Plate:
     still = Plate(_still(kept.chosen()), kept.empty, follows=not kept.moving)
     if not kept.moving:
         return still
-    samples = kept.lit(kept.kept)
-    rgb, hidden, area = mosaic([Shown(s.rgb, s.camera, s.placement) for s in samples])
+    samples = kept.lit([s for s in kept.kept if s.camera is not None])
+    rgb, hidden, area = mosaic([Shown(s.rgb, s.camera, s.placement) for s in samples if s.camera is not None])
     wide = Plate(filled_smoothly(rgb, hidden), kept.empty, area.place, True)
     return wide if _error(wide, samples) < WORTH * _error(still, samples) else still
 
@@ -152,7 +154,7 @@ def _error(plate: Plate, samples: list[PlateSample]) -> float:
     rows, columns = at[at < height], at[at < width]
     errors = []
     for sample in samples:
-        camera = sample.camera if plate.follows else np.zeros(4)
+        camera = sample.camera if plate.follows and sample.camera is not None else np.zeros(4)
         drawn = seen_of(plate.picture, plate.place, camera, columns + 0.5, rows + 0.5, (width, height))
         far = ((drawn - sample.rgb[np.ix_(rows, columns)].astype(float)) ** 2).mean(2)
         if sample.placement is not None:

@@ -17,6 +17,7 @@ from .keypicture import FEWEST, KeyPicture, Located, Pyramid, Similarity, pyrami
 MOVED = 0.0015  # of the picture's larger side: how far a camera moves that does not stand still
 LEAST_MOVED = 0.75  # pixels, at least
 SURE = 4  # frames in a row that say so
+FAR = 10  # times as far, from which on a frame counts for two
 TILES = 6  # across and down, that have a say
 FEW_IN_TILE = 3  # points, below which a tile has none
 CHANGED = 2.5  # grey levels by which a tile differs that has a say
@@ -64,6 +65,7 @@ class Camera:
         self._key = 0  # that was found last
         self._sure = self._lost = self._waited = self._count = 0
         self._size = (0, 0)
+        self._before: tuple[Pyramid, list[np.ndarray]] | None = None  # the last frame that was found
 
     def step(self, rgb: np.ndarray, people: list[np.ndarray]) -> np.ndarray | None:
         """The row of the next frame, None where it cannot be told.  As long as `moving` is False
@@ -79,15 +81,18 @@ class Camera:
             self._begin(picture, people)
             return np.zeros(4)
         self._count += 1
-        found = self._found(picture, people)
+        found = self._found(picture, people) or self._bridged(picture, people)
         if found is None:
             self._missed(picture, people)
             return None
+        self._before = picture, people
         before, self._at, self._lost = self._at, found.at.after(self._keys[self._key][1]), 0
         self._step = self._at.after(before.inverse())
         if not self.moving:
             self._judge(found)
-        elif found.agreed < FRESH or self._overlap(self._key) < IN_SIGHT:
+        shown = self._overlap(self._key)
+        # a fast pan may have left all before it is sure
+        if (shown < BACK and self._sure) if not self.moving else (shown < IN_SIGHT or found.agreed < FRESH):
             self._renew(picture, people)
         return row_of(self._at)
 
@@ -116,6 +121,14 @@ class Camera:
                 self._keys = [(key, Similarity())]
         self._waited += 1
 
+    def _bridged(self, picture: Pyramid, people: list[np.ndarray]) -> Located | None:
+        """The frame before in the one at hand, where the key pictures are left faster than another
+        can take their place."""
+        if self._before is None or self._lost or not (self.moving or self._sure):
+            return None
+        self._renew(*self._before)
+        return self._located(self._key, picture, people)
+
     def _located(self, which: int, picture: Pyramid, people: list[np.ndarray]) -> Located | None:
         """A key picture in the frame at hand, None where it is not found."""
         key, to_key = self._keys[which]
@@ -136,15 +149,17 @@ class Camera:
         self._lost += 1
         self._sure = 0
         if not self.moving and self._lost >= STALE:
-            self._keys, self._at, self._step, self._waited = [], Similarity(), Similarity(), 0
+            self._keys, self._key, self._at, self._step, self._waited = [], 0, Similarity(), Similarity(), 0
             self._begin(picture, people)
             self._lost = 0
 
     def _judge(self, found: Located) -> None:
         """Whether the camera surely moves."""
-        far = travel(found.at, *self._size) > max(LEAST_MOVED, MOVED * max(self._size))
-        self._sure = self._sure + 1 if far and most_of(found) else 0
+        far = travel(found.at, *self._size) / max(LEAST_MOVED, MOVED * max(self._size))
+        self._sure = self._sure + (1 if far < FAR else 2) if far > 1 and most_of(found) else 0
         self.moving = self._sure >= SURE
+        if not self._sure:  # it was something else
+            self._keys, self._key = self._keys[:1], 0
 
     def _overlap(self, which: int) -> float:
         """Share of a key picture's view that the camera shows."""
@@ -181,6 +196,15 @@ def _overlap(at: Similarity, width: int, height: int) -> float:
     y, x = np.mgrid[-3:4, -3:4] / 3.5
     q = at.t + at.z * (x * width / 2 + 1j * y * height / 2)
     return float(((np.abs(q.real) <= width / 2) & (np.abs(q.imag) <= height / 2)).mean())
+
+
+def settled(rows: list[np.ndarray | None]) -> list[np.ndarray]:
+    """The rows of a shot whose camera moves, those between where they are not known."""
+    known = [at for at, row in enumerate(rows) if row is not None]
+    values = np.array([row for row in rows if row is not None]).reshape(-1, 4)
+    if not known:
+        return [np.zeros(4) for _ in rows]
+    return list(np.stack([np.interp(np.arange(len(rows)), known, column) for column in values.T], 1))
 
 
 def filled(before: np.ndarray, rows: list[np.ndarray | None]) -> np.ndarray:

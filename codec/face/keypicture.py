@@ -65,13 +65,14 @@ def pyramid(rgb: np.ndarray) -> Pyramid:
     height, width = rgb.shape[:2]
     factor = max(1, -(-max(width, height) // WIDE))
     part = rgb[: height // factor * factor, : width // factor * factor, 1]
+    taken = range(0, factor, 1 if factor < 4 else 2)  # rows of a block
     rows = part[::factor].astype(np.uint16 if factor <= 16 else np.uint32)
-    for i in range(1, factor):
+    for i in taken[1:]:
         rows += part[i::factor]
     total = rows[:, ::factor].astype(np.float32)
     for i in range(1, factor):
         total += rows[:, i::factor]
-    levels, factors = [total / np.float32(factor * factor)], [factor]
+    levels, factors = [total / np.float32(factor * len(taken))], [factor]
     while max(levels[-1].shape) > NARROW and min(levels[-1].shape) >= 32:
         a = levels[-1][: levels[-1].shape[0] // 2 * 2, : levels[-1].shape[1] // 2 * 2]
         levels.append(0.25 * (a[::2, ::2] + a[1::2, ::2] + a[::2, 1::2] + a[1::2, 1::2]))

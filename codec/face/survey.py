@@ -51,6 +51,7 @@ class SurveyedFrame:
         inside: share of the inner face that is inside the picture.
         camera: (x, y, scale less 1, angle) from a camera at rest to the picture's, in pixels and
             radians.
+        found: ... as it was found, though it may not move; None where it cannot be told.
     """
 
     pts: int
@@ -61,6 +62,7 @@ class SurveyedFrame:
     tone: np.ndarray = field(default_factory=lambda: np.zeros(TONE, np.uint8))
     inside: float = 1.0
     camera: np.ndarray = field(default_factory=lambda: np.zeros(4))
+    found: np.ndarray | None = None
 
 
 @dataclass
@@ -155,7 +157,8 @@ class Survey:
                 window.clear()
             if placement is None:
                 if self.people is not None and self.scenery:
-                    self._take_empty(frame, here, camera)
+                    self._empty.moving = self.camera is not None and self.camera.moving
+                    self._empty.take(frame, here, None, camera)
                 leading.append((replace(frame, rgb=NO_PICTURE), here, camera))
                 continue
             self._follow(window, placement, found, cut)
@@ -191,13 +194,9 @@ class Survey:
             self.out += 1
             self._say(True, False)
             self._view = self._looks(views[place:])
-            yield SurveyedFrame(frame.pts, NOWHERE, None, frame.damaged, True, here, camera=self._view)
-
-    def _take_empty(self, frame: Frame, here: np.ndarray, camera: np.ndarray | None) -> None:
-        """A frame that shows nobody so far, for the background of a shot that shows nobody."""
-        moves = self.camera is not None and self.camera.moving
-        if camera is not None or not moves:
-            self._empty.take(frame, here, None, camera if moves else None)
+            yield SurveyedFrame(
+                frame.pts, NOWHERE, None, frame.damaged, True, here, camera=self._view, found=views[place]
+            )
 
     def nobody(self, frames: int) -> str:
         """What is to be said of so many frames without a face."""
@@ -245,7 +244,6 @@ class Survey:
                 square = extract(row.frame.rgb, placement, self.size)
         row.placement = placement
         yield from self._before(leading, row, (width, height))
-        known = row.camera is not None
         self._view = self._looks([row.camera, *(r.camera for r in window)])
         absent = square is None and self._gone(row, (width, height))
         self._last = placement
@@ -254,9 +252,8 @@ class Survey:
             self._say(absent, row.other)
         else:
             self._seen = row
-        told = known or not self._view.any()
-        if self.scenery and told and (absent or square is not None) and not self.aligned:
-            self.samples.take(row.frame, row.tone, None if absent else placement, self._view)
+        if self.scenery and (absent or square is not None) and not self.aligned:
+            self.samples.take(row.frame, row.tone, None if absent else placement, row.camera)
         row.frame = replace(row.frame, rgb=NO_PICTURE)
         yield SurveyedFrame(
             row.frame.pts,
@@ -267,6 +264,7 @@ class Survey:
             row.tone,
             inside(placement, width, height),
             self._view,
+            row.camera,
         )
 
     def _step(self, frame: Frame, placement: np.ndarray | None) -> np.ndarray | None:
@@ -277,7 +275,7 @@ class Survey:
 
     def _looks(self, rows: list[np.ndarray | None]) -> np.ndarray:
         """Where the camera of a frame looks.  rows: of the frame and those after it."""
-        moves = self.camera is not None and self.camera.moving and not self.aligned
+        self.samples.moving = moves = self.camera is not None and self.camera.moving and not self.aligned
         view = filled(self._view, rows) if moves else np.zeros(4)
         self.notices.add("camera", int(view.any()))
         return view
@@ -302,7 +300,7 @@ class Survey:
             self.out += 1
             self._say(seen.absent, False)
             self._view = self._looks(views[place:])
-            yield replace(seen, camera=self._view)
+            yield replace(seen, camera=self._view, found=views[place])
 
     def _gone(self, row: _Row, size: tuple[int, int]) -> bool:
         """Whether nobody is there, rather than somebody whom the tracker cannot see."""
