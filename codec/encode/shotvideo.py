@@ -21,7 +21,7 @@ from .likeness import Likeness, likeness
 
 SIDES = (1280, 960, 640, 480, 320, 240)  # larger sides that are tried
 STEPS = (1, 2, 3)  # frames from picture to picture
-TRIES = 3  # qualities that are tried of each
+TRIES = 4  # qualities that are tried of each
 USUAL = 60.0  # the quality at which sizes and steps are likely to be the right ones
 HALVING = 9.0  # steps of quality that halve the bytes
 PIXEL_POWER, RATE_POWER = 0.75, 0.5  # of the bytes, by pixels and by pictures a second
