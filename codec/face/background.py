@@ -18,7 +18,7 @@ MAX_SAMPLES = 12
 SAMPLE_PIXELS = 24_000_000  # pixels kept for the background, over all its pictures
 EMPTY = 0.25  # share of the samples that show nobody, from which on they alone are taken
 FACE = 1.0  # half side of what a face covers, in its square
-WORTH = 0.8  # of a still's error, below which a background goes with the camera
+WORTH = 0.9  # of a still's error, below which a background goes with the camera
 LOOKED_AT = 3  # pixels from one that is compared to the next
 EXTREMES = 8  # samples for which there is room, below which those at the edges have none
 
@@ -129,14 +129,14 @@ class Plate:
         return share_inside((width, height), self.place, cameras, size)
 
 
-def make_plate(kept: PlateSamples) -> Plate:
+def make_plate(kept: PlateSamples, worth: float = WORTH) -> Plate:
     """The background from sample frames of a shot.
 
     The median takes out what moves in front of it.  A place is taken from the frames in which the
     face does not cover it, where there are any; what the face covers in all of them is smoothed
     away: half a face would show there when it moves on.  Where the camera moves it is a mosaic that
-    goes with it, if that is nearer to the samples: a body that the camera follows fills some
-    pictures.
+    goes with it, if its error is less than `worth` of a still's: a body that the camera follows
+    fills some pictures.
     """
     still = Plate(_still(kept.chosen()), kept.empty, follows=not kept.moving)
     if not kept.moving:
@@ -144,7 +144,7 @@ def make_plate(kept: PlateSamples) -> Plate:
     samples = kept.lit([s for s in kept.kept if s.camera is not None])
     rgb, hidden, area = mosaic([Shown(s.rgb, s.camera, s.placement) for s in samples if s.camera is not None])
     wide = Plate(filled_smoothly(rgb, hidden), kept.empty, area.place, True)
-    return wide if _error(wide, samples) < WORTH * _error(still, samples) else still
+    return wide if _error(wide, samples) < worth * _error(still, samples) else still
 
 
 def _error(plate: Plate, samples: list[PlateSample]) -> float:
