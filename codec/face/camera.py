@@ -90,11 +90,16 @@ class Camera:
         self._step = self._at.after(before.inverse())
         if not self.moving:
             self._judge(found)
-        shown = self._overlap(self._key)
-        # a fast pan may have left all before it is sure
-        if (shown < BACK and self._sure) if not self.moving else (shown < IN_SIGHT or found.agreed < FRESH):
+        if self._is_left(found):
             self._renew(picture, people)
         return row_of(self._at)
+
+    def _is_left(self, found: Located) -> bool:
+        """Whether the key picture shows too little of the frame at hand."""
+        shown = self._overlap(self._key)
+        if self.moving:
+            return shown < IN_SIGHT or found.agreed < FRESH
+        return self._sure > 0 and shown < BACK  # a fast pan may have left all before it is sure
 
     def _found(self, picture: Pyramid, people: list[np.ndarray]) -> Located | None:
         """A key picture in the frame at hand: the last one, or an older one where that is as good."""
@@ -147,8 +152,10 @@ class Camera:
 
     def _missed(self, picture: Pyramid, people: list[np.ndarray]) -> None:
         self._lost += 1
-        self._sure = 0
-        if not self.moving and self._lost >= STALE:
+        if self.moving:
+            return
+        self._rest()
+        if self._lost >= STALE:
             self._keys, self._key, self._at, self._step, self._waited = [], 0, Similarity(), Similarity(), 0
             self._begin(picture, people)
             self._lost = 0
@@ -158,8 +165,13 @@ class Camera:
         far = travel(found.at, *self._size) / max(LEAST_MOVED, MOVED * max(self._size))
         self._sure = self._sure + (1 if far < FAR else 2) if far > 1 and most_of(found) else 0
         self.moving = self._sure >= SURE
-        if not self._sure:  # it was something else
-            self._keys, self._key = self._keys[:1], 0
+        if not self._sure:
+            self._rest()
+
+    def _rest(self) -> None:
+        """What seemed to move was something else: only the key picture of a camera at rest is
+        left."""
+        self._sure, self._keys, self._key = 0, self._keys[:1], 0
 
     def _overlap(self, which: int) -> float:
         """Share of a key picture's view that the camera shows."""
