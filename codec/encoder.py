@@ -56,12 +56,14 @@ def encode(
     who = None if options.identity is None else read_identity(options.identity)
     model = load_model(options.model) if who is None else _model_of(who, options)
     stages = Stages(progress)
-    settings = CarrierSettings(effort, options.pivot, pick_device(options.device))
+    settings = CarrierSettings(effort, options.pivot, pick_device(options.device), options.worst)
     carrier = carrier_of(model, settings, stages, who)
     if options.bitrate is not None and not carrier.can_aim:
         raise UsageError(
             f"nothing aims at a bitrate with model {model.name}; --quality and --identity-budget set the size"
         )
+    if options.worst is not None and not carrier.can_bound:
+        raise UsageError(f"nothing bounds the worst frame with model {model.name}")
     with ExitStack() as stack:
         kind = WholeClip if effort.whole else Streaming
         return kind(model, options, effort, carrier, stages, stack, who).run(src, dst)

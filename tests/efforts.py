@@ -19,6 +19,7 @@ def quick(preset: str = "medium") -> Effort:
     return replace(
         usual,
         modes=((32, 24),),
+        modes_again=((32, 24),),
         tune=((32, 16),) if usual.tune else (),
         first_moves=MotionSettings(32, 4, 0.4, 0.0),
         known_motion=known if usual.whole else known[:1],

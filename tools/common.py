@@ -75,6 +75,11 @@ def kilobits(text: str) -> float:
     return float(_number(text, float, 0, None))
 
 
+def decibels(text: str) -> float:
+    """argparse type: dB, as a plain number."""
+    return float(_number(text, float, 0, None))
+
+
 def percent(text: str) -> float:
     """argparse type: a number from 0 to 100."""
     return float(_number(text, float, 0, 100))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..codec.media.containers import check_fev_name
 from .common import (  # fmt: skip
@@ -11,6 +11,7 @@ from .common import (  # fmt: skip
     add_output,
     check_output,
     count,
+    decibels,
     input_file,
     kilobits,
     output_file,
@@ -24,6 +25,9 @@ from .common import (  # fmt: skip
     seconds,
     setup_device,
 )
+
+if TYPE_CHECKING:
+    from ..codec.fit.spread import WorstReport
 
 
 def arguments() -> Any:
@@ -39,6 +43,12 @@ def arguments() -> Any:
         type=count,
         metavar="BYTES",
         help="most bytes for identity, pivot, weight delta and modes together, without the 15 of each chunk's frame",
+    )
+    options.add_argument(
+        "--worst",
+        type=decibels,
+        metavar="DB",
+        help="no frame of the face is to lie so far below the mean (medium, slow)",
     )
     options.add_argument(
         "--identity", metavar="OTHER.fev", help="of the same person: refer to its identity instead of sending one"
@@ -105,8 +115,8 @@ def work() -> int:
 
     options = EncodeOptions(
         model=args.model, preset=args.preset, quality=args.quality, bitrate=args.bitrate,
-        identity_budget=args.identity_budget, identity=args.identity, remember=args.remember, face=args.face,
-        faces=MOST_FACES if args.faces == "all" else args.faces,
+        identity_budget=args.identity_budget, worst=args.worst, identity=args.identity, remember=args.remember,
+        face=args.face, faces=MOST_FACES if args.faces == "all" else args.faces,
         actors_only=args.actors_only,
         crop=args.crop, pivot=not args.no_pivot, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,
         start=args.start, duration=args.duration, segment=args.segment, repeat=args.repeat, device=str(device),
@@ -122,8 +132,20 @@ def work() -> int:
             f"{report.frames} frames, {report.duration_s:.2f} s -> {report.bytes} bytes, {rate:.2f} kbit/s, "
             f"{report.elapsed_s:.1f} s of work"
         )
+        for worst in report.worst:
+            say(worst_line(worst))
     say_notices(args.input, report.notices)
     return 0
+
+
+def worst_line(worst: WorstReport) -> str:
+    """What the bound on the worst frame did, in one line."""
+    before, after = worst.before, worst.after
+    return (
+        f"face: mean {after.mean:.1f} dB, worst 1 % {after.worst_percent:.1f}, worst {after.worst:.1f} "
+        f"(without the bound {before.mean:.1f}, {before.worst_percent:.1f}, {before.worst:.1f}); "
+        f"{worst.below} frames below it (without {worst.below_before}), {worst.more_bytes} bytes more"
+    )
 
 
 class Stages:
@@ -145,7 +167,7 @@ class Stages:
         if stage != self.name:
             self.__exit__()
             self.name, self.done = stage, 0
-            self.bar = progress(total or None, stage, "step" if stage in ("tune", "modes") else "frame")
+            self.bar = progress(total or None, stage, "step" if stage in ("tune", "modes", "worst") else "frame")
         self.bar.update(done - self.done)
         self.done = done
 

@@ -34,6 +34,7 @@ from ..face.shots import Shots
 from ..face.survey import Survey
 from ..fit.carrier import Appearance, Carrier, CarrierSettings, Spending
 from ..fit.effort import Effort
+from ..fit.spread import WorstReport
 from ..fit.stages import Stages
 from ..media.audio import Sound, open_audio
 from ..media.frame import Frame
@@ -68,6 +69,7 @@ class EncodeReport:
         actors, sets: of the file.
         stages: seconds by stage.
         notices: what there is to say, counts by the keys of `notices.WORDS`.
+        worst: what the bound on the worst frame did, by actor; empty where there was none.
     """
 
     frames: int
@@ -85,6 +87,7 @@ class EncodeReport:
     sets: int = 0
     stages: dict[str, float] = field(default_factory=dict)
     notices: dict[str, int] = field(default_factory=dict)
+    worst: tuple[WorstReport, ...] = ()
 
 
 class Encoding(ABC):
@@ -134,6 +137,7 @@ class Encoding(ABC):
         excerpts = [sent.excerpt for sent in file.actors.values()]
         for excerpt in excerpts if self.options.remember else ():
             remember(excerpt)
+        told = [sent.appearance.worst for sent in file.actors.values()]
         return EncodeReport(
             frames=frames,
             held=clip.surveys.held,
@@ -150,6 +154,7 @@ class Encoding(ABC):
             sets=len(file.sets),
             stages=self.stages.seconds,
             notices=self.notices.as_dict(),
+            worst=tuple(found for found in told if found is not None),
         )
 
     @abstractmethod
@@ -196,7 +201,7 @@ class Encoding(ABC):
         """The carrier of an actor: an identity that another file holds is the first one's."""
         if number and self.known is not None:
             if self._others is None:
-                settings = CarrierSettings(self.effort, self.options.pivot, self.device)
+                settings = CarrierSettings(self.effort, self.options.pivot, self.device, self.options.worst)
                 self._others = carrier_of(self.model, settings, self.stages)
             return self._others
         return self.carrier

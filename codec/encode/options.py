@@ -24,6 +24,7 @@ class EncodeOptions:
         quality: 0 to 100; None is DEFAULT_QUALITY, or where there is an identity that of its file.
         bitrate: kbit/s of the whole file; quality and identity budget then follow from it.
         identity_budget: bytes; None is what the face is worth.
+        worst: dB below the mean that no frame's inner face is to lie; None is no bound.
         face: which of the faces a clip is about, by size, the largest is 0.
         faces: that are coded at most, at the same time.
         actors_only: refuse a clip of which video would come nearer to a part.
@@ -42,6 +43,7 @@ class EncodeOptions:
     quality: float | None = None
     bitrate: float | None = None
     identity_budget: int | None = None
+    worst: float | None = None
     face: int = 0
     faces: int = 1
     actors_only: bool = False
@@ -73,6 +75,8 @@ class EncodeOptions:
             )
         if self.bitrate is not None:
             self._check_bitrate(self.bitrate)
+        if self.worst is not None:
+            self._check_worst(self.worst)
         if self.keep_notices and not self.effort.whole:
             raise UsageError("notices are kept where they are known before the file begins: preset medium or slow")
         if (self.stream or 0) < 0 or (self.audio_stream or 0) < 0:
@@ -96,6 +100,15 @@ class EncodeOptions:
         if self.identity is not None and self.quality is not None:
             raise UsageError("with an identity of another file the quality is that file's: leave it out")
         check_part(self.start, self.duration)
+
+    def _check_worst(self, worst: float) -> None:
+        if not 0 < worst <= 20:
+            raise UsageError(f"a bound of {worst:g} dB on the worst frame is not within 0 to 20")
+        if not self.effort.whole:
+            raise UsageError("a bound on the worst frame takes two passes: preset medium or slow")
+        if self.bitrate is not None or self.identity is not None or not self.pivot:
+            message = "a bound on the worst frame takes bytes and a pivot: leave out bitrate, identity and no-pivot"
+            raise UsageError(message)
 
     def _check_bitrate(self, bitrate: float) -> None:
         if not 0 < bitrate <= 10_000:

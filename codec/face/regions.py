@@ -50,6 +50,23 @@ def attention(size: int) -> Tensor:
     return _shrunk(weight, size)
 
 
+def inner_face(size: int) -> Tensor:
+    """What of the square is measured where a frame is judged: brows to chin, without hair and
+    background; mean 1.
+    """
+    return _shrunk(_blob(0, 0.15, 0.52, 0.65, 2), size)
+
+
+def lids(size: int) -> Tensor:
+    """Both eyes with their lids, without brows; mean 1."""
+    return _shrunk(_blob(-0.25, -0.07, 0.15, 0.09, 2) + _blob(0.25, -0.07, 0.15, 0.09, 2), size)
+
+
+def lips(size: int) -> Tensor:
+    """Mouth and lips; mean 1."""
+    return _shrunk(_blob(0, 0.42, 0.28, 0.18, 2), size)
+
+
 def head(size: int) -> Tensor:
     """1 on the head in the FFHQ square, 0 away from it: (size, size)."""
     return F.interpolate(_blob(0, 0.12, 0.6, 0.8, 2)[None, None], size=size, mode="area")[0, 0]

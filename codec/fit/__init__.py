@@ -5,6 +5,8 @@
     reading, keyframes  what the inverter sees; which frames stand for a clip
     pivotcoding, tune, modefit, modebasis, coefficients, optimise, adam, loss
                         the parts of an appearance, each fitted within its bytes
+    worst, modeagain, weighing, spread
+                        every frame drawn and measured, the modes fitted again for the worst
     motion, refine, regression
                         parameters of frames against what was quantised
     quantiser, rdoq, sensitivity

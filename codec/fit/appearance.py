@@ -27,6 +27,7 @@ from .budget import DEFAULT_BUDGET, by_need
 from .carrier import Appearance, CarrierSettings, Spending
 from .cropstore import CropStore
 from .keyframes import best_identity, spread_out, successors, with_successors, within
+from .modeagain import FittedModes
 from .modebasis import MIX_STEP_CODE, principal_drive
 from .modefit import ModeFit, ModeSettings, ModeStart
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
@@ -35,6 +36,7 @@ from .reading import InverterReading, ReadsByInverter
 from .refine import RefineAll, RefineModes
 from .stages import Stages
 from .tune import ClipFit, TuneSettings, coded_size
+from .worst import WorstFrames
 
 PIVOT_SHARE = 0.3  # of the budget: what the pivot may take
 FAST_PIVOT = 2_500  # bytes of a pivot that is not fitted to
@@ -82,6 +84,7 @@ class Fitter(ReadsByInverter):
     """
 
     can_aim = True
+    can_bound = True
     sends_identity = True
 
     def __init__(self, model: Model, settings: CarrierSettings, stages: Stages):
@@ -137,7 +140,15 @@ class Fitter(ReadsByInverter):
             identity, code, delta=delta, pivot=pivot, budget=spending.budget, start=motion,
             refine=RefineAll(self.effort.motion),
         )  # fmt: skip
-        return self._with_modes(plain, frames, keys, left, spending.quality) if left >= LEAST_MODES else plain
+        if left < LEAST_MODES:
+            return plain
+        first, fit = self._with_modes(plain, frames, keys, left, spending.quality)
+        if fit is None or self.settings.worst is None:
+            return first
+        ended = FittedModes.of(fit)
+        del frames, fit  # pictures of all key frames
+        worst = WorstFrames(self.model, self.settings, self.stages, self.quantiser, store, usable)
+        return self.stages.run("worst", lambda: worst.bounded(first, ended, keys))
 
     def _pivot(self, frames: Tensor, motion: Tensor, room: int, conditions: Conditions, code: int) -> Pivot | None:
         if not self.settings.pivot:
@@ -176,9 +187,9 @@ class Fitter(ReadsByInverter):
 
     def _with_modes(
         self, plain: Appearance, frames: Tensor, keys: list[int], budget: int, quality: float
-    ) -> Appearance:
-        """Texture and flow modes within a budget, on top of an appearance.  frames: (K, 3, S, S),
-        those of `keys`.
+    ) -> tuple[Appearance, ModeFit | None]:
+        """Texture and flow modes within a budget, on top of an appearance, and their fit; None
+        where they have no room.  frames: (K, 3, S, S), those of `keys`.
 
         With a pivot nothing drives the model: what its pictures add to the pivot's made every clip
         measured so far worse at equal bytes (docs/measurements/pivot.md).
@@ -205,9 +216,10 @@ class Fitter(ReadsByInverter):
         self.stages.run("modes", lambda: fit.run(self.stages.counter("modes", sum(n for _, n in steps))))
         modes = fit.finish()
         if modes is None:
-            return plain
-        return replace(
+            return plain, None
+        found = replace(
             plain, modes=modes, pivot=pivot, motion_step_code=fit.motion_step_code(quality), start=start,
             refine=RefineModes(ModeStart(fit), driven.shape[1], self.effort.mode_motion),
             step_is_free=driven.shape[1] == 0,
         )  # fmt: skip
+        return found, fit

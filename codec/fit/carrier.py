@@ -36,6 +36,7 @@ from .budget import DEFAULT_BUDGET
 from .cropstore import CropStore
 from .effort import Effort
 from .quantiser import Quantiser
+from .spread import WorstReport
 
 Reading = TypeVar("Reading")  # what a carrier's own networks see in N frames; the encoder only hands it on
 
@@ -48,11 +49,13 @@ class CarrierSettings:
         effort: how much work it does.
         pivot: whether a still picture of the face may be sent.
         device: where pictures are drawn.
+        worst: dB below the mean that no frame is to lie; None = no bound.
     """
 
     effort: Effort
     pivot: bool = True
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    worst: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class Appearance:
         refine: fits them.
         step_is_free: the pictures are the same whatever the motion's step, so that it may still be
             changed.
+        worst: what the bound on the worst frame did.
     """
 
     identity: np.ndarray
@@ -127,6 +131,7 @@ class Appearance:
     begin: Callable[[Any], Tensor] = _all_given
     refine: Refiner = as_read
     step_is_free: bool = False
+    worst: WorstReport | None = None
 
     def actor(self, number: int = 0) -> Actor:
         """What the file says of the identity.  number: of the actor."""
@@ -150,6 +155,7 @@ class Carrier(Protocol[Reading]):
 
     Attributes:
         can_aim: whether a file of it can be brought to a bitrate.
+        can_bound: whether it can keep the worst frame within a bound.
         sends_identity: whether bytes of the file go to who it shows, so that they can be shared
             out.
         tensor_threads: threads of torch while a whole clip is fitted; 0 = as many as torch takes by
@@ -158,6 +164,8 @@ class Carrier(Protocol[Reading]):
 
     @property
     def can_aim(self) -> bool: ...
+    @property
+    def can_bound(self) -> bool: ...
     @property
     def sends_identity(self) -> bool: ...
     @property

@@ -65,6 +65,7 @@ class Effort:
         tune_keys: frames that the weight delta is fitted to.
         modes: of the clip's own modes.
         mode_keys: frames that the modes are fitted to.
+        modes_again: of a second fit of the modes, where a bound on the worst frame asks for one.
         first_moves: of the shared modes, where the clip's own begin.
         thorough_still: whether the pivot's picture gets its coder's slowest setting.
         motion: of parameters that drive the model and nothing else; without steps what the inverter
@@ -82,6 +83,7 @@ class Effort:
     tune_keys: int
     modes: Steps
     mode_keys: int
+    modes_again: Steps
     first_moves: MotionSettings
     thorough_still: bool
     motion: MotionSettings
@@ -120,6 +122,7 @@ MEDIUM = Effort(
     tune_keys=160,
     modes=((128, 1200), (256, 600)),
     mode_keys=320,
+    modes_again=((128, 600), (256, 240)),
     first_moves=MotionSettings(64, 60, 0.4, 0.0),
     thorough_still=True,
     motion=MotionSettings(64, 16),
@@ -133,6 +136,7 @@ FAST = replace(
     whole=False,
     segment=1.0,  # it can only be sent when it is complete
     modes=(),
+    modes_again=(),
     thorough_still=False,
     motion=MotionSettings(steps=0),
     mode_motion=(),

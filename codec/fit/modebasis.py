@@ -64,17 +64,18 @@ class ModeBasis:
             missing: (N, 3, S, S), what is drawn taken from the frames.
             count: axes at most.
         """
-        return cls(missing.shape[-1], *principal(cls._features(missing), count))
+        return cls(missing.shape[-1], *principal(cls.features(missing), count))
 
     @staticmethod
-    def _features(missing: Tensor) -> Tensor:
+    def features(missing: Tensor) -> Tensor:
+        """What principal axes are sought in: (N, D) of what frames lack (N, 3, S, S)."""
         weight = attention(missing.shape[-1]) ** FEATURE_POWER
         return F.interpolate(missing * weight, size=FEATURES, mode="area").flatten(1)
 
     def project(self, missing: Tensor) -> Tensor:
         """(N, 3, size, size) that frames lack -> free parameters (N, free)."""
         unit: float = PARAMETER_UNIT * self.axes.shape[1] ** 0.5
-        return (self._features(missing) - self.mean) @ self.axes.t() / unit
+        return (self.features(missing) - self.mean) @ self.axes.t() / unit
 
     def guess(self, drawn: Tensor, truth: Tensor) -> Tensor:
         """Free parameters (N, free) of frames, all by themselves.

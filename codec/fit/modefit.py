@@ -102,6 +102,7 @@ class ModeFit:
         self.driven, self.mix, self.motion_step = driven, mix, motion_step
         self.successors = torch.zeros(0, 2, dtype=torch.long) if successors is None else successors
         self.scale = 1.0  # what one unit of a parameter has become
+        self.price = settings.price  # of a bit, in the last step
         self._begin(moved)
         self._looks, self._bits, self._counted = 0, 0.0, 1.0
         self._worth = [torch.ones_like(v) for v in self.coefficients.values]
@@ -122,7 +123,11 @@ class ModeFit:
     def run(self, progress: Progress = lambda n: None) -> None:
         """Fit.  progress: called with 1 after every step."""
         with threads_for_tensors(1):  # a batch's parts are side by side already
-            optimise(self, self.settings.schedule(), self.budget, progress)
+            optimise(self, self.schedule(), self.budget, progress)
+
+    def schedule(self) -> Schedule:
+        """The optimiser's."""
+        return self.settings.schedule()
 
     @property
     def frames(self) -> int:
@@ -167,6 +172,7 @@ class ModeFit:
 
     def backward(self, index: Tensor, coded: bool, price: float) -> None:
         drawn, truth = self._small
+        self.price = price
 
         def loss(part: slice, texture: Tensor, flow: Tensor, codes: Tensor) -> Tensor:
             rows = index[part]
@@ -213,7 +219,7 @@ class ModeFit:
 
     def finish(self) -> Modes | None:
         """The modes as integers, within the budget exactly; None where it has no room for any."""
-        return within_bytes(self.quantised, coded_size, self.budget, self.settings.schedule())
+        return within_bytes(self.quantised, coded_size, self.budget, self.schedule())
 
     def motion_step_code(self, quality: float) -> int:
         """Code of the motion's step at a quality: at the default, what the pictures' error bears.

@@ -68,7 +68,31 @@ class RefineModes:
         guess = self.first.guess(drawn, pictures, start[:, : self.driven])
         guess = F.pad(guess, (0, start.shape[1] - guess.shape[1]))
         scale = self.first.scale
-        for size, steps, rate in self.passes:
-            settings = MotionSettings(size, steps, rate * scale, SMOOTH / scale, self.stay / scale**2)
+        for settings in _passes(self.passes, scale, self.stay / scale**2):
             guess = fit_motion(renderer, pictures, guess, settings, before, drawn, self.driven)
         return guess
+
+
+@dataclass(frozen=True)
+class RefineStarted:
+    """All parameters move modes, nothing else, and begin where an earlier fit left them.
+
+    Args:
+        scale: what one unit of a parameter has become.
+        passes: of the fit.
+    """
+
+    scale: float
+    passes: Sequence[MotionPass]
+
+    def __call__(self, renderer: Renderer, pictures: Tensor, start: Tensor, before: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            drawn = renderer.draw_model(start).cpu()
+        for settings in _passes(self.passes, self.scale):
+            start = fit_motion(renderer, pictures, start, settings, before, drawn)
+        return start
+
+
+def _passes(passes: Sequence[MotionPass], scale: float, stay: float = 0.0) -> list[MotionSettings]:
+    """The settings of passes where one unit of a parameter has become `scale`."""
+    return [MotionSettings(size, steps, rate * scale, SMOOTH / scale, stay) for size, steps, rate in passes]

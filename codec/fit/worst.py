@@ -1,0 +1,177 @@
+"""The bound on the worst frame: every frame is drawn and measured, and the modes are fitted again
+where frames fall below it.
+
+A clip's mean hides its rare moments: a blink, or lips that close among open ones.  So few frames
+show them that a fit which counts all frames alike leaves them out.  `modeagain` fits the modes a
+second time, with the worst frames counted more often and a few planes for what they lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...format.motion import motion_bits
+from ..draw.render import Renderer
+from ..model.modelfile import Model
+from .carrier import Appearance, CarrierSettings, as_read
+from .cropstore import CropStore
+from .modeagain import FittedModes, KeyFrames, ModesAgain
+from .modefit import coded_size
+from .motion import corrected, linear_correction
+from .quantiser import Quantiser
+from .refine import RefineStarted
+from .spread import Spread, WorstReport
+from .stages import Stages
+from .weighing import Weighing, frame_errors
+
+BLOCK = 150  # frames whose motion is fitted together
+BATCH = 16  # frames drawn at once
+MORE = 0.09  # of what identity and motion take: what the planes may grow by, the motion grows too
+EXTRA = 6  # planes more, which only the worst frames move; no clip had all its parameters in use
+WORST_KEYS = 0.5  # of the key frames: how many may be the worst ones
+
+
+@dataclass(frozen=True)
+class DrawnClip:
+    """A clip as the decoder will draw it.
+
+    Args:
+        motion: (N, P), before it was quantised.
+        errors: (N, 3), as `frame_errors` has them.
+        motion_bytes: that the parameters take.
+    """
+
+    motion: Tensor
+    errors: np.ndarray
+    motion_bytes: int
+
+
+def draw_clip(appearance: Appearance, renderer: Renderer, quantise: Quantiser, store: CropStore) -> DrawnClip:
+    """Fit, quantise and draw all frames of a clip, block by block."""
+    motion: list[Tensor] = []
+    errors: list[np.ndarray] = []
+    before: Tensor | None = None
+    last: np.ndarray | None = None
+    bits = 0.0
+    for first in range(0, store.count, BLOCK):
+        rows = list(range(first, min(first + BLOCK, store.count)))
+        frames = store.read(rows)
+        found = appearance.refine(renderer, frames, appearance.start[rows], before)
+        integers = quantise(found, np.zeros(len(rows), bool), last)
+        for i in range(0, len(rows), BATCH):
+            errors.append(frame_errors(renderer.draw(integers[i : i + BATCH]), frames[i : i + BATCH]))
+        motion.append(found)
+        bits += float(motion_bits(integers).sum())
+        before, last = found[-1], integers[-1]
+    return DrawnClip(torch.cat(motion), np.concatenate(errors), round(bits / 8))
+
+
+def keys_again(keys: list[int], weight: np.ndarray) -> list[int]:
+    """The key frames of the second round: as many, the heaviest frames of the clip among them.
+
+    Args:
+        keys: those of the first round.
+        weight: (N,) of all frames.
+    """
+    known = set(keys)
+    bad = [int(i) for i in np.argsort(-weight, kind="stable") if weight[i] > 1 and int(i) not in known]
+    bad = bad[: round(WORST_KEYS * len(keys))]
+    light = sorted(keys, key=lambda i: weight[i])[: len(bad)]
+    return sorted((known - set(light)) | set(bad))
+
+
+class WorstFrames:
+    """Keeps the frames of a clip within a bound, as far as `MORE` goes.
+
+    Args:
+        model: that draws.
+        settings: the caller's wishes; `worst` is the bound.
+        stages: told what is done.
+        quantiser: of what a renderer draws.
+        store: all frames.
+        usable: rows of those that may be judged.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        settings: CarrierSettings,
+        stages: Stages,
+        quantiser: Callable[[Renderer], Quantiser],
+        store: CropStore,
+        usable: list[int],
+    ):
+        self.model, self.settings, self.stages = model, settings, stages
+        self.quantiser, self.store, self.usable = quantiser, store, usable
+        assert settings.worst is not None
+        self.weighing = Weighing(settings.worst)
+
+    def bounded(self, first: Appearance, fitted: FittedModes, keys: list[int]) -> Appearance:
+        """An appearance with its modes fitted again, or as it was where that is no better.
+
+        Args:
+            first: with a pivot and modes, which nothing but the clip's own parameters move.
+            fitted: where the fit of its modes ended.
+            keys: rows of the key frames of that fit.
+        """
+        before = self._drawn(first)
+        report = self._report(before, before, 0)
+        found = replace(first, start=before.motion, refine=as_read, worst=report)
+        if not report.below_before:
+            return found
+        second = self._again(first, fitted, keys, before)
+        if second is None:
+            return found
+        after = self._drawn(second)
+        more = second.actor().size + after.motion_bytes - first.actor().size - before.motion_bytes
+        report = self._report(before, after, more)
+        if report.after.worst_percent <= report.before.worst_percent:
+            return found
+        return replace(second, start=after.motion, refine=as_read, worst=report)
+
+    def _drawn(self, appearance: Appearance) -> DrawnClip:
+        renderer = appearance.renderer(self.model, self.settings.device)
+        return draw_clip(appearance, renderer, self.quantiser(renderer), self.store)
+
+    def _report(self, before: DrawnClip, after: DrawnClip, more: int) -> WorstReport:
+        then, now = (clip.errors[self.usable] for clip in (before, after))
+        below = [self.weighing.below(errors) for errors in (then, now)]
+        spreads = Spread.of(then[:, 0]), Spread.of(now[:, 0])
+        return WorstReport(self.weighing.bound, *spreads, below[0], below[1], more)
+
+    def _again(self, first: Appearance, ended: FittedModes, keys: list[int], drawn: DrawnClip) -> Appearance | None:
+        """The modes fitted again; None where they have no room."""
+        assert first.modes is not None and first.budget is not None
+        weight = np.ones(self.store.count)
+        weight[self.usable] = self.weighing.weights(drawn.errors[self.usable])
+        keys = keys_again(keys, weight)
+        known = drawn.motion[keys][:, : ended.free]
+        frames = self.store.read(keys)
+        renderer = first.renderer(self.model, self.settings.device)
+        with torch.no_grad():
+            shown = torch.cat([renderer.draw_values(part).cpu() for part in drawn.motion[keys].split(BATCH)])
+        more = round(MORE * (first.actor().size + drawn.motion_bytes))
+        effort = self.settings.effort
+        steps = effort.steps_for(effort.modes_again, self.store.count)
+        again = ModesAgain(
+            ended, KeyFrames(frames, shown, known), weight[keys], EXTRA,
+            replace(ended.settings, steps=steps), coded_size(first.modes) + more,
+        )  # fmt: skip
+        again.run(self.stages.counter("worst", sum(count for _, count in steps)))
+        modes = again.finish()
+        if modes is None:
+            return None
+        fitted = again.fitted()
+        start = corrected(drawn.motion[:, : ended.free], linear_correction(known, fitted[:, : ended.free]))
+        start = F.pad(start, (0, drawn.motion.shape[1] - start.shape[1]))
+        start[keys] = F.pad(fitted, (0, start.shape[1] - fitted.shape[1]))
+        return replace(
+            first, modes=modes, start=start, refine=RefineStarted(again.scale, effort.mode_motion),
+            budget=first.budget + more,
+        )  # fmt: skip
