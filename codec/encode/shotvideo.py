@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -21,12 +21,21 @@ from .likeness import Likeness, likeness
 
 SIDES = (1280, 960, 640, 480, 320, 240)  # larger sides that are tried
 STEPS = (1, 2, 3)  # frames from picture to picture
-TRIES = 4  # qualities that are tried of each
+TRIES = 4  # qualities that are tried to come within the budget
+# Where to go on from a size and a step: itself; smaller or larger at as many bytes; and beside it.
+AROUND = ((0, 0), (1, -1), (-1, 1), (1, 0), (0, 1), (-1, 0), (0, -1))
+APART = 1.2  # a size that is less than so much smaller than another is not tried
+UNLIKELY = 3  # steps of quality beyond the coarsest from which on a place is not tried
+GUESSES, ABOUT = 2, 0.6  # qualities by which a place is judged; octaves of bytes around the budget
 USUAL = 60.0  # the quality at which sizes and steps are likely to be the right ones
 HALVING = 9.0  # steps of quality that halve the bytes
+NEARLY = 1.0  # dB of the score
+OCTAVE = 6.0  # dB of the score for twice the bytes
 PIXEL_POWER, RATE_POWER = 0.75, 0.5  # of the bytes, by pixels and by pictures a second
 CLOSE, AIM = 0.92, 0.97  # shares of the budget: where no finer quality is looked for; what is aimed at
 JUDGED, JUDGED_PIXELS = 24, 24_000_000  # frames of a shot that are compared, and their pixels
+
+_Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -91,72 +100,112 @@ def code_video(
 
 
 class _Search:
-    """Over sizes and steps; places count from the largest size, and from the smallest step."""
+    """Over sizes and steps; places count from the largest size, and from the smallest step.
+
+    Places are compared by codings that take about the budget, as if they took all of it. Only the
+    best is then brought within it.
+    """
 
     def __init__(self, shot: Shot, budget: int, sides: Sequence[int], steps: Sequence[int], preset: int):
         self.shot, self.budget, self.preset = shot, budget, preset
-        sizes = {coded_size(shot.width, shot.height, side) for side in sides}
-        self.sizes, self.steps = sorted(sizes, reverse=True), sorted(steps)
+        self.sizes, self.steps = _apart({coded_size(shot.width, shot.height, side) for side in sides}), sorted(steps)
         self.source = shot.source()
-        self.tried: dict[tuple[int, int], VideoShot | None] = {}
+        self.coded: dict[_Place, list[tuple[int, CodedShot]]] = {}  # by quality, in the order of trying
+        self.scores: dict[_Place, float] = {}
 
     def climb(self) -> VideoShot:
         last = len(self.sizes) - 1, len(self.steps) - 1
-        least = self._coded(Coding(*self.sizes[-1], self.steps[-1], COARSEST, self.preset))
-        if least[1].size > self.budget:
-            return VideoShot(*least, near(self.shot, self.source, least[1]))
+        least = self._code(last, COARSEST)
+        if least.size > self.budget:
+            return self._found(last, COARSEST, least)
         places = [(a, b) for a in range(last[0] + 1) for b in range(last[1] + 1)]
-        guesses = {place: self._guess(place, least[1].size) for place in places}
-        here = min(places, key=lambda place: abs(guesses[place] - USUAL))
+        here = min(places, key=lambda place: abs(self._guess(place, last) - USUAL))
         while True:
-            around = [here, *((here[0] + a, here[1] + b) for a, b in ((1, 0), (0, 1), (-1, 0), (0, -1)))]
+            around = [place for a, b in AROUND if (place := (here[0] + a, here[1] + b)) in places]
             for place in around:
-                if place in guesses and place not in self.tried:
-                    self.tried[place] = self._at(place, guesses[place])
-            found = {place: shot for place in around if (shot := self.tried.get(place)) is not None}
-            best = max(found, key=lambda place: found[place].likeness.score, default=last)
+                if place not in self.scores:
+                    self.scores[place] = self._score(place, here if here in self.coded else last)
+            best = max(around, key=lambda place: self.scores[place])
+            if self.scores[best] == -math.inf:
+                return self._fitted(last)
             if best == here:
-                return found[here]
-            here = best
-
-    def _guess(self, place: tuple[int, int], least: int) -> float:
-        """The quality that is likely to fit, by the bytes of the least that there is."""
-        size, step = self.sizes[place[0]], self.steps[place[1]]
-        pixels = size[0] * size[1] / (self.sizes[-1][0] * self.sizes[-1][1])
-        likely = least * pixels**PIXEL_POWER * (self.steps[-1] / step) ** RATE_POWER
-        return COARSEST - HALVING * math.log2(self.budget / likely)
-
-    def _coded(self, coding: Coding) -> tuple[Coding, CodedShot]:
-        return coding, encode_shot(self.shot.frames(), self.shot.lengths, self.shot.fps, coding)
-
-    def _at(self, place: tuple[int, int], guess: float) -> VideoShot | None:
-        """The finest quality that fits, of a few that are tried; None if the coarsest does not."""
-        fits, beyond, slope = COARSEST + 1, FINEST - 1, HALVING  # qualities; `beyond` is too fine
-        coding = Coding(*self.sizes[place[0]], self.steps[place[1]], COARSEST, self.preset)
-        quality, best = min(COARSEST, max(FINEST, round(guess))), None
-        known: list[tuple[int, int]] = []
-        for _ in range(TRIES):
-            now = self._coded(replace(coding, quality=quality))
-            known.append((quality, now[1].size))
-            if now[1].size <= self.budget:
-                best, fits = now, quality
-            else:
-                beyond = quality
-            if fits - beyond <= 1 or (best is not None and best[1].size > CLOSE * self.budget):
                 break
-            slope = _slope(known) or slope
-            step = slope * math.log2(self.budget * AIM / now[1].size)
-            quality = min(fits - 1, max(beyond + 1, quality - round(step)))
-        return None if best is None else VideoShot(*best, near(self.shot, self.source, best[1]))
+            here = best
+        # The bytes of a coding go in steps: the next best may come nearer to the budget.
+        ranked = sorted(self.scores, key=lambda place: self.scores[place], reverse=True)
+        close = [place for place in ranked[:2] if self.scores[place] > self.scores[here] - NEARLY]
+        return max((self._fitted(place) for place in close), key=lambda found: found.likeness.score)
+
+    def _code(self, place: _Place, quality: int) -> CodedShot:
+        coding = Coding(*self.sizes[place[0]], self.steps[place[1]], quality, self.preset)
+        coded = encode_shot(self.shot.frames(), self.shot.lengths, self.shot.fps, coding)
+        self.coded.setdefault(place, []).append((quality, coded))
+        return coded
+
+    def _found(self, place: _Place, quality: int, coded: CodedShot) -> VideoShot:
+        coding = Coding(*self.sizes[place[0]], self.steps[place[1]], quality, self.preset)
+        return VideoShot(coding, coded, near(self.shot, self.source, coded))
+
+    def _guess(self, place: _Place, known: _Place) -> int:
+        """The quality that is likely to take the budget, by what was coded at a place."""
+        quality, coded = self.coded[known][-1]
+        (width, height), (own_width, own_height) = self.sizes[place[0]], self.sizes[known[0]]
+        pixels = width * height / (own_width * own_height)
+        rate = self.steps[known[1]] / self.steps[place[1]]
+        likely = coded.size * pixels**PIXEL_POWER * rate**RATE_POWER
+        return quality - round(HALVING * math.log2(self.budget / likely))
+
+    def _score(self, place: _Place, known: _Place) -> float:
+        """How near a place comes; -inf where its coarsest quality is beyond the budget."""
+        quality = self._guess(place, known)
+        if quality > COARSEST + UNLIKELY and known in self.scores:
+            return -math.inf
+        for _ in range(GUESSES):
+            quality = min(COARSEST, max(FINEST, quality))
+            coded = self._code(place, quality)
+            beyond = math.log2(coded.size / self.budget)
+            if quality == COARSEST and beyond > 0:
+                return -math.inf
+            if quality == FINEST and beyond < 0:
+                beyond = 0.0  # there is no way to take more
+            if abs(beyond) < ABOUT:
+                break
+            quality += round(HALVING * beyond)
+        return near(self.shot, self.source, coded).score - OCTAVE * beyond
+
+    def _fitted(self, place: _Place) -> VideoShot:
+        """The finest quality at a place that fits, of a few that are tried."""
+        for _ in range(TRIES):
+            known = {quality: coded.size for quality, coded in self.coded[place]}
+            fits = min((quality for quality, size in known.items() if size <= self.budget), default=COARSEST + 1)
+            beyond = max((quality for quality, size in known.items() if size > self.budget), default=FINEST - 1)
+            if fits - beyond <= 1 or (fits in known and known[fits] > CLOSE * self.budget):
+                break
+            quality, size = list(known.items())[-1]
+            step = _halving(known) * math.log2(self.budget * AIM / size)
+            self._code(place, min(fits - 1, max(beyond + 1, quality - round(step))))
+        good = [(quality, coded) for quality, coded in self.coded[place] if coded.size <= self.budget]
+        if not good:  # the coarsest fits, or the place would not have a score
+            good = [(COARSEST, self._code(place, COARSEST))]
+        return self._found(place, *min(good, key=lambda each: each[0]))
 
 
-def _slope(known: list[tuple[int, int]]) -> float | None:
+def _apart(sizes: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The largest first, without those that are nearly as large as another."""
+    out: list[tuple[int, int]] = []
+    for size in sorted(sizes, reverse=True):
+        if not out or max(size) * APART <= max(out[-1]):
+            out.append(size)
+    return out
+
+
+def _halving(known: dict[int, int]) -> float:
     """Steps of quality that halve the bytes, by the two that were tried last."""
     if len(known) < 2:
-        return None
-    (quality, size), (other, another) = known[-2:]
+        return HALVING
+    (quality, size), (other, another) = list(known.items())[-2:]
     grown = math.log2(another / size)
-    return (quality - other) / grown if abs(grown) > 0.05 else None
+    return (quality - other) / grown if abs(grown) > 0.05 else HALVING
 
 
 def near(shot: Shot, source: list[np.ndarray], coded: CodedShot) -> Likeness:
