@@ -44,10 +44,12 @@ class SeenRow:
     Args:
         faces: what each face is, by its number in the shot; the first is 0.
         persons: who they are, of those who are known by now.
+        samples: of the background, so far; with the last frame of a segment.
     """
 
     faces: Row
     persons: dict[int, int]
+    samples: PlateSamples | None = None
 
     @property
     def first(self) -> SurveyedFrame:
@@ -60,7 +62,7 @@ class ShotLead:
 
     Args:
         plate: what stands behind the faces; None where the file is of the square alone.
-        samples: of which it was made, and more to come.
+        samples: of which it was made.
         aligned: the clip is the aligned square.
         keys: numbers of the frames that others are registered to, so far.
     """
@@ -99,7 +101,8 @@ class ShotOnAir:
     Args:
         faces: by their numbers in the shot.
         backdrop: what stands behind.
-        plate, samples: as its lead has them; a larger plate may take its place.
+        plate: as its lead has it; a larger one may take its place.
+        samples: for that, so far.
         age: segments since a larger plate was thought of.
     """
 
@@ -150,16 +153,18 @@ class Streaming(Encoding):
 
     def _read(self, clip: OpenedClip) -> Iterator[ShotLead | SeenRow]:
         """All shots, each with its lead first."""
-        surveys = clip.surveys
+        surveys, need = clip.surveys, self.segment_frames(clip)
         for faces in surveys:
             with closing(iter(faces)) as rows:
                 lead = first_rows(rows, clip.info.fps)
                 aligned, persons = bool(faces.first.aligned), surveys.met(faces)
                 plate = None if self.options.crop or aligned else self.plate(faces.first.samples)
-                seen, samples = [SeenRow(row, persons) for row in lead], faces.first.samples
+                seen, samples = [SeenRow(row, persons) for row in lead], faces.first.samples.so_far()
                 yield ShotLead(seen, plate, samples, aligned, surveys.key_frames)
-                for row in rows:
-                    yield SeenRow(row, surveys.met(faces) if persons else {})
+                for place, row in enumerate(rows, len(lead) + 1):
+                    # what is read meanwhile must not count: a file would depend on who is faster
+                    more = faces.first.samples.so_far() if place % need == 0 else None
+                    yield SeenRow(row, surveys.met(faces) if persons else {}, more)
 
     def _enter(
         self, clip: OpenedClip, file: StartedFile | None, before: ShotOnAir | None, leads: list[ShotLead], dst: BinaryIO
@@ -267,6 +272,7 @@ class Streaming(Encoding):
         tracks.sort(key=lambda track: _size(track[2]))  # the larger a face, the nearer it is
         written = [self._track(file, shot, *track) for track in tracks]
         cameras = [row.first.camera for row in block]
+        shot.samples = block[-1].samples or shot.samples
         self._grow(file, shot, cameras)
         file.write([row.first.pts for row in block], written, shot.backdrop, cameras)
         self._done += len(block)

@@ -77,6 +77,12 @@ class PlateSamples:
             if side not in self._farthest or far < self._farthest[side][0]:
                 self._farthest[side] = far, sample
 
+    def so_far(self) -> PlateSamples:
+        """What is kept now: it stays as it is."""
+        out = PlateSamples()
+        out._even, out._farthest = list(self._even), dict(self._farthest)
+        return out
+
     @property
     def kept(self) -> list[PlateSample]:
         """In no order."""
