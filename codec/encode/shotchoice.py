@@ -21,13 +21,15 @@ from ...format.container import Reader
 from ...format.segment import Segment
 from ..draw.frames import FrameDecoder
 from ..draw.options import DecodeOptions
+from ..draw.units import dequantise_placement
+from ..face.align import INNER
 from ..face.warp import resize
 from ..media.frame import Frame
 from ..media.outfile import scratch_file
 from ..media.videoencoder import coded_size
 from ..model.modelfile import Model
 from .likeness import Likeness, likeness
-from .shotvideo import Shot, VideoShot, code_video
+from .shotvideo import Shot, VideoShot, code_video, shown
 
 PIECE = 20.0  # seconds of a shot that are judged at once
 LARGER = 640  # side of the pictures that are compared, and of the largest video
@@ -35,6 +37,9 @@ GOOD = Likeness(32.0, 0.65)  # what is drawn so well is not compared
 # Where the least video that there is takes more bytes than the actors do:
 MOST_OVER, FAR = 1.5, 6.0  # so many times their bytes it may take, if it is better by so many dB
 MARGIN = 1.0  # dB of the score by which video must be better: actors can be drawn at any size
+LEAST_FACE = 24  # pixels of a face that is compared
+
+Box = tuple[slice, slice]  # rows and columns of a picture
 
 
 @dataclass(frozen=True)
@@ -111,17 +116,13 @@ def judged(
         with scratch_file() as store:
             for _ in range(len(pts)):
                 store.write(resize(next(frames).rgb, width, height).tobytes())
-            shot = Shot(
-                partial(_stored, store, len(pts), width, height),
-                piece.lengths,
-                pts,
-                Fraction(*header.fps),
-                width,
-                height,
-            )
-            drawn = likeness(shot.source(), (resize(p, width, height) for p in _drawn(decoder, own, shot.judged)))
+            again = partial(_stored, store, len(pts), width, height)
+            shot = Shot(again, piece.lengths, pts, Fraction(*header.fps), width, height)
+            pictures = [resize(p, width, height) for p in _drawn(decoder, own, shot.judged)]
+            drawn = likeness(shot.source(), pictures)
+            faces = _faces(own, shot.judged, width / header.width, (width, height))
             done += len(pts)
-            yield Judged(piece, drawn, None if _good(drawn) else _video(shot, piece, drawn))
+            yield Judged(piece, drawn, None if _good(drawn) else _video(shot, piece, drawn, pictures, faces))
             progress(done)
 
 
@@ -136,13 +137,57 @@ def _good(drawn: Likeness) -> bool:
     return drawn.psnr >= GOOD.psnr and drawn.haarpsi >= GOOD.haarpsi
 
 
-def _video(shot: Shot, piece: Piece, drawn: Likeness) -> VideoShot | None:
-    """The video of a piece, if it fits its bytes and comes nearer."""
+def _video(
+    shot: Shot, piece: Piece, drawn: Likeness, pictures: list[np.ndarray], faces: list[list[Box]]
+) -> VideoShot | None:
+    """The video of a piece, if it fits its bytes and comes nearer, in the whole picture and in the
+    faces."""
     sides = [side for side in (LARGER, 480, 320, 240) if side <= max(shot.width, shot.height)] or [LARGER]
     video = code_video(shot, piece.bytes, sides)
     gain = video.likeness.score - drawn.score
     worth = MARGIN if video.coded.size <= piece.bytes else FAR
-    return video if gain > worth and video.coded.size <= MOST_OVER * piece.bytes else None
+    if gain <= worth or video.coded.size > MOST_OVER * piece.bytes:
+        return None
+    source = _cut(shot.source(), faces)
+    if source and likeness(source, _cut(pictures, faces)).score >= _of_faces(shot, video, source, faces):
+        return None
+    return video
+
+
+def _of_faces(shot: Shot, video: VideoShot, source: list[np.ndarray], faces: list[list[Box]]) -> float:
+    """How near video comes to faces, the score."""
+    return likeness(source, _cut(list(shown(video.coded, shot)), faces)).score
+
+
+def _cut(pictures: list[np.ndarray], faces: list[list[Box]]) -> list[np.ndarray]:
+    """The faces of pictures."""
+    return [picture[box] for picture, boxes in zip(pictures, faces, strict=True) for box in boxes]
+
+
+def _faces(segments: list[Segment], wanted: NDArray[np.int64], scale: float, size: tuple[int, int]) -> list[list[Box]]:
+    """Where the inner faces are in some frames of a piece, as far as they are in the picture.
+
+    Args:
+        scale: pixels of the pictures for one of the file.
+        size: of the pictures.
+    """
+    out: list[list[Box]] = []
+    first = 0
+    for segment in segments:
+        for row in wanted[(wanted >= first) & (wanted < first + segment.frames)] - first:
+            boxes = []
+            for track in segment.actors:
+                assert track.placement is not None
+                cx, cy, half, _ = dequantise_placement(track.placement[row : row + 1])[0] * scale
+                sides = [
+                    slice(max(0, round(c - INNER * half)), min(end, round(c + INNER * half)))
+                    for c, end in ((cy, size[1]), (cx, size[0]))
+                ]
+                if min(side.stop - side.start for side in sides) >= LEAST_FACE and half < max(size):
+                    boxes.append((sides[0], sides[1]))
+            out.append(boxes)
+        first += segment.frames
+    return out
 
 
 def _drawn(decoder: FrameDecoder, segments: list[Segment], wanted: NDArray[np.int64]) -> Iterator[np.ndarray]:
