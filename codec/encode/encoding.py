@@ -23,7 +23,7 @@ from ...format.meta import PRIVATE, Meta, pack_key_frames
 from ...format.stage import Set
 from ...format.still import CODEC_AV1, Still
 from ...format.video import VideoConfig
-from ..face.background import WORTH, Plate, PlateSamples, encode_plate, make_plate
+from ..face.background import Plate, PlateSamples, encode_plate, make_plate
 from ..face.camera import Camera
 from ..face.faces import ShotFaces
 from ..face.light import gain
@@ -102,12 +102,7 @@ class Encoding(ABC):
         stages: told what is done.
         stack: closes what is opened.
         known: the identity that another file holds, if the first actor is to be of that.
-
-    Attributes:
-        worth: of a still's error, below which a set goes with the camera.
     """
-
-    worth = WORTH
 
     def __init__(
         self,
@@ -221,7 +216,7 @@ class Encoding(ABC):
 
     def plate(self, samples: PlateSamples) -> Plate:
         """The picture behind the faces of a shot, from its sample frames."""
-        return make_plate(samples, self.worth)
+        return make_plate(samples)
 
     def still(self, plate: Plate, room: int | None = None) -> Still:
         """A plate as it is sent.

@@ -31,7 +31,6 @@ from .started import Backdrop, OpenedClip, SentActor, StartedFile
 
 LEAD = 2.0  # seconds from the first face on in which the pivot is looked for
 MOST_LEAD = 8.0  # ... where they show no face that is whole and lit
-LEAD_WORTH = 1.02  # of a still's error: a camera that has hardly begun to move will go on
 BEYOND = 0.1  # share of a segment's pictures that may lie beyond the set
 SET_AGE = 3  # segments between trials of a larger set
 SETTLED = 1.03  # how much a picture may gain in contrast within a quarter of the lead when a fade is over
@@ -115,8 +114,6 @@ class ShotOnAir:
 
 class Streaming(Encoding):
     """Holds no more than a lead's frames, or a segment's."""
-
-    worth = LEAD_WORTH
 
     def work(self, clip: OpenedClip, dst: BinaryIO) -> StartedFile:
         self._recognition = Recognition(self.model, self.device)

@@ -135,14 +135,14 @@ class Plate:
         return share_inside((width, height), self.place, cameras, size)
 
 
-def make_plate(kept: PlateSamples, worth: float = WORTH) -> Plate:
+def make_plate(kept: PlateSamples) -> Plate:
     """The background from sample frames of a shot.
 
     The median takes out what moves in front of it.  A place is taken from the frames in which the
     face does not cover it, where there are any; what the face covers in all of them is smoothed
     away: half a face would show there when it moves on.  Where the camera moves it is a mosaic that
-    goes with it, if its error is less than `worth` of a still's: a body that the camera follows
-    fills some pictures.
+    goes with it, if that is nearer to the samples: a body that the camera follows fills some
+    pictures.
     """
     still = Plate(_still(kept.chosen()), kept.empty, follows=not kept.moving)
     if not kept.moving:
@@ -150,7 +150,7 @@ def make_plate(kept: PlateSamples, worth: float = WORTH) -> Plate:
     samples = kept.lit([s for s in kept.kept if s.camera is not None])
     rgb, hidden, area = mosaic([Shown(s.rgb, s.camera, s.placement) for s in samples if s.camera is not None])
     wide = Plate(filled_smoothly(rgb, hidden), kept.empty, area.place, True)
-    return wide if _error(wide, samples) < worth * _error(still, samples) else still
+    return wide if _error(wide, samples) < WORTH * _error(still, samples) else still
 
 
 def _error(plate: Plate, samples: list[PlateSample]) -> float:
