@@ -81,6 +81,7 @@ class PlateSamples:
         """What is kept now: it stays as it is."""
         out = PlateSamples()
         out._even, out._farthest = list(self._even), dict(self._farthest)
+        out.moving = self.moving
         return out
 
     @property
