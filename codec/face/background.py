@@ -18,7 +18,7 @@ MAX_SAMPLES = 12
 SAMPLE_PIXELS = 24_000_000  # pixels kept for the background, over all its pictures
 EMPTY = 0.25  # share of the samples that show nobody, from which on they alone are taken
 FACE = 1.0  # half side of what a face covers, in its square
-WORTH = 0.9  # of a still's error, below which a background goes with the camera
+WORTH = 0.85  # of a still's error, below which a background goes with the camera
 LOOKED_AT = 3  # pixels from one that is compared to the next
 EXTREMES = 8  # samples for which there is room, below which those at the edges have none
 
