@@ -104,11 +104,11 @@ def judged(
         model: that draws it.
         source: its frames.
         pieces: all of the file, in order.
-        progress: told how many frames are done.
+        progress: told how many frames more are done.
     """
     reader = Reader(io.BytesIO(data))
     decoder, frames, segments = FrameDecoder(reader, DecodeOptions(), model), iter(source), reader.segments()
-    header, done = reader.header, 0
+    header = reader.header
     width, height = coded_size(header.width, header.height, LARGER)
     for piece in pieces:
         own = [next(segments) for _ in piece.segments]
@@ -121,9 +121,8 @@ def judged(
             pictures = [resize(p, width, height) for p in _drawn(decoder, own, shot.judged)]
             drawn = likeness(shot.source(), pictures)
             faces = _faces(own, shot.judged, width / header.width, (width, height))
-            done += len(pts)
             yield Judged(piece, drawn, None if _good(drawn) else _video(shot, piece, drawn, pictures, faces))
-            progress(done)
+            progress(len(pts))
 
 
 def _stored(store: BinaryIO, count: int, width: int, height: int) -> Iterator[np.ndarray]:

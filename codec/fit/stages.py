@@ -22,10 +22,10 @@ class Stages:
         self.seconds: dict[str, float] = {}
 
     def run(self, name: str, work: Callable[[], Result]) -> Result:
-        """Do a piece of work under a name and keep its time."""
+        """Do a piece of work under a name and keep its time, that of all pieces together."""
         started = time.perf_counter()
         result = work()
-        self.seconds[name] = time.perf_counter() - started
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
         return result
 
     def counter(self, name: str, total: int) -> Callable[[int], None]:
