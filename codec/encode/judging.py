@@ -38,9 +38,12 @@ class Judging:
         shots = [numbers[id(shot)] for shot, _, _ in self.seen.segments()]
         fps = float(self.out.info.fps)
         pieces = pieces_of(lengths, shots, self._costs(lengths, fps), round(PIECE * fps))
+        known = None if encoding.known is None else encoding.known.identity
         with encoding.reopen() as source:
             found = [
-                each for each in judged(self.data, encoding.model, source, pieces, count) if each.video is not None
+                each
+                for each in judged(self.data, encoding.model, source, pieces, known, count)
+                if each.video is not None
             ]
         if not found:
             return {}, None

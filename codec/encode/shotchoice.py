@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...format.container import Reader
+from ...format.reference import Identity
 from ...format.segment import Segment
 from ..draw.frames import FrameDecoder
 from ..draw.options import DecodeOptions
@@ -95,6 +96,7 @@ def judged(
     model: Model,
     source: Iterable[Frame],
     pieces: Sequence[Piece],
+    known: Identity | None = None,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> Iterator[Judged]:
     """Compare what a file shows with its source, piece by piece.
@@ -104,9 +106,10 @@ def judged(
         model: that draws it.
         source: its frames.
         pieces: all of the file, in order.
+        known: the identity that the file refers to, if it does.
         progress: told how many frames more are done.
     """
-    reader = Reader(io.BytesIO(data))
+    reader = Reader(io.BytesIO(data), identities=None if known is None else lambda sha256: known)
     decoder, frames, segments = FrameDecoder(reader, DecodeOptions(), model), iter(source), reader.segments()
     header = reader.header
     width, height = coded_size(header.width, header.height, LARGER)

@@ -75,7 +75,7 @@ class WholeClip(Encoding):
         file = started(whole)
         motion = self.stages.run("motion", lambda: list(fitted(seen, file, self.stages.progress)))
         send(seen, file, motion)
-        if file.header.placement:
+        if file.header.placement and self.carrier.gives_way:
             judging = Judging(self, seen, whole.getvalue(), file.out)
             videos, config = self.stages.run("judge", judging.videos)
             if config is not None:

@@ -92,6 +92,7 @@ class Fitter(ReadsByInverter):
             raise FevError(f"model {model.name} has no inverter to begin a fit with")
         super().__init__(model)
         self.settings, self.effort, self.stages = settings, settings.effort, stages
+        self.gives_way = settings.pivot
         # Without a pivot the generator draws anew in every step, whose tensors are large enough for
         # torch's threads.
         self.tensor_threads = 1 if settings.pivot else 0

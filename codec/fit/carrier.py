@@ -156,6 +156,8 @@ class Carrier(Protocol[Reading]):
     Attributes:
         can_aim: whether a file of it can be brought to a bitrate.
         can_bound: whether it can keep the worst frame within a bound.
+        gives_way: whether plain video may take its place where that comes nearer; not where somebody
+            asked for this generator's pictures.
         sends_identity: whether bytes of the file go to who it shows, so that they can be shared
             out.
         tensor_threads: threads of torch while a whole clip is fitted; 0 = as many as torch takes by
@@ -166,6 +168,8 @@ class Carrier(Protocol[Reading]):
     def can_aim(self) -> bool: ...
     @property
     def can_bound(self) -> bool: ...
+    @property
+    def gives_way(self) -> bool: ...
     @property
     def sends_identity(self) -> bool: ...
     @property

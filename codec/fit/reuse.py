@@ -93,6 +93,7 @@ class ReuseFitter(ReadsByInverter):
     """
 
     can_aim = True
+    gives_way = True
     can_bound = False
     sends_identity = False
     tensor_threads = 1
