@@ -57,6 +57,12 @@ def test_another_person_after_a_cut_is_held_and_the_first_one_found_again():
     assert all(np.array_equal(s.placement, rows[11].placement) for s in rows[12:24]), "the picture stands"
 
 
+def test_a_camera_that_turns_fast_cuts_nothing():
+    world = seen(room(1, 2 * WIDTH), (A, 300, 96, 70))
+    survey, rows = surveyed([world[:, 24 * i : 24 * i + WIDTH].copy() for i in range(9)])
+    assert "f" * 6 in shown(rows) and survey.notices["cuts"] == 0
+
+
 def test_somebody_who_crosses_does_not_take_the_face_along():
     wall, pictures = room(1), []
     for i in range(40):

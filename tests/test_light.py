@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fev.codec.draw.frames import FrameDecoder
 from fev.codec.draw.options import DecodeOptions
-from fev.codec.face.light import DARKEST, gain, lit, reference, relit, sudden, tone
+from fev.codec.face.light import DARKEST, gain, is_cut, lit, reference, relit, tone
 from fev.codec.media.mux import VideoWriter
 from fev.codec.media.video import open_video
 from fev.format import Reader
@@ -51,11 +51,11 @@ def test_well_lit_pictures_are_neither_faded_nor_burnt_out():
 
 def test_a_cut_is_told_from_light_and_movement():
     a, b = (seen(room(k), (PERSON, 160, 96, 70)) for k in (1, 2))
-    assert sudden(tone(b), tone(a)) and sudden(tone(a), np.zeros((18, 32), np.uint8))
+    assert is_cut(tone(b), tone(a)) and is_cut(tone(a), np.zeros((18, 32), np.uint8))
     for calm in (a, mixed(a, 0.4, 0), mixed(a, 0.4, 255), seen(room(1), (PERSON, 200, 96, 70)), room(1)):
-        assert not sudden(tone(calm), tone(a))
+        assert not is_cut(tone(calm), tone(a))
     plain = np.full((HEIGHT, WIDTH, 3), 80, np.uint8)
-    assert not sudden(tone(plain), tone(seen(plain, (PERSON, 160, 96, 70))))
+    assert not is_cut(tone(plain), tone(seen(plain, (PERSON, 160, 96, 70))))
 
 
 @pytest.mark.parametrize("end, first", [(0, True), (255, True), (0, False)], ids=["black", "white", "out"])

@@ -95,11 +95,6 @@ def burnt(tones: np.ndarray) -> np.ndarray:
     return out
 
 
-def sudden(here: np.ndarray, before: np.ndarray) -> bool:
-    """Whether a picture is another one than the one before, whatever the light does: a cut."""
-    return _fit(here, before)[2] < SHAKEN and _changed(here, before) > MOST_SAME
-
-
 def is_cut(here: np.ndarray, before: np.ndarray) -> bool:
     """Whether another picture follows, that is neither the one before lit otherwise nor what a
     camera sees that turns."""

@@ -21,7 +21,7 @@ from ..model.pictures import to_numpy
 from .align import LOOK_AHEAD, FaceTracker, compose, extract, inside, is_aligned_crop, smooth_at
 from .background import PlateSamples
 from .camera import Camera, filled
-from .light import TONE, alike, contrast, gain, sudden, tone
+from .light import TONE, alike, contrast, gain, is_cut, tone
 from .people import People
 from .person import Person
 from .portrait import blinking, opening
@@ -148,7 +148,7 @@ class Survey:
         for frame in self.frames:
             self._count += 1
             here = tone(frame.rgb)
-            cut = before is not None and sudden(here, before)
+            cut = before is not None and is_cut(here, before)
             before = here
             placement, found = self.tracker.step(frame.rgb, cut)
             camera = self._step(frame, placement)
