@@ -3,12 +3,13 @@
     python -m fev.tools.lab.bench [CLIP ...] [--long FRAMES] [--json]
     python -m fev.tools.lab.bench --generator 256,512,1024 [--batches 1,8] [--compile] [--device cuda]
     python -m fev.tools.lab.bench --play 60 [--viewers N] [FILE.fev ...]
+    python -m fev.tools.lab.bench --hour
 
 Without clips the sample is used.  `--long N` joins a clip to itself until it has N frames, to show
 that memory does not grow with its length.  `--generator` times config-f generators with random weights, as the decoder
 runs them, beside their bare convolutions, taking turns in one run.  `--play SECONDS` plays files in a loop on SDL's
 dummy drivers: first picture, seeks, what is dropped, drift of the sound, share of the processor, memory; then through
-a pipe, and to so many viewers of the page (`playbench`).  These figures do not belong in tests: machines are noisy.
+a pipe, and to so many viewers of the page (`playbench`).  `--hour` reads an hour of motion, which is to take 20 s.  These figures do not belong in tests: machines are noisy.
 """
 
 from __future__ import annotations
@@ -121,6 +122,26 @@ result = dict(ms_per_frame=best[0], bare_ms=best[1], ratio=ratio, frames_per_s=1
 """
 
 
+HOUR = """
+import io
+import numpy as np
+from fev.format import Actor, Header, Reader, Segment, Writer
+facts = dict(width=256, height=256, time_base=(1, 30), fps=(30, 1), model_sha256=bytes(32))
+header = Header(**facts, params=35, segment_frames=30, placement=False)
+actor, stream = Actor.of(np.zeros(9, np.int32), 0, 0), io.BytesIO()
+walk = np.cumsum(np.rint(np.random.default_rng(0).laplace(0, 1, (1800, 35))), axis=0).astype(np.int32)
+with Writer(stream, header, actors=[actor]) as writer:
+    for i in range(3600):
+        first = 30 * i
+        row = first % len(walk)
+        writer.write_segment(Segment.single(i, first, np.arange(first, first + 30), walk[row:row + 30]))
+stream.seek(0)
+start = time.process_time()
+frames = sum(segment.frames for segment in Reader(stream).segments())
+result = dict(frames=frames, seconds=time.process_time() - start)
+"""
+
+
 PLAY = """
 from fev.tools import playbench
 what, path, seconds, viewers = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
@@ -225,6 +246,7 @@ def arguments() -> Any:
     options.add_argument("--batches", type=numbers, default=[1, 8])
     options.add_argument("--play", type=count, metavar="SECONDS", help="play .fev files in a loop")
     options.add_argument("--viewers", type=count, default=4, metavar="N", help="of the page, with --play (default: 4)")
+    options.add_argument("--hour", action="store_true", help="read an hour of motion")
     options.add_argument("--compile", action="store_true", help="the generators through torch.compile")
     options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options.add_argument("--json", action="store_true")
@@ -238,6 +260,8 @@ def work() -> int:
     started = time.perf_counter()
     if args.generator:
         rows = generators(args.generator, args.batches, args.compile, args.device)
+    elif args.hour:
+        rows = [{"what": "read an hour of motion", "clip": "-", **child(HOUR)}]
     elif args.play:
         rows = playing(args.clips, args.play, args.viewers)
     else:
