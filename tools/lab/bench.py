@@ -5,11 +5,12 @@
     python -m fev.tools.lab.bench --play 60 [--viewers N] [FILE.fev ...]
     python -m fev.tools.lab.bench --hour
 
-Without clips the sample is used.  `--long N` joins a clip to itself until it has N frames, to show
-that memory does not grow with its length.  `--generator` times config-f generators with random weights, as the decoder
-runs them, beside their bare convolutions, taking turns in one run.  `--play SECONDS` plays files in a loop on SDL's
-dummy drivers: first picture, seeks, what is dropped, drift of the sound, share of the processor, memory; then through
-a pipe, and to so many viewers of the page (`playbench`).  `--hour` reads an hour of motion, which is to take 20 s.  These figures do not belong in tests: machines are noisy.
+Without clips the sample is used.  `--long N` joins a clip to itself until it has N frames, to show that memory does
+not grow with its length.  `--generator` times config-f generators with random weights, as the decoder runs them,
+beside their bare convolutions, taking turns in one run.  `--play SECONDS` plays files in a loop on SDL's dummy
+drivers: first picture, seeks, what is dropped, drift of the sound, share of the processor, memory; then through a
+pipe, and to so many viewers of the page (`playbench`).  `--hour` reads an hour of motion, which is to take 20 s.
+These figures do not belong in tests: machines are noisy.
 """
 
 from __future__ import annotations
