@@ -111,6 +111,7 @@ def test_what_no_bound_goes_with_is_refused(options, message):
         EncodeOptions(**options)
 
 
+@pytest.mark.slow
 def test_the_report_says_what_the_bound_did_and_what_it_cost():
     plain, bounded = io.BytesIO(), io.BytesIO()
     options = {"duration": 1.0, "crop": True, "audio": False}
@@ -120,3 +121,7 @@ def test_the_report_says_what_the_bound_did_and_what_it_cost():
     assert worst.bound == 0.3 and worst.after.worst_percent > worst.before.worst_percent
     assert worst.after.worst <= worst.after.worst_percent <= worst.after.mean
     assert report.bytes - len(plain.getvalue()) == pytest.approx(worst.more_bytes, abs=20)
+    assert worst.means and {done.name for done in worst.means} <= {"again", "moments"}
+    assert worst.more_bytes == sum(done.more_bytes for done in worst.means) <= 0.1 * len(plain.getvalue())
+    gained = worst.after.worst_percent - worst.before.worst_percent
+    assert sum(done.gain for done in worst.means) == pytest.approx(gained) and all(m.gain > 0 for m in worst.means)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..face.regions import inner_face
 from ..model.planes import mixed
 from .coefficients import Coefficients, missing_before
 from .modebasis import PARAMETER_UNIT, ModeBasis
@@ -145,6 +146,15 @@ class ModesAgain(ModeFit):
 
     def groups(self) -> list[Group]:
         return [replace(group, rate=RATE * group.rate) for group in super().groups()]
+
+    def set_size(self, size: int) -> None:
+        super().set_size(size)
+        face = inner_face(size)
+        self._face = face / face.max()
+
+    def weight_of(self, rows: Tensor) -> Tensor:
+        more = 1 - 1 / self._weight_of[rows].view(-1, 1, 1, 1)
+        return self._weight * (1 - more * (1 - self._face))
 
     def begin_coding(self) -> bool:
         return False  # the parameters are independent already

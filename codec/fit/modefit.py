@@ -143,6 +143,10 @@ class ModeFit:
         ]
         self._weight = attention(size)
 
+    def weight_of(self, rows: Tensor) -> Tensor:
+        """Weights of the pixels of some frames, (1 or n, 1, S, S) at the size that is compared."""
+        return self._weight
+
     def begin_coding(self) -> bool:
         self.decorrelate()
         return True
@@ -177,7 +181,7 @@ class ModeFit:
         def loss(part: slice, texture: Tensor, flow: Tensor, codes: Tensor) -> Tensor:
             rows = index[part]
             out = apply_modes(drawn[rows] if len(drawn) > 1 else drawn, texture, flow, codes[part])
-            return fitting_loss(out, truth[rows], self._weight) * (len(rows) / len(index))
+            return fitting_loss(out, truth[rows], self.weight_of(rows)) * (len(rows) / len(index))
 
         own = self.coefficients
         planes = PartwiseOutputs(lambda part, *v: own.planes_of(part, coded, *v), own.values, cuts(len(own)))

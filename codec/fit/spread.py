@@ -40,6 +40,21 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class WorstMeans:
+    """One thing that was done about the worst frames.
+
+    Args:
+        name: `again`, the modes fitted again; `moments`, planes for single moments.
+        more_bytes: that it costs.
+        gain: of the mean of the worst hundredth, dB.
+    """
+
+    name: str
+    more_bytes: int
+    gain: float
+
+
+@dataclass(frozen=True)
 class WorstReport:
     """What the bound on the worst frame did; PSNR of the inner face.
 
@@ -49,6 +64,7 @@ class WorstReport:
         after: the frames of the file.
         below_before, below: frames beyond the bound, without it and in the file.
         more_bytes: that the bound costs.
+        means: what was done and helped, in order.
     """
 
     bound: float
@@ -57,3 +73,4 @@ class WorstReport:
     below_before: int
     below: int
     more_bytes: int
+    means: tuple[WorstMeans, ...] = ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,16 +24,18 @@ from .carrier import Appearance, CarrierSettings, as_read
 from .cropstore import CropStore
 from .modeagain import FittedModes, KeyFrames, ModesAgain
 from .modefit import coded_size
+from .moments import POOL, Shown, with_moments
 from .motion import corrected, linear_correction
 from .quantiser import Quantiser
 from .refine import RefineStarted
-from .spread import Spread, WorstReport
+from .spread import Spread, WorstMeans, WorstReport
 from .stages import Stages
 from .weighing import Weighing, frame_errors
 
 BLOCK = 150  # frames whose motion is fitted together
 BATCH = 16  # frames drawn at once
-MORE = 0.09  # of what identity and motion take: what the planes may grow by, the motion grows too
+MORE = 0.099  # of what identity and motion take: what the bound may cost
+AGAIN = 0.6  # of that: what the second fit's planes may grow by
 EXTRA = 6  # planes more, which only the worst frames move; no clip had all its parameters in use
 WORST_KEYS = 0.5  # of the key frames: how many may be the worst ones
 
@@ -43,11 +46,13 @@ class DrawnClip:
 
     Args:
         motion: (N, P), before it was quantised.
+        integers: (N, P), after.
         errors: (N, 3), as `frame_errors` has them.
         motion_bytes: that the parameters take.
     """
 
     motion: Tensor
+    integers: np.ndarray
     errors: np.ndarray
     motion_bytes: int
 
@@ -55,6 +60,7 @@ class DrawnClip:
 def draw_clip(appearance: Appearance, renderer: Renderer, quantise: Quantiser, store: CropStore) -> DrawnClip:
     """Fit, quantise and draw all frames of a clip, block by block."""
     motion: list[Tensor] = []
+    values: list[np.ndarray] = []
     errors: list[np.ndarray] = []
     before: Tensor | None = None
     last: np.ndarray | None = None
@@ -67,9 +73,10 @@ def draw_clip(appearance: Appearance, renderer: Renderer, quantise: Quantiser, s
         for i in range(0, len(rows), BATCH):
             errors.append(frame_errors(renderer.draw(integers[i : i + BATCH]), frames[i : i + BATCH]))
         motion.append(found)
+        values.append(integers)
         bits += float(motion_bits(integers).sum())
         before, last = found[-1], integers[-1]
-    return DrawnClip(torch.cat(motion), np.concatenate(errors), round(bits / 8))
+    return DrawnClip(torch.cat(motion), np.concatenate(values), np.concatenate(errors), round(bits / 8))
 
 
 def keys_again(keys: list[int], weight: np.ndarray) -> list[int]:
@@ -113,41 +120,54 @@ class WorstFrames:
         self.weighing = Weighing(settings.worst)
 
     def bounded(self, first: Appearance, fitted: FittedModes, keys: list[int]) -> Appearance:
-        """An appearance with its modes fitted again, or as it was where that is no better.
+        """An appearance that keeps the bound better, or as it was where nothing helped.
+
+        Each means goes on from what the one before left, and stays where the worst frames gain.
 
         Args:
             first: with a pivot and modes, which nothing but the clip's own parameters move.
             fitted: where the fit of its modes ended.
             keys: rows of the key frames of that fit.
         """
-        before = self._drawn(first)
-        report = self._report(before, before, 0)
-        found = replace(first, start=before.motion, refine=as_read, worst=report)
-        if not report.below_before:
-            return found
-        second = self._again(first, fitted, keys, before)
-        if second is None:
-            return found
-        after = self._drawn(second)
-        more = second.actor().size + after.motion_bytes - first.actor().size - before.motion_bytes
-        report = self._report(before, after, more)
-        if report.after.worst_percent <= report.before.worst_percent:
-            return found
-        return replace(second, start=after.motion, refine=as_read, worst=report)
+        before = drawn = self._drawn(first)
+        found = replace(first, start=before.motion, refine=as_read)
+        room = round(MORE * self._size(found, before))
+        means: list[WorstMeans] = []
+        for name, work in (("again", partial(self._again, fitted, keys)), ("moments", self._with_moments)):
+            spread = self._spread(drawn)
+            if not self.weighing.below(drawn.errors[self.usable]):
+                break
+            left = room - sum(done.more_bytes for done in means)
+            tried = work(found, drawn, left)
+            if tried is None:
+                continue
+            after = self._drawn(tried)
+            more = self._size(tried, after) - self._size(found, drawn)
+            if more <= left and self._spread(after).worst_percent > spread.worst_percent:
+                found, drawn = replace(tried, start=after.motion, refine=as_read), after
+                means.append(WorstMeans(name, more, self._spread(after).worst_percent - spread.worst_percent))
+        below = [self.weighing.below(clip.errors[self.usable]) for clip in (before, drawn)]
+        spreads = self._spread(before), self._spread(drawn)
+        more = sum(done.more_bytes for done in means)
+        report = WorstReport(self.weighing.bound, *spreads, below[0], below[1], more, tuple(means))
+        return replace(found, worst=report, budget=None if found.budget is None else found.budget + room)
+
+    def _size(self, appearance: Appearance, drawn: DrawnClip) -> int:
+        """Bytes of identity and motion."""
+        return appearance.actor().size + drawn.motion_bytes
+
+    def _spread(self, drawn: DrawnClip) -> Spread:
+        return Spread.of(drawn.errors[self.usable, 0])
 
     def _drawn(self, appearance: Appearance) -> DrawnClip:
         renderer = appearance.renderer(self.model, self.settings.device)
         return draw_clip(appearance, renderer, self.quantiser(renderer), self.store)
 
-    def _report(self, before: DrawnClip, after: DrawnClip, more: int) -> WorstReport:
-        then, now = (clip.errors[self.usable] for clip in (before, after))
-        below = [self.weighing.below(errors) for errors in (then, now)]
-        spreads = Spread.of(then[:, 0]), Spread.of(now[:, 0])
-        return WorstReport(self.weighing.bound, *spreads, below[0], below[1], more)
-
-    def _again(self, first: Appearance, ended: FittedModes, keys: list[int], drawn: DrawnClip) -> Appearance | None:
+    def _again(
+        self, ended: FittedModes, keys: list[int], first: Appearance, drawn: DrawnClip, left: int
+    ) -> Appearance | None:
         """The modes fitted again; None where they have no room."""
-        assert first.modes is not None and first.budget is not None
+        assert first.modes is not None
         weight = np.ones(self.store.count)
         weight[self.usable] = self.weighing.weights(drawn.errors[self.usable])
         keys = keys_again(keys, weight)
@@ -156,7 +176,7 @@ class WorstFrames:
         renderer = first.renderer(self.model, self.settings.device)
         with torch.no_grad():
             shown = torch.cat([renderer.draw_values(part).cpu() for part in drawn.motion[keys].split(BATCH)])
-        more = round(MORE * (first.actor().size + drawn.motion_bytes))
+        more = round(AGAIN * left)
         effort = self.settings.effort
         steps = effort.steps_for(effort.modes_again, self.store.count)
         again = ModesAgain(
@@ -171,7 +191,21 @@ class WorstFrames:
         start = corrected(drawn.motion[:, : ended.free], linear_correction(known, fitted[:, : ended.free]))
         start = F.pad(start, (0, drawn.motion.shape[1] - start.shape[1]))
         start[keys] = F.pad(fitted, (0, start.shape[1] - fitted.shape[1]))
-        return replace(
-            first, modes=modes, start=start, refine=RefineStarted(again.scale, effort.mode_motion),
-            budget=first.budget + more,
-        )  # fmt: skip
+        return replace(first, modes=modes, start=start, refine=RefineStarted(again.scale, effort.mode_motion))
+
+    def _with_moments(self, found: Appearance, drawn: DrawnClip, left: int) -> Appearance | None:
+        """With planes for single moments; None where none is worth its bytes."""
+        assert found.modes is not None
+        renderer = found.renderer(self.model, self.settings.device)
+        worst = np.argsort(-drawn.errors[self.usable, 0], kind="stable")[:POOL]
+        pool = np.sort(np.array(self.usable)[worst])
+        with torch.no_grad():
+            under = renderer.draw_model(torch.zeros(1, drawn.motion.shape[1])).cpu()
+        shown = Shown(under, found.modes, drawn.integers, renderer.motion_step)
+        made = with_moments(shown, pool, self.store.read(pool), drawn.errors[:, 0], left)
+        new = slice(found.modes.planes - 1, made.modes.planes - 1)
+        if new.start == new.stop:
+            return None
+        motion = drawn.motion.clone()
+        motion[:, new] = torch.from_numpy(made.integers[:, new]).float() * renderer.motion_step
+        return replace(found, modes=made.modes, start=motion, refine=as_read)
