@@ -8,6 +8,8 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.installed
 ARGS ?=
 CLIP ?=
+# Two processes of one thread each: threads of two processes on two cores would stand in each other's barriers.
+TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -q -n 2 --dist worksteal
 
 .PHONY: help install demo test test-all lint format bench wheel clean distclean
 
@@ -29,10 +31,10 @@ demo: $(READY)
 	$(BIN)/python -m fev.tools.demo $(if $(CLIP),"$(CLIP)") $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest tests -q $(ARGS)
+	$(TESTS) $(ARGS)
 
 test-all: $(READY)
-	$(BIN)/python -m pytest tests -q -m 'slow or not slow' $(ARGS)
+	$(TESTS) -m 'slow or not slow' $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -65,16 +65,19 @@ def test_the_generator_is_closed_in_its_own_thread():
 
 
 def test_a_stage_computes_on_one_thread_and_leaves_the_others_alone():
-    before = torch.get_num_threads()
-
     def source():
         yield torch.get_num_threads()
 
-    with Ahead(source(), 1) as items:
-        assert list(items) == [1]
-    with threads_for_tensors(1):
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)  # whatever the tests run with
+    try:
+        with Ahead(source(), 1) as items:
+            assert list(items) == [1]
+        with threads_for_tensors(1):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_source_that_waits_for_ever_is_not_waited_for():
