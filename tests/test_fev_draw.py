@@ -212,6 +212,23 @@ def test_pivot_with_modes_of_the_clip(base, base_bytes, face):
         assert np.abs(pictures[0].astype(int) - pictures[1]).mean() > 2
 
 
+@pytest.mark.parametrize(("height", "width", "side"), [(300, 400, 512), (500, 30, 512), (1500, 1500, 1024)])
+def test_a_finer_pivot(tiny_model, tiny_model_bytes, height, width, side):
+    """The model has 64 pixels, the square as many as the pivot, but no more than 1024."""
+    pivot, modes = Pivot((), still_of(waves(height, width))), some_modes(1, 4, 64, 16)
+    data = stream_of(tiny_model, motion_of(1, 35), size=(side, side), pivot=pivot, modes=modes)
+    pictures = check(data, tiny_model, tiny_model_bytes, "still")
+    assert pictures[0].shape == (side, side, 3)
+    small = av.VideoFrame.from_ndarray(pictures[0], format="rgb24").reformat(64, 64, interpolation="AREA")
+    coarse = small.reformat(side, side, interpolation="BICUBIC").to_ndarray(format="rgb24")
+    assert np.abs(pictures[0].astype(int) - coarse).max() > 40  # it shows more than 64 pixels do
+
+
+def test_a_finer_pivot_moved_by_shared_modes(base, base_bytes, face):
+    pivot = Pivot(face.reference, still_of(waves(400, 400)))
+    check(stream_of(base, motion_of(1, 35), size=(512, 512), pivot=pivot), base, base_bytes, "still")
+
+
 PLACEMENT = np.array(
     [
         [1200, 820, 8 * 150, 700],  # enlarged, bicubic, partly outside

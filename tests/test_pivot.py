@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,40 @@ def test_the_model_does_not_draw_where_nothing_drives_it(tiny_model, coded, monk
 def test_a_still_of_another_size_is_scaled(tiny_model):
     pivot = code_pivot(pattern(128), np.zeros(35, int), 4000)
     assert pivot is not None and pivot_picture(pivot, tiny_model.size).shape == (1, 3, tiny_model.size, tiny_model.size)
+
+
+def test_a_finer_pivot_is_drawn_as_fine_as_it_is(tiny_model):
+    """And moved by the same share of the picture; an encoder that fits at the model's size sees its mean."""
+    pivot = code_pivot(pattern(200), np.zeros(35, int), 6000)
+    modes = some_flow()
+    renderer = Renderer(tiny_model, IDENTITY, [], modes, pivot, **CODES)
+    assert (renderer.size, renderer.side) == (64, 256)
+    motion = np.zeros((3, 35), np.int32)
+    motion[1:, 0] = 40, -40
+    fine, coarse = renderer.draw(motion, 256), renderer.draw(motion)
+    assert fine.shape == (3, 3, 256, 256) and coarse.shape == (3, 3, 64, 64)
+    torch.testing.assert_close(fine[:1], pivot_picture(pivot, 256), rtol=0, atol=1e-5)
+    off = (torch.nn.functional.avg_pool2d(fine, 4) - coarse).square().mean((1, 2, 3))
+    moved = (coarse[1:] - coarse[:1]).square().mean((1, 2, 3))
+    assert off.max() < 0.1 * moved.min()
+
+
+def test_what_the_model_generates_is_as_fine_as_the_model(tiny_model):
+    pivot = code_pivot(pattern(200), np.zeros(35, int), 6000)
+    renderer = Renderer(tiny_model, IDENTITY, [], None, pivot, **CODES)
+    assert renderer.side == 64 and renderer.draw(np.ones((1, 35), np.int32)).shape[-1] == 64
+
+
+def some_flow() -> Modes:
+    """One parameter moves the whole picture to the side."""
+    modes = Modes.empty(np.zeros((35, 1), np.int32), MIX_STEP_CODE)
+    flow = np.zeros((2, 2, 16, 16), np.int32)
+    flow[1, 0, :4, :4] = 1
+    blank = np.zeros((2, 64, 64), np.int32), np.zeros((2, 2, 32, 32), np.int32)
+    return replace(
+        modes, luma=blank[0], chroma=blank[1], flow=flow,
+        texture_step_codes=np.zeros(2, np.int64), flow_step_codes=np.full(2, 40),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

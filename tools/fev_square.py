@@ -186,8 +186,11 @@ class Actor:
             assert planes is not None
             reference, still = actor["pivot"]
             need(len(reference) <= model.params, "too many parameters of the pivot")
-            side = model.side
             self.pivot = still_to_rgb(still, planes) / 127.5 - 1
+            side = model.side
+            if "shared.luma" in model.tensors or (self.mix is not None and self.mix.shape[1] == 1):
+                while side < max(self.pivot.shape[1:]) and 2 * side <= 1024:
+                    side *= 2
             if self.pivot.shape[1:] != (side, side):
                 self.pivot = resampled(self.pivot, side, side, None if min(self.pivot.shape[1:]) >= side else bicubic)
             values = np.zeros(model.params)

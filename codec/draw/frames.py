@@ -46,18 +46,20 @@ class FrameDecoder:
         if not (self.square or h.placement):
             raise FevError("the file's picture is not the aligned square, and where the square lies is not said")
         self.width, self.height = h.width, h.height
+        device, actor = pick_device(options.device), reader.cast.newest(0)
+        stage = Stage(reader, self.model, device, h.width, h.height, 1.0, coarse=False)
+        # What is wrong with the actor is said before any work is done.
+        renderer = None if actor is None else stage.renderer_of(actor.key)
+        side = self.model.size if renderer is None else renderer.side
         if options.crop and not h.crop:
-            self.width = self.height = self.model.size
+            self.width = self.height = side
         if options.size:
             scale = options.size / max(self.width, self.height)
             self.width, self.height = (max(2, round(v * scale)) for v in (self.width, self.height))
-        scale = self.width / (self.model.size if self.square else h.width)
-        coarse = options.coarse and scale < 1
-        drawn = (self.width, self.height, scale) if coarse and not self.square else (h.width, h.height, 1.0)
-        self.stage = Stage(reader, self.model, pick_device(options.device), *drawn, coarse=coarse)
-        actor = reader.cast.newest(0)
-        if actor is not None:  # what is wrong with it is said before any work is done
-            self.stage.renderer_of(actor.key)
+        if options.coarse and self.width < (side if self.square else h.width):
+            drawn = (h.width, h.height) if self.square else (self.width, self.height)
+            stage = Stage(reader, self.model, device, *drawn, drawn[0] / h.width, coarse=True)
+        self.stage = stage
         self.seen: set[int] = set()  # numbers of the actors of all segments that were drawn
         self.notices = Notices()
         self.expected = 0

@@ -24,7 +24,7 @@ from torch import Tensor
 from ...format.delta import DeltaTensor
 from ...format.errors import DamagedError
 from ...format.modes import Modes
-from ...format.still import Pivot
+from ...format.still import Pivot, Still
 from ..model.devices import pick_dtype
 from ..model.modelfile import Model
 from ..model.planes import apply_modes, mixed
@@ -34,6 +34,7 @@ from .pivot import pivot_picture
 from .units import step_size
 
 PIXELS = 8 * 256**2  # that a generator draws at once: more is no faster, and a layer of 8 frames at 1024 is a gigabyte
+FINEST = 1024  # side of what is drawn of a finer pivot, where the model's own is not larger
 
 
 class Renderer:
@@ -43,6 +44,10 @@ class Renderer:
         identity: (rank,) integers; fewer are filled up with zeros.
         motion_step_code, identity_step_code: step codes of the header.
         dtype: None picks what is fastest on the device.
+
+    Attributes:
+        size: side of the model's pictures in pixels; what is drawn unless another is asked for.
+        side: of the finest pictures that show more: that of the pivot, if nothing is generated.
     """
 
     def __init__(
@@ -72,7 +77,7 @@ class Renderer:
         values[: len(identity)] = torch.from_numpy(np.asarray(identity, np.float32)) * step_size(identity_step_code)
         self.base = latents.base(values * model.identity_scale).to(self.device)
         self.latents = latents if self.device.type == "cpu" else copy.deepcopy(latents).to(self.device)
-        self.size = model.size
+        self.size = self.side = model.size
         self.modes = None if modes is None else ClipModes(modes, params, self.device)
         self._driven = self.modes is None or self.modes.mix.shape[1] > 1
         self._pivot: Tensor | None = None
@@ -81,12 +86,14 @@ class Renderer:
         if pivot is not None:
             if len(pivot.reference) > params:
                 raise DamagedError(f"{len(pivot.reference)} parameters of the pivot, the model has {params}")
-            self._pivot = pivot_picture(pivot, self.size).to(self.device)
-            self._reference = torch.zeros(1, params, device=self.device)
             if model.shared is not None:  # the same for every picture
                 with torch.no_grad():
                     texture, flow = model.shared.planes()
                 self._planes = texture.to(self.device), flow.to(self.device)
+            if self._planes is not None or not self._driven:
+                self.side = finest(pivot.still, self.size)
+            self._pivot = pivot_picture(pivot, self.side).to(self.device)
+            self._reference = torch.zeros(1, params, device=self.device)
             self._reference[0, : len(pivot.reference)] = torch.tensor(pivot.reference) * self.motion_step
 
     @property
@@ -98,9 +105,17 @@ class Renderer:
 
     @torch.no_grad()
     def draw(self, motion: np.ndarray, size: int | None = None) -> Tensor:
-        """Motion integers (N, 35) -> pictures (N, 3, S, S), float32 on the CPU, about -1 to 1."""
+        """Motion integers (N, 35) -> pictures (N, 3, S, S), float32 on the CPU, about -1 to 1.
+
+        Args:
+            size: S, at most `side`.
+        """
         values = torch.from_numpy(np.asarray(motion, np.float32)) * self.motion_step
-        return self.draw_values(values, size).cpu()
+        if self.generates:  # which shares them out itself
+            return self.draw_values(values, size).cpu()
+        parts = values.split(max(1, PIXELS // (size or self.size) ** 2))
+        pictures = [self.draw_values(part, size).cpu() for part in parts]
+        return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
 
     # Parameters and pictures may lie anywhere; what is drawn lies on the renderer's device.
 
@@ -140,7 +155,7 @@ class Renderer:
     def _lay_under(self, size: int) -> Tensor:
         if size not in self._under:
             assert self._pivot is not None
-            picture = self._pivot if size == self.size else F.interpolate(self._pivot, size=size, mode="area")
+            picture = self._pivot if size == self.side else F.interpolate(self._pivot, size=size, mode="area")
             if self._driven and self._planes is None:
                 picture = picture - self._generate(self._reference, size).float()
             self._under[size] = picture
@@ -156,3 +171,13 @@ class Renderer:
         parts = (drive.part(i, i + most) for i in range(0, len(motion), most))
         pictures = [self.generator(p.ws, p.moving, p.added, size=size, dtype=self.dtype) for p in parts]
         return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
+
+
+def finest(still: Still, size: int) -> int:
+    """Side of the pictures that are drawn of a pivot: the model's, doubled until it is not less than
+    the still's, and no more than FINEST.
+    """
+    side = size
+    while side < max(still.width, still.height) and 2 * side <= FINEST:
+        side *= 2
+    return side

@@ -84,7 +84,7 @@ class Stage:
         renderer = None if all(patch is not None for patch in patches) else self.renderer(segment, track)
         if renderer is None:
             return patches
-        drawn = renderer.draw(track.motion[rows], self._drawn(needed))
+        drawn = renderer.draw(track.motion[rows], self._drawn(needed, renderer))
         if all(patch is None for patch in patches):
             return drawn
         return [square if patch is None else patch for square, patch in zip(drawn, patches, strict=True)]
@@ -135,10 +135,10 @@ class Stage:
             identity_step_code=who.identity_step_code, motion_step_code=who.motion_step_code, device=self.device,
         )  # fmt: skip
 
-    def _drawn(self, needed: float) -> int | None:
-        """Side of the squares to draw, a power of two; None for the model's own."""
+    def _drawn(self, needed: float, renderer: Renderer) -> int:
+        """Side of the squares to draw: what is there, or a power of two that is enough."""
         side = max(LEAST_DRAWN, 1 << max(0, math.ceil(math.log2(max(1.0, needed)))))
-        return side if self.coarse and side < self.model.size else None
+        return min(side, renderer.side) if self.coarse else renderer.side
 
     def _patch(self, segment: Segment, place: int, row: int) -> Tensor | None:
         """The patch of an actor in a frame as a square (3, S, S), -1 to 1; None where there is none."""
