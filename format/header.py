@@ -73,6 +73,11 @@ class Header:
         return 0 if rest else ticks
 
     @property
+    def edges(self) -> int:
+        """Width and height together: the unit of a camera's scale and angle goes by it."""
+        return self.width + self.height
+
+    @property
     def check_seed(self) -> int:
         """Start of every segment's final check: binds segments to the model and tables they were
         made with."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .entropy import RangeDecoder, RangeEncoder
 from .errors import UsageError, check
-from .motioncontexts import Contexts, MotionContexts, PlacementContexts, Stills
+from .motioncontexts import Contexts, MotionContexts, PathContexts, Stills
 from .tables import EDGE, LEVELS, MEAN_BITS, ROWS
 from .values import MAX_MAGNITUDE, SHIFT_OF_LEVEL, decode_from, encode_values, level_of, value_bits
 from .wire import Pack, Take, crc16
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     """How a track's frames are coded, each array (m, P).
 
     frames: those that have residuals: the first, and all that are not held and do not stand still.
-    values: the residuals as they are coded: as their opposite where the last one was negative.
+    values: the residuals as they are coded (`Contexts.turn`).
     levels, shapes: under which.
     """
 
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
         return value_bits(self.values, self.levels, self.shapes)
 
 
-def _checked(values: NDArray[np.int32], held: NDArray[np.bool_]) -> Ints:
+def checked_track(values: NDArray[np.int32], held: NDArray[np.bool_]) -> Ints:
     """As int64 (n, P); raises UsageError for what cannot be coded."""
     array = np.asarray(values)
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer) or len(array) != len(held) or array.shape[1] == 0:
@@ -60,11 +60,6 @@ def _checked(values: NDArray[np.int32], held: NDArray[np.bool_]) -> Ints:
     return wide
 
 
-def _coded(held: NDArray[np.bool_]) -> list[int]:
-    """The frames that are coded: the first, and all that are not held."""
-    return [0, *(np.flatnonzero(~held[1:]) + 1).tolist()] if len(held) else []
-
-
 def _level(magnitudes: Ints, factor: int) -> int:
     """Level of the mean of some magnitudes, times a factor."""
     if not magnitudes.size:
@@ -72,9 +67,10 @@ def _level(magnitudes: Ints, factor: int) -> int:
     return int(level_of(np.array(factor * (int(magnitudes.sum()) << MEAN_BITS) // magnitudes.size)))
 
 
-def first_levels(residuals: Ints) -> tuple[int, int]:
-    """The two levels to begin with: of the first frame, and of the others."""
-    magnitudes = np.abs(residuals)
+def first_levels(values: Ints) -> tuple[int, int]:
+    """The two levels to begin with, of values (m, P) as they are coded: of the first frame, and of
+    the others."""
+    magnitudes = np.abs(values)
     # Starting too high costs less than too low: the means fall as fast as they rise, but a large
     # residual under a small mean is dear. Twice the mean was best or nearly so on all material
     # tried.
@@ -94,70 +90,128 @@ def trace(residuals: Ints, contexts: Contexts) -> tuple[Ints, Ints, Ints]:
     return values, levels, shapes
 
 
-def _plan(values: Ints, frames: list[int], kind: type[Contexts]) -> tuple[Plan, bytes]:
-    """How these frames (m,) of values (n, P) are coded, and the two levels to begin with."""
-    residuals = np.diff(values[frames], axis=0, prepend=0)
-    if kind.STILLS:
-        moving = np.abs(residuals).max(1, initial=0) > 0
-        moving[:1] = True
-        frames, residuals = np.array(frames, np.int64)[moving].tolist(), residuals[moving]
-    begin = first_levels(residuals)
-    return Plan(frames, *trace(residuals, kind(values.shape[1], *begin))), bytes(begin)
+class TrackCoder:
+    """A track of a segment on its way into a range code and out of it, some frames after others.
+
+    Args:
+        kind: its contexts.
+        params: values a frame.
+        levels: the two to begin with.
+
+    Attributes:
+        contexts: as the last frame left them.
+        at: (params,) the values of the last frame, of which those of the next are a difference.
+        begun: the segment's first frame is behind it.
+    """
+
+    def __init__(self, kind: type[Contexts], params: int, levels: bytes) -> None:
+        self.contexts = kind(params, *levels)
+        self.at: Ints = np.zeros(params, np.int64)
+        self.begun = False
+        self._stills = Stills() if kind.STILLS else None
+
+    def residuals(self, values: Ints, held: NDArray[np.bool_]) -> tuple[list[int], Ints, list[bool]]:
+        """Of the next frames (n, P) those that have residuals, and these; and which of the frames
+        that are asked stand still."""
+        if self.begun and held[:1].any() and (values[0] != self.at).any():
+            raise UsageError("a held frame differs from the frame before it")
+        frames = self._coded(held)
+        residuals = np.diff(values[frames], axis=0, prepend=self.at[None])
+        still = [False] * len(frames)
+        if self._stills is not None:
+            still = (np.abs(residuals).max(1, initial=0) == 0).tolist()
+            still[: not self.begun] = [False] * (not self.begun)
+            residuals = residuals[~np.array(still, bool)]
+        asked = still[not self.begun :] if self._stills is not None else []
+        return [frame for frame, no in zip(frames, still, strict=True) if not no], residuals, asked
+
+    def plan(self, values: Ints, held: NDArray[np.bool_]) -> tuple[Plan, list[bool]]:
+        """How the next frames are coded, and which of those that are asked stand still."""
+        frames, residuals, asked = self.residuals(values, held)
+        self.begun, self.at = True, values[-1]
+        return Plan(frames, *trace(residuals, self.contexts)), asked
+
+    def encode(self, encoder: RangeEncoder, values: Ints, held: NDArray[np.bool_]) -> None:
+        """The next frames (n, P)."""
+        plan, asked = self.plan(values, held)
+        for still in asked:
+            assert self._stills is not None
+            encoder.table(np.array([still]), self._stills.row())
+            self._stills.saw(still)
+        if not SHIFT_OF_LEVEL[plan.levels].any() and int(np.abs(plan.values).max(initial=0)) <= EDGE:
+            # one call: nothing comes between the symbols
+            encode_values(encoder, plan.values.ravel(), plan.levels.ravel(), plan.shapes.ravel())
+            return
+        for line, level, shape in zip(plan.values, plan.levels, plan.shapes, strict=True):
+            for a, b in self.contexts.groups:
+                encode_values(encoder, line[a:b], level[a:b], shape[a:b])
+
+    def decode(self, decoder: RangeDecoder, held: NDArray[np.bool_], name: str) -> NDArray[np.int32]:
+        """The next frames (n, P). Raises DamagedError."""
+        residuals, coded = np.zeros((2, len(held), len(self.at)), np.int64)
+        contexts, frames = self.contexts, self._coded(held)
+        if self._stills is not None:
+            frames = self._moving(decoder, frames, self._stills)
+        for t in frames:
+            line, rows = residuals[t], contexts.shapes * ROWS
+            for a, b in contexts.groups:
+                line[a:b] = values = decode_from(decoder, contexts.levels(a, b), rows[a:b])
+                contexts.saw(a, b, values)
+            if self.begun and self._stills is not None:
+                check(np.logical_or.reduce(line), "a frame that stands still is not flagged")
+            coded[t] = line
+            contexts.back(line)
+            contexts.end_frame(line)
+            self.begun = True
+        # So no sum of them leaves 64 bits.
+        check(int(np.abs(coded).max(initial=0)) <= 4 * MAX_MAGNITUDE, f"a {name} residual is out of range")
+        out = self.at + np.cumsum(residuals, axis=0)  # held frames have residual 0
+        check(int(np.abs(out).max(initial=0)) <= MAX_MAGNITUDE, f"a {name} value is beyond {MAX_MAGNITUDE}")
+        self.at = out[-1]
+        return out.astype(np.int32)
+
+    def _coded(self, held: NDArray[np.bool_]) -> list[int]:
+        """The frames that are coded: the segment's first, and all that are not held."""
+        return [t for t, no in enumerate(held.tolist()) if not (no and (self.begun or t))]
+
+    def _moving(self, decoder: RangeDecoder, frames: list[int], stills: Stills) -> list[int]:
+        """Of the coded frames those that have residuals."""
+        moving = frames[: not self.begun]
+        for frame in frames[not self.begun :]:
+            still = int(decoder.table(stills.row(), 1)[0])
+            check(still < 2, "a frame neither moves nor stands still")
+            stills.saw(bool(still))
+            if not still:
+                moving.append(frame)
+        return moving
+
+
+def begin_track(values: Ints, held: NDArray[np.bool_], kind: type[Contexts]) -> bytes:
+    """The two levels with which a track (n, P) begins."""
+    residuals = TrackCoder(kind, values.shape[1], bytes(2)).residuals(values, held)[1]
+    return bytes(first_levels(kind.coded(residuals)))
+
+
+def take_levels(take: Take, name: str) -> bytes:
+    """The two levels with which a track begins. Raises DamagedError."""
+    levels = take.raw(2) if take.left() >= 2 else b"\xff"
+    check(max(levels) < LEVELS, f"the {name} has no level to begin with")
+    return levels
 
 
 def _encode(values: Ints, held: NDArray[np.bool_], kind: type[Contexts]) -> bytes:
-    coded = _coded(held)
-    plan, begin = _plan(values, coded, kind)
-    encoder = RangeEncoder()
-    if kind.STILLS:
-        stills, moving = Stills(), set(plan.frames)
-        for frame in coded[1:]:
-            encoder.table(np.array([frame not in moving]), stills.row())
-            stills.saw(frame not in moving)
-    if not SHIFT_OF_LEVEL[plan.levels].any() and int(np.abs(plan.values).max(initial=0)) <= EDGE:
-        # one call: nothing comes between the symbols
-        encode_values(encoder, plan.values.ravel(), plan.levels.ravel(), plan.shapes.ravel())
-    else:
-        groups = kind(values.shape[1], *begin).groups
-        for line, level, shape in zip(plan.values, plan.levels, plan.shapes, strict=True):
-            for a, b in groups:
-                encode_values(encoder, line[a:b], level[a:b], shape[a:b])
+    begin, encoder = begin_track(values, held, kind), RangeEncoder()
+    TrackCoder(kind, values.shape[1], begin).encode(encoder, values, held)
     return begin + encoder.finish()
 
 
 def _decode(data: bytes, held: NDArray[np.bool_], params: int, kind: type[Contexts], name: str) -> NDArray[np.int32]:
-    check(len(data) >= 2 and max(data[:2]) < LEVELS, f"the {name} has no level to begin with")
-    decoder = RangeDecoder(data[2:])
-    residuals = np.zeros((len(held), params), np.int64)
-    contexts = kind(params, *data[:2])
-    frames = _coded(held)
-    if kind.STILLS:
-        frames = _moving(decoder, frames)
-    for place, t in enumerate(frames):
-        line, rows = residuals[t], contexts.shapes * ROWS
-        for a, b in contexts.groups:
-            line[a:b] = values = decode_from(decoder, contexts.levels(a, b), rows[a:b])
-            contexts.saw(a, b, values)
-        if place and kind.STILLS:
-            check(np.logical_or.reduce(line), "a frame that stands still is not flagged")
-        contexts.turn(line)
-        contexts.end_frame(line)
+    take = Take(data, name)
+    levels = take_levels(take, name)
+    decoder = RangeDecoder(take.rest())
+    values = TrackCoder(kind, params, levels).decode(decoder, held, name)
     decoder.finish()
-    values = np.cumsum(residuals, axis=0)  # held frames have residual 0
-    check(int(np.abs(values).max(initial=0)) <= MAX_MAGNITUDE, f"a {name} value is beyond {MAX_MAGNITUDE}")
-    return values.astype(np.int32)
-
-
-def _moving(decoder: RangeDecoder, frames: list[int]) -> list[int]:
-    """Of the coded frames those that have residuals."""
-    stills, moving = Stills(), frames[:1]
-    for frame in frames[1:]:
-        still = int(decoder.table(stills.row(), 1)[0])
-        check(still < 2, "a frame neither moves nor stands still")
-        stills.saw(bool(still))
-        if not still:
-            moving.append(frame)
-    return moving
+    return values
 
 
 def final_check(motion: NDArray[np.int32], placement: NDArray[np.int32] | None, seed: int) -> int:
@@ -181,7 +235,7 @@ def encode_motion(
         UsageError: shapes disagree, or a held frame is not a repetition.
     """
     held = np.zeros(len(motion), bool) if held is None else np.asarray(held, bool)
-    wide = _checked(motion, held)
+    wide = checked_track(motion, held)
     pack = Pack()
     if placement is not None:
         code = encode_track(placement, held)
@@ -212,21 +266,22 @@ def decode_motion(
 
 def encode_track(values: NDArray[np.int32], held: NDArray[np.bool_]) -> bytes:
     """Codes (n, 4) of placement or camera."""
-    places = _checked(values, held)
+    places = checked_track(values, held)
     if places.shape[1] != PLACEMENT_VALUES:
         raise UsageError(f"placement has {places.shape[1]} values a frame, expected {PLACEMENT_VALUES}")
-    return _encode(places, held, PlacementContexts)
+    return _encode(places, held, PathContexts)
 
 
 def decode_track(data: bytes, held: NDArray[np.bool_], name: str) -> NDArray[np.int32]:
     """The inverse of `encode_track`."""
-    return _decode(data, held, PLACEMENT_VALUES, PlacementContexts, name)
+    return _decode(data, held, PLACEMENT_VALUES, PathContexts, name)
 
 
 def motion_plan(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> Plan:
     """How one segment's motion (n, P) is coded. For encoders that weigh bits."""
     held = np.zeros(len(motion), bool) if held is None else np.asarray(held, bool)
-    return _plan(_checked(motion, held), _coded(held), MotionContexts)[0]
+    values = checked_track(motion, held)
+    return TrackCoder(MotionContexts, values.shape[1], begin_track(values, held, MotionContexts)).plan(values, held)[0]
 
 
 def motion_bits(motion: NDArray[np.int32], held: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:

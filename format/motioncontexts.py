@@ -13,6 +13,8 @@ Shape and sign, for motion alone: a parameter's last residual says whether it is
 whereto. Each group of parameters has its own habits, which are two shapes of the tables.
 
 Flag, for motion alone: frames in which nothing moves are flagged and left out.
+
+Speed, for placement and camera alone: a residual is coded as its difference to the one before.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ class Contexts:
     0.
 
     For each frame and each of `groups` (a, b): ask `levels` and `shapes`, code the values, tell
-    `saw`. Then `turn` the frame's values into its residuals and call `end_frame`.
+    `saw`. What is coded are the frame's residuals after `turn`; `back` makes residuals of it again.
+    Then call `end_frame`.
 
     Args:
         params: values a frame.
@@ -92,9 +95,16 @@ class Contexts:
         self._seen += int(np.add.reduce(magnitudes)) << MEAN_BITS
         self._expected += self._sums[a]
 
+    @staticmethod
+    def coded(residuals: Ints) -> Ints:
+        """What is coded of a segment's residuals (m, params), but for its signs."""
+        return residuals
+
     def turn(self, line: Ints) -> None:
-        """Residuals (params,) of the frame at hand into the values that are coded, or back; in
-        place."""
+        """Residuals (params,) of the frame at hand into the values that are coded; in place."""
+
+    def back(self, line: Ints) -> None:
+        """The inverse of `turn`."""
 
     def end_frame(self, residuals: Ints) -> None:
         """Goes on to the next frame after these residuals (params,)."""
@@ -106,10 +116,32 @@ class Contexts:
         self._seen = self._expected = ONE
 
 
-class PlacementContexts(Contexts):
-    """Of a segment's placement: two groups, the square's centre and its size and angle."""
+class PathContexts(Contexts):
+    """Of a segment's placement or camera: two groups, where it is and its size and angle. What is
+    coded is how its speed changes."""
 
     GROUPS = 2
+
+    def __init__(self, params: int, first_level: int, start_level: int) -> None:
+        super().__init__(params, first_level, start_level)
+        self._speed: Ints = np.zeros(params, np.int64)
+
+    @staticmethod
+    def coded(residuals: Ints) -> Ints:
+        out: Ints = residuals.copy()
+        out[2:] -= residuals[1:-1]
+        return out
+
+    def turn(self, line: Ints) -> None:
+        line -= self._speed
+
+    def back(self, line: Ints) -> None:
+        line += self._speed
+
+    def end_frame(self, residuals: Ints) -> None:
+        # The first frame is a place and no speed.
+        self._speed = residuals.copy() if self._frame else self._speed
+        super().end_frame(residuals)
 
 
 class MotionContexts(Contexts):
@@ -126,6 +158,9 @@ class MotionContexts(Contexts):
     def turn(self, line: Ints) -> None:
         if self._signs is not None:
             line *= self._signs
+
+    def back(self, line: Ints) -> None:
+        self.turn(line)
 
     def end_frame(self, residuals: Ints) -> None:
         # The first frame is a place and not a movement: the second has none before it.

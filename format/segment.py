@@ -33,7 +33,6 @@ HAS_CAMERA = 32
 HAS_PATCHES = 64
 HAS_VIDEO = 128
 _KNOWN = 255
-NO_SCALE = -4096  # of a camera, whose scale is coded less 1
 _CHECK_BYTES = 2
 
 Stage = tuple[int | None, tuple[ActorKey, ...]]  # number of the set, and the actors
@@ -107,8 +106,9 @@ class Segment:
         actors: from the back to the front.
         audio: packets whose pts falls into the segment.
         on_set: number of the set behind them; None = black.
-        camera: (n, 4) int32 the similarity from the set to the picture: shift x, shift y in 1/8
-            pixel, scale less 1 in 1/4096, angle in 2*pi/16384; None = it rests.
+        camera: (n, 4) int32 the similarity from the set to the picture: shift x, shift y in 1/4
+            pixel, scale less 1 and angle (radians) in units of 1 / (width + height); None = it
+            rests.
         patches: in the order of their actors, then of their frames.
         video: beneath the actors; then there is neither set nor camera.
     """
@@ -209,7 +209,7 @@ class Segment:
             pack.raw(pack_packets(self.audio))
         if moves:
             assert self.camera is not None
-            if len(self.camera) != count or (np.asarray(self.camera)[:, 2] <= NO_SCALE).any():
+            if len(self.camera) != count or (np.asarray(self.camera)[:, 2] <= -header.edges).any():
                 raise UsageError(f"segment {self.index}: a camera of other than {count} frames, or without a scale")
             code = encode_track(self.camera, np.zeros(count, bool))
             pack.varint(len(code)).raw(code)
@@ -252,7 +252,7 @@ class Segment:
             if parts.camera:
                 camera = decode_track(parts.camera, np.zeros(count, bool), "camera")
                 check(camera.any(), "a camera at rest is not left out")
-                check((camera[:, 2] > NO_SCALE).all(), "a camera has no scale")
+                check((camera[:, 2] > -header.edges).all(), "a camera has no scale")
             segment = cls(
                 parts.index, parts.first_frame, parts.pts, tracks, parts.audio, parts.on_set, camera, parts.patches,
                 parts.video,

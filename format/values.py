@@ -18,7 +18,7 @@ from .entropy import MAX_BITS, RangeDecoder
 from .errors import DamagedError, UsageError
 from .tables import EDGE, ESCAPE, LEVELS, ROWS, TOTAL_BITS, load
 
-MAX_MAGNITUDE = 1 << 30  # of any value in a stream; sums and differences of two still fit 32 bits
+MAX_MAGNITUDE = 1 << 30  # of any value in a stream
 GOLOMB_ORDER = 2
 MAX_GOLOMB_BITS = 32
 
@@ -95,9 +95,9 @@ def decode_escape(source: RangeDecoder) -> int:
 def encode_values(sink: Sink, values: Ints, levels: Ints, shape: int | Ints = 0) -> None:
     """Codes values (n,) at levels (n,), under one shape or (n,).
 
-    Raises UsageError for a magnitude above MAX_MAGNITUDE.
+    Raises UsageError for a magnitude above four times MAX_MAGNITUDE: that of a difference of differences.
     """
-    if len(values) and int(np.abs(values).max()) > 2 * MAX_MAGNITUDE:
+    if len(values) and int(np.abs(values).max()) > 4 * MAX_MAGNITUDE:
         raise UsageError(f"value beyond {MAX_MAGNITUDE}")
     shifts = SHIFT_OF_LEVEL[levels]
     upper = values >> shifts

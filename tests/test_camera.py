@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fev.codec.draw.units import camera_units
 from fev.codec.face.background import PlateSamples, make_plate
 from fev.codec.face.camera import Camera, filled, row_of, settled, similarity_of
 from fev.codec.face.keypicture import Similarity
 from fev.codec.face.light import tone
 from fev.codec.face.mosaic import MOST_AREA
 from fev.codec.face.survey import Survey
-from fev.codec.fit.camerapath import UNITS, camera_path
+from fev.codec.fit.paths import camera_path
 from fev.codec.media.frame import Frame
 from fev.codec.model.modelfile import load_model
 from fev.format.motion import encode_track
@@ -161,15 +162,15 @@ def test_light_that_changes_leaves_no_seams(world):
 def test_the_integers_of_a_camera_are_near_and_cheap():
     rng = np.random.default_rng(0)
     path = np.array([row_of(s) for s in shaken(60)]) + rng.normal(0, 1, (60, 4)) * [0.05, 0.05, 1e-4, 1e-4]
-    sent = camera_path(path, WIDTH, HEIGHT)
+    units, sent = camera_units(WIDTH, HEIGHT), camera_path(path, WIDTH, HEIGHT)
     assert sent.dtype == np.int32
-    off = [away(row, similarity_of(true)) for row, true in zip(sent / UNITS, path, strict=True)]
+    off = [away(row, similarity_of(true)) for row, true in zip(sent / units, path, strict=True)]
     assert np.median(off) < 0.5 and max(off) < 1.2
     assert not camera_path(np.zeros((9, 4)), WIDTH, HEIGHT).any()
     resting = np.full((60, 4), [7.3, -4.2, 0.01, 0.02]) + rng.normal(0, 1, (60, 4)) * [0.05, 0.05, 1e-4, 1e-4]
     held, none = camera_path(resting, WIDTH, HEIGHT), np.zeros(60, bool)
     assert not np.diff(held, axis=0).any(), "a camera that has come to rest rests"
-    plain = np.round(resting * UNITS).astype(np.int32)
+    plain = np.round(resting * units).astype(np.int32)
     assert len(encode_track(held, none)) < 0.5 * len(encode_track(plain, none))
 
 

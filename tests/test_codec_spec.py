@@ -65,9 +65,9 @@ def test_soft_edge():
 
 def test_units_of_sets_and_cameras():
     assert f"z <= {warp.SHARP} * 2^L" in FLAT and f"* scale / {stage.UNIT}" in FLAT
-    x, y, zoom, angle = units.dequantise_camera(np.array([8, -4, 1024, 4096]))
-    assert "zoom = 1 + C / 4096" in FLAT and "- X / 8" in FLAT and "angle = A * 2 * pi / 16384" in FLAT
-    assert (x, y, zoom) == (1, -0.5, 1.25) and angle == pytest.approx(np.pi / 2)
+    x, y, zoom, angle = units.dequantise_camera(np.array([4, -2, 250, 1571]), 640, 360)
+    assert "zoom = 1 + C / (width + height)" in FLAT and "angle = A / (width + height)" in FLAT and "- X / 4" in FLAT
+    assert (x, y, zoom) == (1, -0.5, 1.25) and angle == pytest.approx(np.pi / 2, abs=3e-4)
 
 
 def test_generator_table(base):

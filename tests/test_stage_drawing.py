@@ -197,7 +197,7 @@ def wall(width: int, height: int, stretch: float = 1.0) -> Still:
     return still_of(np.rint(room(x / stretch, y / stretch)).astype(np.uint8))
 
 
-CAMERA = np.array([[0, 0, 0, 0], [13, -22, 300, 400], [-100, 37, -700, -250], [-100, 37, -700, -250]], np.int32)
+CAMERA = np.array([[0, 0, 0, 0], [6, -11, 15, 32], [-50, 18, -36, -20], [-50, 18, -36, -20]], np.int32)
 
 
 @pytest.mark.parametrize("stretch", [1.0, 1.5, 3.5])
@@ -211,8 +211,9 @@ def test_a_large_set_under_a_moving_camera(tiny_model, stretch):
     got = pictures(data, tiny_model)
     for i, (x, y, s, a) in enumerate(CAMERA):
         rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
-        shown = (columns - WIDTH / 2 - x / 8) + 1j * (rows - HEIGHT / 2 - y / 8)
-        at = shown / (1 + s / 4096) / np.exp(1j * a * 2 * np.pi / 16384) + WIDTH / 2 + 1j * HEIGHT / 2
+        shown = (columns - WIDTH / 2 - x / 4) + 1j * (rows - HEIGHT / 2 - y / 4)
+        edges = WIDTH + HEIGHT
+        at = shown / (1 + s / edges) / np.exp(1j * a / edges) + WIDTH / 2 + 1j * HEIGHT / 2
         distance = np.abs(got[i] - room(at.real + 40, at.imag + 30))
         assert distance.max() <= 6 and distance.mean() < 1.2, (i, distance.max(), distance.mean())
     assert (got[2] == got[3]).all()
@@ -229,7 +230,7 @@ def test_the_camera_does_not_move_actors(tiny_model):
 
 
 def test_beyond_a_set_stands_its_edge(tiny_model):
-    far = np.array([[8 * 200, 0, 0, 0], [0, 8 << 20, 0, 0], [0, 0, -4095, 0], [-8, 0, 0, 0]], np.int32)
+    far = np.array([[4 * 200, 0, 0, 0], [0, 4 << 20, 0, 0], [0, 0, 1 - WIDTH - HEIGHT, 0], [-4, 0, 0, 0]], np.int32)
     data = stream(tiny_model.sha256, {"actors": [], "camera": far}, sets=[Set(wall(96, 72))])
     rest = pictures(stream(tiny_model.sha256, {"actors": []}, sets=[Set(wall(96, 72))]), tiny_model)[0]
     got = pictures(data, tiny_model)
@@ -246,7 +247,8 @@ MOST = (1 << 30) - 1
 @pytest.mark.parametrize("place", [None, Place(1, -MOST, MOST), Place(65535, 8, 8), Place(65535, -MOST, -MOST)])
 def test_the_farthest_that_can_be_said(tiny_model, place):
     """Every picture is some of the set's colours; nothing overflows."""
-    camera = np.array([[MOST, -MOST, 0, 0], [0, 0, MOST, MOST], [0, 0, -4095, -MOST], [MOST, 0, -4095, 7]], np.int32)
+    far = 1 - WIDTH - HEIGHT
+    camera = np.array([[MOST, -MOST, 0, 0], [0, 0, MOST, MOST], [0, 0, far, -MOST], [MOST, 0, far, 7]], np.int32)
     spots = track()
     spots.placement[:] = [[MOST, MOST, MOST, MOST], [-MOST, 0, MOST, 0], [400, 300, 1, MOST], [0, 0, -MOST, 0]]
     still = still_of(np.where(np.arange(WIDTH)[:, None] < 50, RED, BLUE).astype(np.uint8)[None].repeat(HEIGHT, 0))

@@ -106,7 +106,8 @@ class Drawing:
             plate = self.covering(plate)
             if not any(camera):
                 return plate
-        shift_x, shift_y, zoom, angle = camera[0] / 8, camera[1] / 8, 1 + camera[2] / 4096, camera[3] * math.pi / 8192
+        edges = width + height
+        shift_x, shift_y, zoom, angle = camera[0] / 4, camera[1] / 4, 1 + camera[2] / edges, camera[3] / edges
         y, x = np.mgrid[0:height, 0:width] + 0.5
         dx, dy = x - width / 2 - shift_x, y - height / 2 - shift_y
         px = width / 2 + (math.cos(angle) * dx + math.sin(angle) * dy) / zoom

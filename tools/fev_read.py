@@ -200,7 +200,7 @@ def decode_tracks(
         if (hold and t) or stills[t]:
             frames.append(list(frames[-1]))
             continue
-        residual: list[int] = []
+        code: list[int] = []
         seen = expected = 65536
         for a, b, g in spans:
             if coded == 0:
@@ -208,19 +208,20 @@ def decode_tracks(
             else:
                 gain = min(max(seen * 256 // expected, 16), 2048)
                 levels = [tables.level(m * gain >> 8) for m in mean[a:b]]
-            if is_motion and coded:
-                group = decode_group(decoder, tables, levels, [3 + 2 * g + (r != 0) for r in last[a:b]])
-                group = [-v if r < 0 else v for v, r in zip(group, last[a:b])]
-            else:
-                group = decode_group(decoder, tables, levels)
+            shapes = [3 + 2 * g + (r != 0) for r in last[a:b]] if is_motion and coded else 0
+            group = decode_group(decoder, tables, levels, shapes)
             seen += sum(map(abs, group)) << 16
             expected += sum(mean[a:b])
-            residual += group
+            code += group
+        if is_motion:
+            residual = [-c if r < 0 else c for c, r in zip(code, last)]
+        else:
+            residual = [c + r for c, r in zip(code, last)]
         if coded:
             need(not is_motion or any(residual), "stands still without a flag")
             last = residual
             step = 2 if coded <= 5 else 3
-            mean = [m + ((abs(r) << 16) - m >> step) for m, r in zip(mean, residual)]
+            mean = [m + ((abs(c) << 16) - m >> step) for m, c in zip(mean, code)]
         previous = frames[-1] if frames else [0] * params
         frames.append([v + r for v, r in zip(previous, residual)])
         coded += 1
@@ -655,7 +656,8 @@ def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str,
     camera = None
     if flags & 32:
         camera = decode_tracks(take.raw(take.varint()), tables, [False] * count, 4, 2, False)
-        need(any(map(any, camera)) and all(frame[2] > -4096 for frame in camera), "camera")
+        edges = head["width"] + head["height"]
+        need(any(map(any, camera)) and all(frame[2] > -edges for frame in camera), "camera")
     patches = read_patches(take, len(cast), count) if flags & 64 else []
     video = read_video(take, count) if flags & 128 else None
     blocks = [take.raw(take.varint()) for _ in cast[1:]]

@@ -126,7 +126,8 @@ class Sets:
         return last[1]
 
     def _warped(self, number: int | None, plate: Plate, camera: tuple[int, ...]) -> np.ndarray:
-        x, y, zoom, angle = dequantise_camera(np.array(camera))
+        h = self.reader.header
+        x, y, zoom, angle = dequantise_camera(np.array(camera), h.width, h.height)
         start = np.eye(2, 3) if plate.matrix is None else plate.matrix
         count = halvings(float(start[0, 0]) / zoom)
         if count:
@@ -134,7 +135,6 @@ class Sets:
             start = np.eye(2, 3) if plate.matrix is None else plate.matrix
         cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
         turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
-        h = self.reader.header
         middle = np.array([h.width, h.height]) * self.scale / 2
         turn[:2, 2] = middle - turn[:2, :2] @ (middle + np.array([x, y]) * self.scale)
         return warped(plate.picture, start @ turn, self.width, self.height)

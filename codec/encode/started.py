@@ -15,10 +15,9 @@ from ...format.segment import Track
 from ...format.stage import Set
 from ...format.video import Video
 from ..draw.render import Renderer
-from ..draw.units import quantise_placement
 from ..face.absence import alone, plain
-from ..fit.camerapath import camera_path
 from ..fit.carrier import Appearance
+from ..fit.paths import camera_path, placement_path
 from ..fit.quantiser import Quantiser
 from ..media.audio import Sound
 from ..media.videoinfo import VideoInfo
@@ -118,7 +117,7 @@ class StartedFile:
             placement: (4,) of each frame, in pixels and radians.
             held: (n,) frames in which the motion stands still.
         """
-        places = quantise_placement(np.array(placement)) if self.header.placement else None
+        places = placement_path(np.array(placement)) if self.header.placement else None
         return Track(motion, places, held, sent.actor.number, sent.actor.revision)
 
     def write_video(self, pts: list[int], video: Video) -> None:

@@ -16,13 +16,15 @@ from fev.format.identity import decode_identity, encode_identity
 from fev.format.limits import Limits
 from fev.format.motion import (
     decode_motion,
+    decode_track,
     encode_motion,
+    encode_track,
     motion_bits,
     motion_plan,
     split_block,
     trace,
 )
-from fev.format.motioncontexts import MotionContexts, Stills, habits, residual_bits
+from fev.format.motioncontexts import MotionContexts, PathContexts, Stills, habits, residual_bits
 from fev.format.segment import Segment
 from fev.format.values import MAX_MAGNITUDE, encode_values, value_bits
 from fev.format.wire import Pack
@@ -120,6 +122,48 @@ def test_the_bits_of_a_plan_are_those_of_its_residuals_one_by_one():
     assert np.array_equal(residual_bits(residuals, plan.levels[1:], last, habits(7)), plan.bits()[1:])
     signs = np.sign(last)
     assert np.array_equal(residual_bits(residuals, plan.levels[1:], signs, habits(7)), plan.bits()[1:])
+
+
+def test_what_goes_on_as_fast_costs_next_to_nothing():
+    """Placement and camera: a pan of 7 units a frame, whatever its direction, costs its first two frames."""
+    frames, none = np.arange(60)[:, None], np.zeros(60, bool)
+    pan, rest = (frames * np.array([[7, -3, 0, 1]])).astype(np.int32), np.zeros((60, 4), np.int32)
+    assert len(encode_track(pan, none)) - len(encode_track(rest, none)) < 12
+    there_and_back = (np.arange(60) % 2 * 7)[:, None].repeat(4, 1).astype(np.int32)
+    assert len(encode_track(there_and_back, none)) > 2 * len(encode_track(pan, none))
+
+
+def test_path_literal():
+    """Places 5, 8, 11, 14, 14: coded as 5, then a speed of 3, then 0, 0, and -3."""
+    path = np.array([5, 8, 11, 14, 14], np.int32)[:, None] * np.array([[1, 0, 0, 0]], np.int32)
+    data = encode_track(path, np.zeros(5, bool))
+    assert data.hex() == "1916fbfa67d22c" and np.array_equal(decode_track(data, np.zeros(5, bool), "camera"), path)
+
+
+def test_speed_goes_on_after_held_frames():
+    held = np.array([0, 0, 0, 1, 1, 0, 0], bool)
+    path = np.array([0, 4, 8, 8, 8, 12, 16], np.int32)[:, None].repeat(4, 1)
+    coded = encode_track(path[~held], held[~held])
+    assert encode_track(path, held) == coded and np.array_equal(decode_track(coded, held, "placement"), path)
+
+
+def test_extremes_of_a_path():
+    none = np.zeros(4, bool)
+    swing = np.array([1, -1, 1, -1])[:, None].repeat(4, 1).astype(np.int32) * np.int32(MAX_MAGNITUDE)
+    assert np.array_equal(decode_track(encode_track(swing, none), none, "camera"), swing)
+
+
+def test_residuals_whose_sums_could_leave_64_bits_are_refused(monkeypatch):
+    monkeypatch.setattr("fev.format.values.MAX_MAGNITUDE", 1 << 60)
+    encoder, contexts = RangeEncoder(), PathContexts(4, 99, 99)
+    for value in (0, 1 << 46):
+        for a, b in contexts.groups:
+            values = np.full(b - a, value)
+            encode_values(encoder, values, contexts.levels(a, b))
+            contexts.saw(a, b, values)
+        contexts.end_frame(np.full(4, value))
+    with pytest.raises(DamagedError, match="residual is out of range"):
+        decode_track(bytes([99, 99]) + encoder.finish(), np.zeros(2, bool), "camera")
 
 
 def test_extremes():

@@ -96,9 +96,9 @@ def test_limits_are_the_ones_in_force():
 
 def test_constants_of_the_pseudo_code():
     from fev.format import counts
-    from fev.format.motioncontexts import MotionContexts, PlacementContexts
+    from fev.format.motioncontexts import MotionContexts, PathContexts
 
-    assert (MotionContexts.GROUPS, PlacementContexts.GROUPS) == (
+    assert (MotionContexts.GROUPS, PathContexts.GROUPS) == (
         5,
         2,
     ) and "G = 5 groups for motion and 2 for placement" in FLAT

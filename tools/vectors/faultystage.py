@@ -200,7 +200,7 @@ def _cameras_and_patches() -> Iterator[Row]:
     bad = "DamagedError"
     moving = moving_camera()
     stage = 2 + 4  # flags, index, stage
-    still, pointed = np.zeros((5, 4), np.int32), np.tile(np.array([0, 0, -4096, 0], np.int32), (5, 1))
+    still, pointed = np.zeros((5, 4), np.int32), np.tile(np.array([0, 0, -header().edges, 0], np.int32), (5, 1))
     yield "camera_rests", "a camera at rest is written", bad, bent(nobody(), "SEGM", 0, _under(still))
     yield (
         "camera_empty",
