@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from types import TracebackType
@@ -80,6 +81,15 @@ class Writer:
             self.write_set(given)
         for actor in actors:
             self.write_actor(actor)
+
+    def fork(self, stream: Any) -> Writer:
+        """A writer that goes on from here into another stream, as if that held all so far: what is
+        to come can be measured, and this one knows nothing of it."""
+        other = copy.copy(self)
+        other._stream = stream
+        other._ledger, other._cast = copy.deepcopy(self._ledger), copy.deepcopy(self._cast)
+        other._index = copy.deepcopy(self._index)
+        return other
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)

@@ -1,21 +1,27 @@
-"""A clip that was surveyed whole, shot by shot, and the way of its segments into a file."""
+"""A chapter of a clip that was surveyed, shot by shot, and the way of its segments into a file.  A
+short clip is one chapter."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...format.segment import Track
 from ...format.video import Video
+from ..face.background import Plate
 from ..face.light import DARKEST, reference
 from ..face.portrait import Conditions
 from ..face.survey import NOWHERE, SurveyedFrame
 from ..fit.cropstore import CropStore
 from ..fit.stages import Progress
+from ..media.videoinfo import VideoInfo
+from .outgoing import end_of
 from .started import Backdrop, StartedFile
 
 # Of an actor in a segment: parameters (n, P), not quantised, and (n,) which frames are held.
@@ -56,18 +62,20 @@ class FaceTrack:
 
 @dataclass
 class SurveyedShot:
-    """A shot.
+    """A shot, or what the chapter has of it.
 
     Args:
         tracks: of its actors, from the back to the front: the larger a face, the nearer it is.
         backdrop: what stands behind them.
         camera: (4,) of each frame, from a camera at rest, in pixels and radians.
+        goes_on: it began in the chapter before.
     """
 
     pts: list[int] = field(default_factory=list)
     tracks: list[FaceTrack] = field(default_factory=list)
     backdrop: Backdrop = field(default_factory=Backdrop)
     camera: list[np.ndarray] = field(default_factory=list)
+    goes_on: bool = False
 
 
 class ActorFrames:
@@ -131,20 +139,40 @@ class ActorFrames:
 
 @dataclass
 class SurveyedClip:
-    """What the survey leaves behind.
+    """What the survey leaves behind of a clip, or of a chapter of it.
 
     Args:
         segment_frames: frames of a segment; the last one of a shot may have fewer.
-        actors: by their numbers.
+        first_frame: frames of the clip before it.
+        actors: by their numbers, all that the clip has so far; they need not be seen.
+        plates: backgrounds that are new, by the numbers of their sets.
+        last: the clip ends with it.
     """
 
     segment_frames: int
     shots: list[SurveyedShot] = field(default_factory=list)
+    first_frame: int = 0
     actors: list[ActorFrames] = field(default_factory=list)
+    plates: dict[int, Plate] = field(default_factory=dict)
+    last: bool = False
 
     @property
     def frames(self) -> int:
         return sum(len(shot.pts) for shot in self.shots)
+
+    @property
+    def end(self) -> int:
+        """Frames of the clip up to its end."""
+        return self.first_frame + self.frames
+
+    def end_time(self, info: VideoInfo) -> Fraction:
+        """Seconds where it ends, on the clock of the pts."""
+        return end_of(self.shots[-1].pts[-1], info)
+
+    @property
+    def seen(self) -> list[int]:
+        """Numbers of the actors that it shows."""
+        return [number for number, actor in enumerate(self.actors) if actor.store.count]
 
     def segments(self) -> Iterator[tuple[SurveyedShot, slice, list[FaceTrack]]]:
         """Each segment's shot, which of its frames, and who is in them."""
@@ -153,16 +181,24 @@ class SurveyedClip:
                 part = slice(first, min(first + self.segment_frames, len(shot.pts)))
                 yield shot, part, [track for track in shot.tracks if track.is_in(part)]
 
-    def fill(self) -> None:
+    def fill(self, before: int) -> int:
         """The square of a file without a set has to be somebody's: in a shot that shows nobody the
-        actor of the shot before stands still, or that of the first one."""
-        last = next(track.actor for shot in self.shots for track in shot.tracks)
+        actor of the shot before stands still, or that of the first one.
+
+        Args:
+            before: the actor of the shot before, where it is not the clip's first chapter.
+
+        Returns:
+            That of the last shot.
+        """
+        last = before if self.first_frame else next(track.actor for shot in self.shots for track in shot.tracks)
         for shot in self.shots:
             if shot.tracks:
                 last = shot.tracks[-1].actor
                 continue
             count = len(shot.pts)
             shot.tracks = [FaceTrack(last, False, [NOWHERE] * count, [-1] * count, [False] * count)]
+        return last
 
     def still(self, params: int) -> Iterator[SegmentMotion]:
         """Segments in which nothing moves."""
@@ -171,54 +207,84 @@ class SurveyedClip:
             yield [(torch.zeros(count, params), np.zeros(count, bool)) for _ in tracks]
 
 
+@dataclass
+class FramesBefore:
+    """What the actors had in the frame before a chapter, within a shot.
+
+    Args:
+        motion: (P,), not quantised.
+        integers: (P,).
+    """
+
+    motion: dict[int, Tensor] = field(default_factory=dict)
+    integers: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def forget(self, actor: int) -> None:
+        """Its parameters mean something else from here on."""
+        self.motion.pop(actor, None)
+        self.integers.pop(actor, None)
+
+
+@dataclass(frozen=True)
+class QuantisedSegment:
+    """A segment as it is handed over."""
+
+    pts: list[int]
+    tracks: list[Track]
+    backdrop: Backdrop
+    cameras: list[np.ndarray]
+
+
 def fitted(
-    clip: SurveyedClip, file: StartedFile, progress: Progress = lambda stage, done, total: None
+    clip: SurveyedClip,
+    file: StartedFile,
+    before: dict[int, Tensor],
+    progress: Progress = lambda stage, done, total: None,
+    total: int | None = None,
 ) -> Iterator[SegmentMotion]:
-    """Every segment's parameters, fitted to its frames."""
-    done = 0
-    before: dict[int, Tensor] = {}  # of each actor in the frame before, within a shot
-    for _, part, tracks in clip.segments():
-        if part.start == 0:
-            before = {}
+    """Every segment's parameters, fitted to its frames.
+
+    Args:
+        before: (P,) of the actors in the frame before, within a shot; kept up to date.
+        total: frames of the whole clip, about.
+    """
+    done = clip.first_frame
+    for shot, part, tracks in clip.segments():
+        if part.start == 0 and not shot.goes_on:
+            before.clear()
         motion: SegmentMotion = []
         for track in tracks:
             sent, rows = file.actors[track.actor], track.crop_row[part]
             here = [r for r in rows if r >= 0]
             block = torch.zeros(len(rows), file.header.params)
             if here:
-                start = sent.appearance.start[here]
-                found = sent.refined(clip.actors[track.actor].store.read(here), start, before.get(track.actor))
+                start, last = sent.appearance.start[here], before.get(track.actor)
+                found = sent.refined(clip.actors[track.actor].store.read(here), start, last)
                 block[[i for i, r in enumerate(rows) if r >= 0]] = found
                 before[track.actor] = found[-1]
             motion.append((block, np.array([r < 0 for r in rows])))
         done += part.stop - part.start
-        progress("motion", done, clip.frames)
+        progress("motion", done, max(clip.end, total or 0))
         yield motion
 
 
-def send(
+def quantised(
     clip: SurveyedClip,
     file: StartedFile,
     motion: Iterable[SegmentMotion],
+    before: dict[int, np.ndarray],
     price: float = 1.0,
-    progress: Progress = lambda stage, done, total: None,
-    videos: Mapping[int, Video] = MappingProxyType({}),
-) -> None:
-    """Quantise and write the segments of a clip, and end the file.
+) -> Iterator[QuantisedSegment]:
+    """The segments of a clip.
 
     Args:
         motion: of every segment.
+        before: (P,) integers of the actors in the frame before, within a shot; kept up to date.
         price: of a bit, as a factor.
-        videos: of the segments, by number, that are plain video.
     """
-    before: dict[int, np.ndarray] = {}
-    done = 0
-    for number, ((shot, part, tracks), blocks) in enumerate(zip(clip.segments(), motion, strict=True)):
-        if part.start == 0:
-            before = {}
-        if number in videos:
-            file.write_video(shot.pts[part], videos[number])
-            continue
+    for (shot, part, tracks), blocks in zip(clip.segments(), motion, strict=True):
+        if part.start == 0 and not shot.goes_on:
+            before.clear()
         written = []
         for track, (block, held) in zip(tracks, blocks, strict=True):
             sent = file.actors[track.actor]
@@ -227,7 +293,27 @@ def send(
             places = file.places(clear, track.placement[part], track.absent[part])
             written.append(file.track(sent, integers, places, held))
             before[track.actor] = integers[-1]
-        file.write(shot.pts[part], written, shot.backdrop, shot.camera[part])
-        done += part.stop - part.start
-        progress("motion", done, clip.frames)
-    file.close()
+        yield QuantisedSegment(shot.pts[part], written, shot.backdrop, shot.camera[part])
+
+
+def send(
+    file: StartedFile,
+    segments: Iterable[QuantisedSegment],
+    last: bool,
+    videos: Mapping[int, Video] = MappingProxyType({}),
+) -> None:
+    """Write the segments of a chapter, all of them.
+
+    Args:
+        last: the file ends with them.
+        videos: of the segments, by number among these, that are plain video.
+    """
+    for number, segment in enumerate(segments):
+        if number in videos:
+            file.write_video(segment.pts, videos[number])
+        else:
+            file.write(segment.pts, segment.tracks, segment.backdrop, segment.cameras)
+    if last:
+        file.close()
+    else:
+        file.out.flush()

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -67,9 +67,12 @@ class EncodeReport:
         elapsed_s: wall time.
         identity_sha256: what other files may refer to, of the first actor.
         actors, sets: of the file.
+        chapters: in which the clip was fitted and written.
+        revisions: in which the actors came, the first of each counted too.
         stages: seconds by stage.
         notices: what there is to say, counts by the keys of `notices.WORDS`.
-        worst: what the bound on the worst frame did, by actor; empty where there was none.
+        worst: what the bound on the worst frame did, by chapter and actor; empty where there was
+            none.
     """
 
     frames: int
@@ -85,6 +88,8 @@ class EncodeReport:
     identity_sha256: str = ""
     actors: int = 1
     sets: int = 0
+    chapters: int = 1
+    revisions: int = 1
     stages: dict[str, float] = field(default_factory=dict)
     notices: dict[str, int] = field(default_factory=dict)
     worst: tuple[WorstReport, ...] = ()
@@ -120,6 +125,9 @@ class Encoding(ABC):
         self.device = pick_device(options.device)
         self.notices = Notices()
         self.places = Places()
+        self.chapters = 1
+        self.bytes: int | None = None  # of the file, where it is not as the writer wrote it
+        self.bounds: list[WorstReport] = []
         self.reopen: Callable[[], VideoReader]  # the clip once more, when it was opened
 
     def run(self, src: MediaSource, dst: BinaryIO) -> EncodeReport:
@@ -132,14 +140,13 @@ class Encoding(ABC):
         excerpts = [sent.excerpt for sent in file.actors.values()]
         for excerpt in excerpts if self.options.remember else ():
             remember(excerpt)
-        told = [sent.appearance.worst for sent in file.actors.values()]
         return EncodeReport(
             frames=frames,
             held=clip.surveys.held,
             width=file.header.width,
             height=file.header.height,
             duration_s=float(file.out.end - clip.info.start_time),
-            bytes=file.writer.bytes_written,
+            bytes=file.writer.bytes_written if self.bytes is None else self.bytes,
             preset=self.options.preset,
             model=self.model.name,
             aligned=bool(clip.surveys.aligned),
@@ -147,9 +154,11 @@ class Encoding(ABC):
             identity_sha256=excerpts[0].sha256.hex(),
             actors=len(file.actors),
             sets=len(file.sets),
+            chapters=self.chapters,
+            revisions=sum(sent.actor.revision + 1 for sent in file.actors.values()),
             stages=self.stages.seconds,
             notices=self.notices.as_dict(),
-            worst=tuple(found for found in told if found is not None),
+            worst=tuple(self.bounds),
         )
 
     @abstractmethod
@@ -201,18 +210,32 @@ class Encoding(ABC):
             return self._others
         return self.carrier
 
-    def spending(self, carrier: Carrier[Any], seconds: float | None, placements: list[np.ndarray]) -> Spending:
+    def spending(
+        self,
+        carrier: Carrier[Any],
+        seconds: float | None,
+        placements: list[np.ndarray],
+        before: SentActor | None = None,
+        chapters: int = 1,
+    ) -> Spending:
         """What an actor may cost: what the caller said, or as many bytes as there is to show.
+
+        What the caller said bounds all revisions together.  Each may take an even part of what is
+        left, or more where its chapter shows more.
 
         Args:
             carrier: of the actor.
             seconds: that the face is seen, None where nobody knows.
             placements: of the frames with the face.
+            before: its last revision, None where it is new.
+            chapters: that are left.
         """
-        budget = self.options.identity_budget
-        if budget is None:
-            budget = carrier.usual_budget(seconds, 2 * float(np.median([p[2] for p in placements])))
-        return Spending(self.options.fineness, budget)
+        usual = carrier.usual_budget(seconds, 2 * float(np.median([p[2] for p in placements])))
+        if self.options.identity_budget is None:
+            return Spending(self.options.fineness, usual)
+        kept = 0 if before is None else before.actor.size - len(before.actor.parts.get("MODE", b""))
+        left = self.options.identity_budget - (0 if before is None else before.brought)
+        return Spending(self.options.fineness, kept + min(left, max(left // chapters, usual - kept)))
 
     def plate(self, samples: PlateSamples) -> Plate:
         """The picture behind the faces of a shot, from its sample frames."""
@@ -265,13 +288,24 @@ class Encoding(ABC):
         return StartedFile(header, writer, out, sets={given.number: given for given in sets})
 
     def sent(self, file: StartedFile, number: int, appearance: Appearance) -> SentActor:
-        """An actor of a file; its chunk is written when it is first needed."""
-        actor = appearance.actor(number)
+        """An actor of a file, or a revision of it where it differs from what the file has; its chunk
+        is written when it is first needed."""
+        before = file.actors.get(number)
+        if before is not None and appearance.is_as(before.appearance):
+            file.actors[number] = replace(before, appearance=appearance)
+            return file.actors[number]
+        actor = appearance.actor(number, 0 if before is None else before.actor.revision + 1)
         assert appearance.budget is None or actor.size <= appearance.budget
         renderer = appearance.renderer(self.model, self.device)
         quantise = self.carrier_for(number).quantiser(renderer)
-        excerpt = appearance.known or Excerpt(file.header, actor)
-        file.actors[number] = SentActor(actor, appearance, renderer, quantise, excerpt)
+        if before is None:
+            excerpt = appearance.known or Excerpt(file.header, actor)
+            file.actors[number] = SentActor(actor, appearance, renderer, quantise, excerpt, actor.size)
+        else:
+            brought = sum(len(data) for part, data in actor.parts.items() if data != before.actor.parts.get(part))
+            file.actors[number] = SentActor(
+                actor, appearance, renderer, quantise, before.excerpt, before.brought + brought
+            )
         return file.actors[number]
 
     def _meta(self, keys: list[int]) -> Meta:

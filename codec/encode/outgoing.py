@@ -3,9 +3,11 @@ it needs.  The encoder hands them over."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,8 @@ class _Pending:
 
 class Outgoing:
     """Attributes:
+    sound: of the segments to come.
+    video: what the video of segments is, once there is any.
     end: where the last segment ends, in seconds on the clock of the pts.
     last_actor: the highest number of an actor that was handed over, -1 for none.
     costs: bytes of each segment that was written, without its sound.
@@ -42,6 +46,14 @@ class Outgoing:
         self._pending: _Pending | None = None
         self._frames = self._segments = 0
         self._places: dict[int, np.ndarray] = {}  # the last placement of each actor in the last segment
+
+    def fork(self, writer: Writer, sound: Sound) -> Outgoing:
+        """Goes on from here into another writer; no segment may wait."""
+        assert self._pending is None
+        other = copy.copy(self)
+        other.writer, other.sound = writer, sound
+        other.costs, other.chunks, other._places = list(self.costs), dict(self.chunks), dict(self._places)
+        return other
 
     def write(
         self,
@@ -68,8 +80,7 @@ class Outgoing:
             video: beneath the actors, without a set.
         """
         self.flush()
-        tick = max(1, round(1 / (self.info.fps * self.info.time_base)))
-        self.end = (pts[-1] + tick) * self.info.time_base
+        self.end = end_of(pts[-1], self.info)
         tracks = [self._standing(track) for track in tracks]
         self._places = {track.actor: track.placement[-1:] for track in tracks if track.placement is not None}
         times = np.array(pts, np.int64)
@@ -110,6 +121,27 @@ class Outgoing:
     def close(self) -> None:
         self.flush(last=True)
         self.writer.close()
+
+
+def end_of(pts: int, info: VideoInfo) -> Fraction:
+    """Seconds where a frame ends, on the clock of the pts."""
+    return (pts + max(1, round(1 / (info.fps * info.time_base)))) * info.time_base
+
+
+class Ready:
+    """Where a chapter is written; when it is whole it is handed on, so that what is refused leaves
+    nothing behind."""
+
+    def __init__(self, dst: Any):
+        self._dst, self._parts = dst, list[bytes]()
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def hand_on(self) -> None:
+        parts, self._parts = self._parts, []
+        self._dst.write(b"".join(parts))
 
 
 class Nowhere:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -64,7 +65,9 @@ class SentActor:
         appearance: who it is.
         renderer: draws it.
         quantise: makes integers of its parameters.
-        excerpt: the identity alone, for other files to refer to.
+        excerpt: the identity alone, for other files to refer to: that of the first revision, since
+            a reader that looks for an identity need not look behind the first segment of a stream.
+        brought: bytes of the parts that its revisions brought so far.
     """
 
     actor: Actor
@@ -72,6 +75,7 @@ class SentActor:
     renderer: Renderer
     quantise: Quantiser
     excerpt: Excerpt
+    brought: int = 0
 
     def refined(self, pictures: Tensor, start: Tensor, before: Tensor | None) -> Tensor:
         """Parameters (N, P) of a block of frames (N, 3, S, S), not quantised; see
@@ -97,6 +101,12 @@ class StartedFile:
     out: Outgoing
     actors: dict[int, SentActor] = field(default_factory=dict)
     sets: dict[int, Set] = field(default_factory=dict)
+
+    def fork(self, stream: Any, sound: Sound) -> StartedFile:
+        """This file as it goes on into another stream, to measure what is to come."""
+        writer = self.writer.fork(stream)
+        out = self.out.fork(writer, sound)
+        return replace(self, writer=writer, out=out, actors=dict(self.actors), sets=dict(self.sets))
 
     def places(self, clear: bool, placements: list[np.ndarray], absent: list[bool]) -> list[np.ndarray]:
         """Placements as they are sent, where nobody is there in some of the frames.

@@ -27,13 +27,12 @@ class Surveys:
 
     Attributes:
         people: everybody whom the clip has shown so far.
-        aligned: whether the clip is the aligned square; None until a face was seen.
     """
 
     def __init__(self, shots: Shots, make: MakeFaces, notices: Notices):
         self.shots, self.make, self.notices = shots, make, notices
         self.people = People()
-        self.aligned: bool | None = None
+        self._aligned: bool | None = None  # as the shots before tell
         self._frames = 0
         self._keys: list[int] = []
         self._last: Survey | None = None  # that is being used up
@@ -53,8 +52,8 @@ class Surveys:
             self._keys += [self._frames + key for key in survey.key_frames]
             self._frames += survey.out
             self._nobody = survey.nobody(self._frames)
-            if self.aligned is None:
-                self.aligned = survey.aligned
+            if self._aligned is None:
+                self._aligned = survey.aligned
         self.notices.add("cuts", self.shots.cuts)
         if not self._frames:
             raise MediaError("the video has no frames")
@@ -67,6 +66,11 @@ class Surveys:
             if face not in self._met and count >= (SEEN if face else 1) and person is not None:
                 self._met[face] = self.people.meet(person, self._met.values())
         return dict(self._met)
+
+    @property
+    def aligned(self) -> bool | None:
+        """Whether the clip is the aligned square; None until a face was seen."""
+        return self._last.aligned if self._aligned is None and self._last is not None else self._aligned
 
     @property
     def key_frames(self) -> list[int]:

@@ -8,6 +8,7 @@ share the budget.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -28,12 +29,13 @@ from .carrier import Appearance, CarrierSettings, Spending
 from .cropstore import CropStore
 from .keyframes import best_identity, spread_out, successors, with_successors, within
 from .modeagain import FittedModes
-from .modebasis import MIX_STEP_CODE, principal_drive
+from .modebasis import MIX_STEP_CODE, driven_by, principal_drive
 from .modefit import ModeFit, ModeSettings, ModeStart
 from .motion import MotionSettings, corrected, fit_motion, linear_correction, quantise_motion
 from .pivotcoding import code_pivot
 from .reading import InverterReading, ReadsByInverter
 from .refine import RefineAll, RefineModes
+from .revision import Onward, Revising
 from .stages import Stages
 from .tune import ClipFit, TuneSettings, coded_size
 from .worst import WorstFrames
@@ -137,19 +139,46 @@ class Fitter(ReadsByInverter):
         if pivot is not None:
             motion = reading.moves
             left -= len(pivot.pack())
+        begin = _moves if pivot else _tuned(reading.motion, motion)
         plain = Appearance(
-            identity, code, delta=delta, pivot=pivot, budget=spending.budget, start=motion,
+            identity, code, delta=delta, pivot=pivot, budget=spending.budget, start=motion, begin=begin,
             refine=RefineAll(self.effort.motion),
         )  # fmt: skip
         if left < LEAST_MODES:
             return plain
-        first, fit = self._with_modes(plain, frames, keys, left, spending.quality)
-        if fit is None or self.settings.worst is None:
+        first = self._with_modes(plain, frames, keys, left, spending.quality)
+        del frames  # pictures of all key frames
+        return self._bounded(first, keys, store, usable)
+
+    def go_on(
+        self, before: Appearance, store: CropStore, reading: InverterReading, conditions: Conditions, spending: Spending
+    ) -> Appearance:
+        """A later chapter: the appearance before, or its modes fitted again where that pays."""
+        onward, refine = before.onward, before.refine
+        if isinstance(onward, Onward):
+            refine = RefineModes(onward.first, onward.first.driven, self.effort.mode_motion)
+        old = replace(before, start=before.begin(reading), refine=refine, step_is_free=False, worst=None)
+        if not isinstance(onward, Onward) or onward.fitted is None:
+            return old
+        revising = Revising(self.model, self.settings, self.stages, self.quantiser)
+        new, keys = revising.revised(old, store, reading.moves, conditions, spending)
+        room = revising.room(old, spending) if new is old else None
+        return self._bounded(new, keys, store, conditions.usable, room)
+
+    def _bounded(
+        self, first: Appearance, keys: list[int], store: CropStore, usable: list[int], room: int | None = None
+    ) -> Appearance:
+        """An appearance with its worst frames within the bound, where there is one.
+
+        Args:
+            keys: rows of the key frames.
+            usable: rows of the frames that may be judged.
+            room: see `WorstFrames.bounded`.
+        """
+        if self.settings.worst is None or first.modes is None:
             return first
-        ended = FittedModes.of(fit)
-        del frames, fit  # pictures of all key frames
         worst = WorstFrames(self.model, self.settings, self.stages, self.quantiser, store, usable)
-        return self.stages.run("worst", lambda: worst.bounded(first, ended, keys))
+        return self.stages.run("worst", lambda: worst.bounded(first, keys, room))
 
     def _pivot(self, frames: Tensor, motion: Tensor, room: int, conditions: Conditions, code: int) -> Pivot | None:
         if not self.settings.pivot:
@@ -188,9 +217,9 @@ class Fitter(ReadsByInverter):
 
     def _with_modes(
         self, plain: Appearance, frames: Tensor, keys: list[int], budget: int, quality: float
-    ) -> tuple[Appearance, ModeFit | None]:
-        """Texture and flow modes within a budget, on top of an appearance, and their fit; None
-        where they have no room.  frames: (K, 3, S, S), those of `keys`.
+    ) -> Appearance:
+        """Texture and flow modes within a budget, on top of an appearance; as it was where they
+        have no room.  frames: (K, 3, S, S), those of `keys`.
 
         With a pivot nothing drives the model: what its pictures add to the pivot's made every clip
         measured so far worse at equal bytes (docs/measurements/pivot.md).
@@ -217,10 +246,32 @@ class Fitter(ReadsByInverter):
         self.stages.run("modes", lambda: fit.run(self.stages.counter("modes", sum(n for _, n in steps))))
         modes = fit.finish()
         if modes is None:
-            return plain, None
-        found = replace(
-            plain, modes=modes, pivot=pivot, motion_step_code=fit.motion_step_code(quality), start=start,
-            refine=RefineModes(ModeStart(fit), driven.shape[1], self.effort.mode_motion),
-            step_is_free=driven.shape[1] == 0,
+            return plain
+        first = ModeStart(fit)
+
+        def begin(later: InverterReading) -> Tensor:
+            moved = driven_by(mix, plain.begin(later), step_size(code))
+            return F.pad(moved, (0, motion.shape[1] - moved.shape[1]))
+
+        return replace(
+            plain, modes=modes, pivot=pivot, motion_step_code=fit.motion_step_code(quality), start=start, begin=begin,
+            refine=RefineModes(first, driven.shape[1], self.effort.mode_motion),
+            onward=Onward(None if driven.shape[1] else FittedModes.of(fit), first), step_is_free=driven.shape[1] == 0,
         )  # fmt: skip
-        return found, fit
+
+
+def _moves(later: InverterReading) -> Tensor:
+    """Where the parameters of a pivot begin."""
+    return later.moves
+
+
+def _tuned(seen: Tensor, fitted: Tensor) -> Callable[[InverterReading], Tensor]:
+    """Where the model's parameters begin, as a fit has corrected them.
+
+    Args:
+        seen, fitted: (N, P) without the correction and with it.
+    """
+    if seen is fitted:
+        return lambda later: later.motion
+    correction = linear_correction(seen, fitted)
+    return lambda later: corrected(later.motion, correction)

@@ -8,6 +8,7 @@ encoder asks nothing else of it than what stands here.
 
     frames -> guess -> fit (all frames are known) or at_once (the first ones are)
            -> Appearance -> chunks of the file
+           -> go_on (a later chapter)
     and for the frames of a segment
            -> Appearance.start or .begin -> .refine -> Carrier.quantiser -> integers
 """
@@ -65,10 +66,14 @@ class Spending:
     Args:
         quality: of the motion, 0 to 100.
         budget: most bytes of the parts IDEN, PIVT, DELT and MODE together.
+        octave: dB that a revision must gain if it makes twice the bytes of its chapter.  Motion gains
+            as much at a finer quality, and so do modes at twice their bytes
+            (docs/measurements/identity-bytes.md).
     """
 
     quality: float = DEFAULT_QUALITY
     budget: int = DEFAULT_BUDGET
+    octave: float = 1.3
 
 
 class Refiner(Protocol):
@@ -95,7 +100,7 @@ def as_read(renderer: Renderer, pictures: Tensor, start: Tensor, before: Tensor 
 
 
 def _all_given(reading: Any) -> Tensor:
-    raise AssertionError("the fit was given all frames of the clip: `start` has their parameters")
+    raise AssertionError("the fit was given all frames: `start` has their parameters")
 
 
 @dataclass(frozen=True)
@@ -111,9 +116,9 @@ class Appearance:
         known: the identity as another file holds it; nothing of it is then sent again.
         budget: most bytes that its parts may take, None where none are sent.
         start: (N, P) where the parameters of the frames begin that `Carrier.fit` was given.
-        begin: what a carrier guessed of later frames -> (n, P) where their parameters begin, after
-            `Carrier.at_once`.
+        begin: what a carrier guessed of later frames -> (n, P) where their parameters begin.
         refine: fits them.
+        onward: what the carrier keeps of the fit for the next chapter.
         step_is_free: the pictures are the same whatever the motion's step, so that it may still be
             changed.
         worst: what the bound on the worst frame did.
@@ -130,17 +135,25 @@ class Appearance:
     start: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     begin: Callable[[Any], Tensor] = _all_given
     refine: Refiner = as_read
+    onward: Any = None
     step_is_free: bool = False
     worst: WorstReport | None = None
 
-    def actor(self, number: int = 0) -> Actor:
-        """What the file says of the identity.  number: of the actor."""
+    def actor(self, number: int = 0, revision: int = 0) -> Actor:
+        """What the file says of the identity.  number, revision: of the actor."""
         if self.known is not None:
-            return Actor.refer(self.known.sha256, number)
+            return Actor.refer(self.known.sha256, number, revision)
         return Actor.of(
             self.identity, self.motion_step_code, self.identity_step_code, delta=self.delta, modes=self.modes,
-            pivot=self.pivot, number=number,
+            pivot=self.pivot, number=number, revision=revision,
         )  # fmt: skip
+
+    def is_as(self, other: Appearance) -> bool:
+        """Whether the file says the same of both: one is the other in another chapter."""
+        own = (self.identity, self.delta, self.pivot, self.modes, self.known)
+        theirs = (other.identity, other.delta, other.pivot, other.modes, other.known)
+        codes = (self.motion_step_code, self.identity_step_code), (other.motion_step_code, other.identity_step_code)
+        return all(a is b for a, b in zip(own, theirs, strict=True)) and codes[0] == codes[1]
 
     def renderer(self, model: Model, device: torch.device | None = None) -> Renderer:
         """Draws it as the decoder will."""
@@ -204,6 +217,13 @@ class Carrier(Protocol[Reading]):
 
     def fit(self, store: CropStore, reading: Reading, conditions: Conditions, spending: Spending) -> Appearance:
         """The appearance from all frames of a clip; `start` has a row for each."""
+        ...
+
+    def go_on(
+        self, before: Appearance, store: CropStore, reading: Reading, conditions: Conditions, spending: Spending
+    ) -> Appearance:
+        """The appearance of a later chapter, of which all frames are known: the one before, or a
+        revision of it where that pays; `start` has a row for each frame."""
         ...
 
     def quantiser(self, renderer: Renderer) -> Quantiser:

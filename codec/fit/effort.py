@@ -60,6 +60,7 @@ class Effort:
     Args:
         whole: the clip is seen whole before the first byte is written; otherwise once, as it comes.
         segment: seconds of a segment where the caller does not say.
+        chapter: seconds that are fitted and written at once, about: their squares lie on disk.
         step_factor: on the steps of `tune` and `modes`, beside the clip's length.
         tune: of a weight delta, which is sent where there is no pivot; empty = none is sent.
         tune_keys: frames that the weight delta is fitted to.
@@ -78,6 +79,7 @@ class Effort:
 
     whole: bool
     segment: float
+    chapter: float
     step_factor: float
     tune: Steps
     tune_keys: int
@@ -117,6 +119,9 @@ MEDIUM = Effort(
     # symbols are decoded from a segment's start on.  With framing a frame takes 43.1 bits at 2 s,
     # 40.9 at 3, 39.5 at 5, 38.4 at 10 (three clips, 30 frames a second).
     segment=5.0,
+    # Of squares at 256 and 30 frames a second, two minutes are 0.7 GB of disk.  From 27 seconds on an
+    # identity has all its bytes, and from ten all its steps: what a new one costs is then a small share.
+    chapter=120.0,
     step_factor=1.0,
     tune=(),
     tune_keys=160,

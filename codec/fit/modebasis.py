@@ -161,3 +161,13 @@ def principal_drive(motion: Tensor, count: int, motion_step: float) -> tuple[np.
     axes, mean = mix[1:] * step, mix[0] * step
     driven = torch.linalg.lstsq(axes.t(), (motion - mean).t()).solution.t() if len(axes) else motion[:, :0]
     return mix.t().numpy().astype(np.int32), (driven / motion_step).round() * motion_step
+
+
+def driven_by(mix: np.ndarray, motion: Tensor, motion_step: float) -> Tensor:
+    """The file's first parameters (N, driven), quantised, by a mix (P, 1 + driven) in integers that is
+    known; the model's are (N, P)."""
+    columns = torch.from_numpy(mix).float() * step_size(MIX_STEP_CODE)
+    if columns.shape[1] == 1:
+        return motion[:, :0]
+    driven: Tensor = torch.linalg.lstsq(columns[:, 1:], (motion - columns[:, 0]).t()).solution.t()
+    return (driven / motion_step).round() * motion_step

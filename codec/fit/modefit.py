@@ -244,15 +244,23 @@ def coded_size(modes: Modes) -> int:
 class ModeStart:
     """How the parameters of any frame begin: a projection, corrected by what the fit found.
 
-    scale: what one unit of a parameter has become.
+    Attributes:
+        scale: what one unit of a parameter has become.
+        driven: how many parameters drive the model.
     """
 
     def __init__(self, fit: ModeFit):
-        self.scale, self._basis = fit.scale, fit.basis
-        seen = torch.cat([fit.driven, fit.basis.guess(fit.drawn, fit.truth)], 1)
-        self._correction = linear_correction(seen, fit.fitted())
+        self.scale, self.driven, self._basis = fit.scale, fit.driven.shape[1], fit.basis
+        fitted = fit.fitted()
+        self._count = fitted.shape[1]
+        self._correction = linear_correction(self._seen(fit.drawn, fit.truth, fit.driven), fitted)
+
+    def _seen(self, drawn: Tensor, truth: Tensor, driven: Tensor) -> Tensor:
+        """(N, planes - 1); zeros for planes that came after the basis was made."""
+        seen = torch.cat([driven, self._basis.guess(drawn, truth)], 1)
+        return F.pad(seen, (0, self._count - seen.shape[1]))
 
     def guess(self, drawn: Tensor, truth: Tensor, driven: Tensor) -> Tensor:
         """Parameters (N, planes - 1) of frames drawn as `drawn`; the driven ones as they are."""
-        moved = corrected(torch.cat([driven, self._basis.guess(drawn, truth)], 1), self._correction)
+        moved = corrected(self._seen(drawn, truth, driven), self._correction)
         return torch.cat([driven, moved[:, driven.shape[1] :]], 1)

@@ -133,6 +133,12 @@ class ReuseFitter(ReadsByInverter):
         """What the file holds, and where the parameters of all frames begin."""
         return replace(self.appearance, start=self._begin(reading))
 
+    def go_on(
+        self, before: Appearance, store: CropStore, reading: InverterReading, conditions: Conditions, spending: Spending
+    ) -> Appearance:
+        """The same: nothing goes on from an identity that lies in another file."""
+        return replace(before, start=self._begin(reading))
+
     def _begin(self, reading: InverterReading) -> Tensor:
         if self._start is not None:
             driven = self._start.drive(reading.motion)

@@ -23,11 +23,12 @@ from ..model.modelfile import Model
 from .carrier import Appearance, CarrierSettings, as_read
 from .cropstore import CropStore
 from .modeagain import FittedModes, KeyFrames, ModesAgain
-from .modefit import coded_size
+from .modefit import ModeStart, coded_size
 from .moments import POOL, Shown, with_moments
 from .motion import corrected, linear_correction
 from .quantiser import Quantiser
 from .refine import RefineStarted
+from .revision import Onward
 from .spread import Spread, WorstMeans, WorstReport
 from .stages import Stages
 from .weighing import Weighing, frame_errors
@@ -119,21 +120,26 @@ class WorstFrames:
         assert settings.worst is not None
         self.weighing = Weighing(settings.worst)
 
-    def bounded(self, first: Appearance, fitted: FittedModes, keys: list[int]) -> Appearance:
+    def bounded(self, first: Appearance, keys: list[int], known: int | None = None) -> Appearance:
         """An appearance that keeps the bound better, or as it was where nothing helped.
 
         Each means goes on from what the one before left, and stays where the worst frames gain.
 
         Args:
             first: with a pivot and modes, which nothing but the clip's own parameters move.
-            fitted: where the fit of its modes ended.
             keys: rows of the key frames of that fit.
+            known: bytes that other modes may take, where the file has those of `first` already; they
+                are then sent whole.
         """
+        assert first.modes is not None
         before = drawn = self._drawn(first)
+        whole = 0 if known is None else coded_size(first.modes)
+        if known is not None and known < whole:
+            return self._told(first, before, drawn, [], 0)
         found = replace(first, start=before.motion, refine=as_read)
         room = round(MORE * self._size(found, before))
         means: list[WorstMeans] = []
-        for name, work in (("again", partial(self._again, fitted, keys)), ("moments", self._with_moments)):
+        for name, work in (("again", partial(self._again, keys)), ("moments", self._with_moments)):
             spread = self._spread(drawn)
             if not self.weighing.below(drawn.errors[self.usable]):
                 break
@@ -146,11 +152,18 @@ class WorstFrames:
             if more <= left and self._spread(after).worst_percent > spread.worst_percent:
                 found, drawn = replace(tried, start=after.motion, refine=as_read), after
                 means.append(WorstMeans(name, more, self._spread(after).worst_percent - spread.worst_percent))
+        found = replace(found, budget=None if found.budget is None else found.budget + room)
+        return self._told(found, before, drawn, means, whole if means else 0)
+
+    def _told(
+        self, found: Appearance, before: DrawnClip, drawn: DrawnClip, means: list[WorstMeans], whole: int
+    ) -> Appearance:
+        """What was found, with its report.  whole: bytes of modes that are sent again."""
         below = [self.weighing.below(clip.errors[self.usable]) for clip in (before, drawn)]
         spreads = self._spread(before), self._spread(drawn)
-        more = sum(done.more_bytes for done in means)
+        more = whole + sum(done.more_bytes for done in means)
         report = WorstReport(self.weighing.bound, *spreads, below[0], below[1], more, tuple(means))
-        return replace(found, worst=report, budget=None if found.budget is None else found.budget + room)
+        return replace(found, start=drawn.motion, refine=as_read, worst=report)
 
     def _size(self, appearance: Appearance, drawn: DrawnClip) -> int:
         """Bytes of identity and motion."""
@@ -163,11 +176,10 @@ class WorstFrames:
         renderer = appearance.renderer(self.model, self.settings.device)
         return draw_clip(appearance, renderer, self.quantiser(renderer), self.store)
 
-    def _again(
-        self, ended: FittedModes, keys: list[int], first: Appearance, drawn: DrawnClip, left: int
-    ) -> Appearance | None:
+    def _again(self, keys: list[int], first: Appearance, drawn: DrawnClip, left: int) -> Appearance | None:
         """The modes fitted again; None where they have no room."""
-        assert first.modes is not None
+        assert first.modes is not None and isinstance(first.onward, Onward) and first.onward.fitted is not None
+        ended = first.onward.fitted
         weight = np.ones(self.store.count)
         weight[self.usable] = self.weighing.weights(drawn.errors[self.usable])
         keys = keys_again(keys, weight)
@@ -191,7 +203,10 @@ class WorstFrames:
         start = corrected(drawn.motion[:, : ended.free], linear_correction(known, fitted[:, : ended.free]))
         start = F.pad(start, (0, drawn.motion.shape[1] - start.shape[1]))
         start[keys] = F.pad(fitted, (0, start.shape[1] - fitted.shape[1]))
-        return replace(first, modes=modes, start=start, refine=RefineStarted(again.scale, effort.mode_motion))
+        return replace(
+            first, modes=modes, start=start, refine=RefineStarted(again.scale, effort.mode_motion),
+            onward=Onward(FittedModes.of(again), ModeStart(again)),
+        )  # fmt: skip
 
     def _with_moments(self, found: Appearance, drawn: DrawnClip, left: int) -> Appearance | None:
         """With planes for single moments; None where none is worth its bytes."""

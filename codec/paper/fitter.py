@@ -199,13 +199,7 @@ class PaperFitter:
         """Identity and units from the first frames of a clip; the motion is searched segment by
         segment."""
         who, plain, _ = self._identified(reading.ws, lambda rows: frames[rows], spending)
-        reached = SearchState.at_rest(self.face)
-
-        def begin(later: FrameCodes) -> Tensor:
-            moved = pipeline.search(self.face, later.ws, who.base, who.channels, self.plan, reached=reached)
-            return moved / who.units
-
-        return replace(plain, begin=begin)
+        return replace(plain, begin=self._begin(who))
 
     def fit(self, store: CropStore, reading: FrameCodes, conditions: Conditions, spending: Spending) -> Appearance:
         """From all frames of a clip: their parameters are found by then and are not fitted
@@ -220,7 +214,23 @@ class PaperFitter:
         delta: list[DeltaTensor] = []
         if self.effort.search.tune and left > 0:
             delta = self.stages.run("tune", lambda: self._tune(store, who, motion, plain.motion_step_code, left))
-        return replace(plain, start=motion, delta=delta)
+        return replace(plain, start=motion, delta=delta, begin=self._begin(who))
+
+    def go_on(
+        self, before: Appearance, store: CropStore, reading: FrameCodes, conditions: Conditions, spending: Spending
+    ) -> Appearance:
+        """The same person, whose motion is searched: the weights stay those of the first chapter."""
+        return replace(before, start=before.begin(reading))
+
+    def _begin(self, who: ClipIdentity) -> Callable[[FrameCodes], Tensor]:
+        """How the parameters of later frames are found, which go on from one call to the next."""
+        reached = SearchState.at_rest(self.face)
+
+        def begin(later: FrameCodes) -> Tensor:
+            moved = pipeline.search(self.face, later.ws, who.base, who.channels, self.plan, reached=reached)
+            return moved / who.units
+
+        return begin
 
     def _identified(
         self, codes: Tensor, read: Callable[[list[int]], Tensor], spending: Spending
