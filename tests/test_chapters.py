@@ -15,7 +15,7 @@ import torch
 from conftest import tiny_modules
 from efforts import quick
 from fev.codec.decoder import DecodeOptions, FrameDecoder
-from fev.codec.encode import chapters, outgoing
+from fev.codec.encode import chapters, judging, outgoing
 from fev.codec.encode.chapters import ChapterEnds
 from fev.codec.encode.judging import Judging
 from fev.codec.encode.options import EncodeOptions
@@ -245,6 +245,33 @@ def test_a_cut_near_the_end_of_a_chapter_ends_it_and_who_comes_back_is_known(tmp
     assert report.notices == {"cuts": 2}
     pictured = drawn(out)
     assert len(pictured) == 60
+
+
+def test_a_shot_that_goes_on_keeps_its_background(one, monkeypatch):
+    monkeypatch.setattr(Judging, "videos", lambda self: ({}, None))
+    report, out = encoded(one[0])
+    assert (report.chapters, report.sets, report.notices) == (3, 1, {})
+    assert [on_set for _, _, on_set in segments_of(out)] == [0] * 8
+    assert [name for name, _ in chunks_of(out)].count("SETT") == 1
+
+
+def test_each_chapter_is_judged_by_its_own_frames(tmp_path, monkeypatch):
+    told = []
+
+    def judged(data, model, source, pieces, known, progress):
+        pts = [next(source).pts for piece in pieces for _ in range(sum(piece.lengths))]
+        segments = list(Reader(io.BytesIO(data)).segments())
+        assert [int(at) for segment in segments for at in segment.pts] == pts
+        told.append((len(pts), {t.actor for s in segments for t in s.actors}, sum(piece.bytes for piece in pieces)))
+        return []
+
+    monkeypatch.setattr(judging, "judged", judged)
+    pictures = talk(1, A, MIDDLE, 18) + talk(2, B, ELSEWHERE, 22) + talk(1, A, MIDDLE, 20, 3)
+    report, out = encoded(written(tmp_path / "cuts.mp4", pictures))
+    assert report.actors == 2 and len(segments_of(out)) == 9
+    assert [frames for frames, _, _ in told] == [18, 22, 20]
+    assert [actors for _, actors, _ in told] == [{0}] * 3, "each in a file of its own"
+    assert told[2][2] < 0.5 * told[0][2], "who and what was there before costs nothing more"
 
 
 @pytest.mark.slow

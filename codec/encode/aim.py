@@ -116,7 +116,8 @@ class Aim:
         return priced
 
     def _fitted(self, cast: Cast) -> list[SegmentMotion]:
-        return list(fitted(self.seen, self._start(cast), self._going_on(self.before.motion, cast)))
+        before, hint = self._going_on(self.before.motion, cast), self.clip.info.frames_hint
+        return list(fitted(self.seen, self._start(cast), before, self.encoding.stages.progress, hint))
 
     def _going_on(self, before: dict[int, Value], cast: Cast) -> dict[int, Value]:
         """What of the frame before still means the same."""
