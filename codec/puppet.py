@@ -41,7 +41,7 @@ from .fit.regression import regression
 from .media.source import MediaSource, rereadable
 from .model.devices import pick_device
 from .model.modelfile import Model, load_for
-from .performer import Performer
+from .performer import Performer, Shown
 
 BLOCK = 1 << 20
 OUTER = 0.9  # share of the identity's frames that lie within its reach
@@ -130,14 +130,14 @@ class _Carry:
             raise FevError(
                 f"{who.name} or {how.name} has modes of its own; model {model.name} has no inverter to read them with"
             )
-        own = torch.cat([who.values(track) for track in who.tracks()])
+        own = torch.cat([who.values(track) for track in who.tracks(own=True)])
         seen = self._seen(how, progress)
         change = seen - seen.mean(0)
         if who.plain:
-            rest = _driven(who, own).mean(0)
+            rest = _driven(who.own, own).mean(0)
             self.moved = self._undriven(rest + change[:, : model.latents.params])
         else:
-            self.moved = own.mean(0) + within_reach(own, change @ regression(self._seen(who, progress), own))
+            self.moved = own.mean(0) + within_reach(own, change @ regression(self._seen(who, progress, own=True), own))
 
     def __call__(self, track: Track, first: int) -> np.ndarray:
         """Integers (N, P) of the motion's file, from the actor's frame `first` on -> of the
@@ -146,18 +146,20 @@ class _Carry:
         if self.learnt:
             moved = self.moved[first : first + len(track.motion)]
         else:
-            moved = self._undriven(_driven(self.how, self.how.values(track)))
-        return np.asarray((moved / self.who.step).round().to(torch.int32).numpy())
+            moved = self._undriven(_driven(self.how.shown, self.how.values(track)))
+        return np.asarray((moved / self.who.own.step).round().to(torch.int32).numpy())
 
     @torch.no_grad()
-    def _seen(self, clip: Performer, progress: Progress) -> Tensor:
+    def _seen(self, clip: Performer, progress: Progress, own: bool = False) -> Tensor:
         """What the inverter sees in a clip's pictures, (N, 2 P): first what drives a file like the
-        identity's.
+        identity's.  own: in the first revision alone.
         """
         out: list[Tensor] = []
-        for track in clip.tracks():
+        for track in clip.tracks(own):
             for i in range(0, len(track.motion), BATCH):
-                guess = InverterReading.of(self.model, clip.renderer.draw(track.motion[i : i + BATCH]).clamp(-1, 1))
+                guess = InverterReading.of(
+                    self.model, clip.shown.renderer.draw(track.motion[i : i + BATCH]).clamp(-1, 1)
+                )
                 pair = (guess.motion, guess.moves) if self.who.look.pivot is None else (guess.moves, guess.motion)
                 out.append(torch.cat(pair, 1))
             progress(f"look at {clip.name}", sum(map(len, out)), clip.frames)
@@ -167,7 +169,7 @@ class _Carry:
         """The model's parameters (N, P) -> those of the identity's file, by least squares where its
         mix keeps few.
         """
-        modes = self.who.modes
+        modes = self.who.own.modes
         if modes is None:
             return driven
         columns = modes.mix.shape[1] - 1
@@ -203,8 +205,8 @@ def within_reach(own: Tensor, change: Tensor) -> Tensor:
     return out
 
 
-def _driven(clip: Performer, motion: Tensor) -> Tensor:
-    return motion if clip.modes is None else clip.modes.drive(motion)
+def _driven(shown: Shown, motion: Tensor) -> Tensor:
+    return motion if shown.modes is None else shown.modes.drive(motion)
 
 
 def roaming(places: np.ndarray, own: np.ndarray, moving: np.ndarray | None) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -120,6 +121,33 @@ def test_parameters_keep_their_meaning_where_units_differ(tiny_sha, tiny_model_f
     got = np.concatenate([s.motion for s in fev.open(io.BytesIO(out.getvalue())).segments()])
     off = np.abs(got * fine - motion * coarse) / fine
     assert off.max() <= 0.5 + 1e-4
+
+
+def test_a_motion_may_come_in_several_revisions(tiny_sha, tiny_model_file):
+    """Its units change in the middle; what drives the model goes on.  The identity is that of the first revision."""
+    motion = np.random.default_rng(1).integers(-9, 10, (8, 35)).astype(np.int32)
+    how, first = io.BytesIO(), fev.open(stream(tiny_sha, np.full(35, 2), motion))
+    parts = first.cast.newest(0)
+    modes = parts.identity(first.header).modes
+    revisions = [
+        Actor.of(
+            np.array([3, -2, 1], np.int32), STEP, STEP, modes=replace(modes, mix=factor * modes.mix), revision=count
+        )
+        for count, factor in enumerate((1, 3))
+    ]
+    writer = Writer(how, first.header, actors=revisions[:1])
+    for segment, actor in zip(first.segments(), revisions, strict=True):
+        if actor.revision:
+            writer.write_actor(actor)
+        writer.write_segment(replace(segment, actors=[replace(segment.actors[0], revision=actor.revision)]))
+    writer.close()
+    plain = stream(tiny_sha, np.ones(35, int), 0 * motion[:4])
+    out = io.BytesIO()
+    fev.puppet(plain, io.BytesIO(how.getvalue()), out, model=str(tiny_model_file))
+    got = np.concatenate([s.motion for s in fev.open(io.BytesIO(out.getvalue())).segments()])
+    np.testing.assert_array_equal(got, motion * np.repeat([2, 6], 4)[:, None])
+    report = fev.puppet(io.BytesIO(how.getvalue()), io.BytesIO(how.getvalue()), out, model=str(tiny_model_file))
+    assert report.frames == 8
 
 
 def test_parameters_with_modes_of_their_own_are_learnt_from_pictures(tiny_sha, tiny_model_file):

@@ -17,7 +17,7 @@ from fev.codec.face.warp import halved, halvings
 from fev.codec.media.identities import read_identity
 from fev.codec.media.still import encode_still
 from fev.format import Actor, Header, Patch, Place, Reader, Segment, Set, Still, Track, Writer
-from fev.format.errors import DamagedError, FevError, UnsupportedError, UsageError
+from fev.format.errors import DamagedError, FevError, UsageError
 from fev.tools.info import describe, render
 from fev.tools.player.clock import Clock
 from fev.tools.player.feed import Feed
@@ -452,12 +452,11 @@ def test_a_puppet_is_of_the_actor_asked_for(tiny_model, tiny_model_file):
     assert reader.cast.sets[0].still == SETS[0].still and all(segment.on_set == 0 for segment in segments)
 
 
-def test_a_puppet_of_nobody_or_of_several_revisions_is_refused(tiny_sha, tiny_model_file):
+def test_a_puppet_of_nobody_is_refused_and_one_moves_by_several_revisions(tiny_sha, tiny_model_file):
     several = stream(tiny_sha, {"actors": [track(0)]}, {"actors": [track(0, 1)]}, actors=[(0, 0), (0, 1)])
     one = stream(tiny_sha, {"actors": [track(0, 1), track(1)]}, actors=[(0, 0), (0, 1), (1, 0)])
     model = {"model": str(tiny_model_file)}
-    with pytest.raises(UnsupportedError, match="several revisions"):
-        fev.puppet(io.BytesIO(one), io.BytesIO(several), io.BytesIO(), **model)
+    assert fev.puppet(io.BytesIO(one), io.BytesIO(several), io.BytesIO(), **model).frames == 2 * FRAMES
     with pytest.raises(FevError, match="actor 4 is not on stage, but actors 0, 1"):
         fev.puppet(io.BytesIO(one), io.BytesIO(one), io.BytesIO(), actor=4, **model)
     with pytest.raises(FevError, match="nobody"):
