@@ -56,7 +56,8 @@ def encode(
     who = None if options.identity is None else read_identity(options.identity)
     model = load_model(options.model) if who is None else _model_of(who, options)
     stages = Stages(progress)
-    settings = CarrierSettings(effort, options.pivot, pick_device(options.device), options.worst)
+    finer = options.finer(model.size)
+    settings = CarrierSettings(effort, options.pivot, pick_device(options.device), options.worst, finer)
     carrier = carrier_of(model, settings, stages, who)
     if options.bitrate is not None and not carrier.can_aim:
         raise UsageError(
@@ -64,6 +65,8 @@ def encode(
         )
     if options.worst is not None and not carrier.can_bound:
         raise UsageError(f"nothing bounds the worst frame with model {model.name}")
+    if finer > 1 and not carrier.draws_finer:
+        raise UsageError(f"nothing is drawn finer than its pictures with model {model.name}: leave out the size")
     with ExitStack() as stack:
         kind = WholeClip if effort.whole else Streaming
         return kind(model, options, effort, carrier, stages, stack, who).run(src, dst)

@@ -54,6 +54,10 @@ def arguments() -> Any:
         "--identity", metavar="OTHER.fev", help="of the same person: refer to its identity instead of sending one"
     )
     options.add_argument("--remember", action="store_true", help="keep the identity in the cache for later files")
+    options.add_argument(
+        "--size", type=count, metavar="N",
+        help="side of the square that is drawn, in pixels: 256, 512 or 1024 (default: 256)",
+    )  # fmt: skip
     options.add_argument("--face", type=count, default=0, metavar="N", help="which face, by size: 0 is the largest")
     options.add_argument(
         "--faces",
@@ -115,7 +119,8 @@ def work() -> int:
 
     options = EncodeOptions(
         model=args.model, preset=args.preset, quality=args.quality, bitrate=args.bitrate,
-        identity_budget=args.identity_budget, worst=args.worst, identity=args.identity, remember=args.remember,
+        identity_budget=args.identity_budget, worst=args.worst, size=args.size,
+        identity=args.identity, remember=args.remember,
         face=args.face, faces=MOST_FACES if args.faces == "all" else args.faces,
         actors_only=args.actors_only,
         crop=args.crop, pivot=not args.no_pivot, audio=not args.no_audio, audio_bitrate=args.audio_bitrate,

@@ -16,11 +16,12 @@ from ...format.segment import Track
 from ...format.video import Video
 from ..face.background import Plate
 from ..face.light import DARKEST, reference
-from ..face.portrait import Conditions
+from ..face.portrait import Closer, Conditions
 from ..face.survey import NOWHERE, SurveyedFrame
 from ..fit.cropstore import CropStore
 from ..fit.stages import Progress
 from ..media.videoinfo import VideoInfo
+from .closer import Spot
 from .outgoing import end_of
 from .started import Backdrop, StartedFile
 
@@ -85,12 +86,13 @@ class ActorFrames:
         store: of their squares; closed by whoever made it.
 
     Attributes:
-        placement: of each row.
+        placement, pts: of each row.
     """
 
     def __init__(self, store: CropStore):
         self.store = store
         self.placement: list[np.ndarray] = []
+        self.pts: list[int] = []
         self._tones: list[np.ndarray] = []
         self._inside: list[float] = []
         self._damaged: list[bool] = []
@@ -101,6 +103,7 @@ class ActorFrames:
         assert seen.crop is not None
         self.store.append(seen.crop)
         self.placement.append(seen.placement)
+        self.pts.append(seen.pts)
         self._tones.append(seen.tone)
         self._inside.append(seen.inside)
         self._damaged.append(seen.damaged)
@@ -111,6 +114,7 @@ class ActorFrames:
         first = self.store.count
         self.store.extend(other.store)
         self.placement += other.placement
+        self.pts += other.pts
         self._tones += other._tones
         self._inside += other._inside
         self._damaged += other._damaged
@@ -131,10 +135,17 @@ class ActorFrames:
         """Placements of the frames that are not too dark, when all shots are lit."""
         return [p for p, g in zip(self.placement, self._gains, strict=True) if g > DARKEST]
 
-    def conditions(self) -> Conditions:
+    @property
+    def spots(self) -> list[Spot]:
+        """Where the square of each row was cut, when all shots are lit."""
+        usual = (1.0, 0.0)
+        places = zip(self.pts, self.placement, strict=True)
+        return [Spot(*place, self.store.light.get(row, usual)) for row, place in enumerate(places)]
+
+    def conditions(self, closer: Closer | None = None) -> Conditions:
         """What is known of the frames beside their squares, when all shots are lit."""
         gains = np.array(self._gains)
-        return Conditions(np.array(self._inside), gains, np.array(self._damaged) | (gains <= DARKEST))
+        return Conditions(np.array(self._inside), gains, np.array(self._damaged) | (gains <= DARKEST), closer)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
@@ -23,6 +23,7 @@ from ...format.meta import PRIVATE, Meta, pack_key_frames
 from ...format.stage import Set
 from ...format.still import CODEC_AV1, Still
 from ...format.video import VideoConfig
+from ..draw.render import finest
 from ..face.background import Plate, PlateSamples, encode_plate, make_plate
 from ..face.camera import Camera
 from ..face.faces import ShotFaces
@@ -30,6 +31,7 @@ from ..face.light import gain
 from ..face.people import People
 from ..face.person import Person
 from ..face.places import Places
+from ..face.portrait import Closer
 from ..face.shots import Shots
 from ..face.survey import Survey
 from ..fit.carrier import Appearance, Carrier, CarrierSettings, Spending
@@ -47,6 +49,7 @@ from ..model.devices import pick_device
 from ..model.modelfile import DEFAULT, Model, load_model
 from ..threads.ahead import Ahead
 from .carriers import carrier_of
+from .closer import Spot, closer
 from .options import EncodeOptions
 from .outgoing import Outgoing
 from .started import OpenedClip, SentActor, StartedFile
@@ -123,6 +126,7 @@ class Encoding(ABC):
         self.stages, self.stack, self.known = stages, stack, known
         self._others: Carrier[Any] | None = None
         self.device = pick_device(options.device)
+        self.finer = options.finer(model.size)
         self.notices = Notices()
         self.places = Places()
         self.chapters = 1
@@ -205,7 +209,7 @@ class Encoding(ABC):
         """The carrier of an actor: an identity that another file holds is the first one's."""
         if number and self.known is not None:
             if self._others is None:
-                settings = CarrierSettings(self.effort, self.options.pivot, self.device, self.options.worst)
+                settings = CarrierSettings(self.effort, self.options.pivot, self.device, self.options.worst, self.finer)
                 self._others = carrier_of(self.model, settings, self.stages)
             return self._others
         return self.carrier
@@ -236,6 +240,21 @@ class Encoding(ABC):
         kept = 0 if before is None else before.actor.size - len(before.actor.parts.get("MODE", b""))
         left = self.options.identity_budget - (0 if before is None else before.brought)
         return Spending(self.options.fineness, kept + min(left, max(left // chapters, usual - kept)))
+
+    def closer(self, spots: Sequence[Spot]) -> Closer | None:
+        """What cuts squares from the clip again, as fine as they are drawn; None where they are as
+        the networks see them.
+
+        Args:
+            spots: where the square of each row is.
+        """
+        return None if self.finer == 1 else closer(self.reopen, spots, self.finer * self.model.size)
+
+    @property
+    def side(self) -> int:
+        """Of the square that is drawn, in pixels."""
+        pivot = None if self.known is None else self.known.identity.pivot
+        return self.finer * self.model.size if pivot is None else finest(pivot.still, self.model.size)
 
     def plate(self, samples: PlateSamples) -> Plate:
         """The picture behind the faces of a shot, from its sample frames."""
@@ -272,7 +291,7 @@ class Encoding(ABC):
         """
         info, model = clip.info, self.model
         crop = self.options.crop or aligned
-        width, height = (model.size, model.size) if self.options.crop else (info.width, info.height)
+        width, height = (self.side, self.side) if self.options.crop else (info.width, info.height)
         header = Header(
             width=width, height=height,
             time_base=(info.time_base.numerator, info.time_base.denominator),

@@ -14,6 +14,7 @@ from ..media.video import check_part
 from ..model.modelfile import DEFAULT
 
 MOST_FACES = 8  # at the same time
+TIMES = (1, 2, 4)  # the side of the model's pictures, that of the square
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class EncodeOptions:
         bitrate: kbit/s of the whole file; quality and identity budget then follow from it.
         identity_budget: bytes; None is what the face is worth.
         worst: dB below the mean that no frame's inner face is to lie; None is no bound.
+        size: side of the square that is drawn, in pixels: the model's, or two or four times that;
+            None is the model's.
         face: which of the faces a clip is about, by size, the largest is 0.
         faces: that are coded at most, at the same time.
         actors_only: refuse a clip of which video would come nearer to a part.
@@ -44,6 +47,7 @@ class EncodeOptions:
     bitrate: float | None = None
     identity_budget: int | None = None
     worst: float | None = None
+    size: int | None = None
     face: int = 0
     faces: int = 1
     actors_only: bool = False
@@ -77,6 +81,8 @@ class EncodeOptions:
             self._check_bitrate(self.bitrate)
         if self.worst is not None:
             self._check_worst(self.worst)
+        if self.size is not None and (self.identity is not None or not self.pivot):
+            raise UsageError("a size takes a pivot of this file: leave out identity and no-pivot")
         if self.keep_notices and not self.effort.whole:
             raise UsageError("notices are kept where they are known before the file begins: preset medium or slow")
         if (self.stream or 0) < 0 or (self.audio_stream or 0) < 0:
@@ -117,6 +123,16 @@ class EncodeOptions:
             raise UsageError("a bitrate takes two passes: preset medium or slow")
         if self.quality is not None or self.identity_budget is not None:
             raise UsageError("give a bitrate, or quality and identity budget")
+
+    def finer(self, side: int) -> int:
+        """How many times the side of a model's pictures, in pixels, the square has that is drawn.
+
+        Raises UsageError where that is not one of `TIMES`.
+        """
+        if self.size is not None and self.size not in [side * times for times in TIMES]:
+            sizes = ", ".join(str(side * times) for times in TIMES)
+            raise UsageError(f"with this model the square is drawn at one of {sizes} pixels, not {self.size}")
+        return 1 if self.size is None else self.size // side
 
     @property
     def fineness(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -25,6 +25,7 @@ from ..face.portrait import Conditions
 from ..face.survey import NOWHERE, SurveyedFrame
 from ..model.pictures import from_numpy
 from ..threads.ahead import Ahead, threads_for_tensors
+from .closer import Spot
 from .encoding import Encoding
 from .recognition import Look, Recognition
 from .started import Backdrop, OpenedClip, SentActor, StartedFile
@@ -256,7 +257,12 @@ class Streaming(Encoding):
         known = self._recognition.find(person, pictures, own, taken)
         if known is not None:
             return file.actors[known]
-        return self.sent(file, self._recognition.add(person, own), own.appearance)
+        appearance = own.appearance
+        closer = self.closer([Spot(s.pts, s.placement, (g, o)) for s, (g, o) in zip(faces, light, strict=True)])
+        if closer is not None:  # who it is was told by the model's size
+            conditions = replace(conditions, closer=closer)
+            appearance = carrier.at_once(pictures, carrier.guess(pictures), conditions, spending)
+        return self.sent(file, self._recognition.add(person, own), appearance)
 
     def _segment(self, clip: OpenedClip, file: StartedFile, shot: ShotOnAir, block: list[SeenRow]) -> None:
         if shot.faces and next(iter(shot.faces.values())).tone is not None:

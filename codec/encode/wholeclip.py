@@ -71,7 +71,7 @@ class WholeClip(Encoding):
 
         def fit(carrier: Carrier[Any], number: int, spending: Spending) -> Appearance:
             actor, before = seen.actors[number], known.get(number)
-            given = actor.store, readings[number], actor.conditions(), spending
+            given = actor.store, readings[number], actor.conditions(self.closer(actor.spots)), spending
             return carrier.fit(*given) if before is None else carrier.go_on(before.appearance, *given)
 
         packets = clip.sound.until(None)

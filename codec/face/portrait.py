@@ -4,6 +4,7 @@ most others.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,9 @@ CUT, CLOSED, BLURRED, FADED, DAMAGED = 6.0, 4.0, 2.0, 4.0, 20.0  # prices, in me
 HIDDEN, STRANGE = 6.0, 2.0
 
 
+Closer = Callable[[int], Tensor]  # row -> its square (3, S, S), -1 to 1, finer than the model's
+
+
 @dataclass(frozen=True)
 class Conditions:
     """What is known of frames beside their squares, each (N,).
@@ -32,18 +36,23 @@ class Conditions:
         inside: share of the inner face inside the picture.
         gain: of the light, 1 where the picture is lit.
         damaged: the decoder concealed something.
+        closer: cuts the square of a frame from the source again; None where the model's size is
+            enough.
     """
 
     inside: np.ndarray
     gain: np.ndarray
     damaged: np.ndarray
+    closer: Closer | None = None
 
     @classmethod
     def good(cls, count: int) -> Conditions:
         return cls(np.ones(count), np.ones(count), np.zeros(count, bool))
 
     def __getitem__(self, rows: list[int]) -> Conditions:
-        return Conditions(self.inside[rows], self.gain[rows], self.damaged[rows])
+        closer = self.closer
+        some = None if closer is None else lambda row: closer(rows[row])
+        return Conditions(self.inside[rows], self.gain[rows], self.damaged[rows], some)
 
     @property
     def usable(self) -> list[int]:

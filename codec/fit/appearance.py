@@ -8,8 +8,9 @@ share the budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -40,12 +41,16 @@ from .stages import Stages
 from .tune import ClipFit, TuneSettings, coded_size
 from .worst import WorstFrames
 
-PIVOT_SHARE = 0.3  # of the budget: what the pivot may take
-FAST_PIVOT = 2_500  # bytes of a pivot that is not fitted to
+# By how many times the model's side the square has: of the budget, what the pivot may take; and bytes
+# of a pivot that is not fitted to.
+PIVOT_SHARE = {1: 0.3, 2: 0.4, 4: 0.5}
+FAST_PIVOT = {1: 2_500, 2: 3_500, 4: 5_500}
 TUNE_SHARE = 0.25  # of the budget: what the weight delta may take
 DRIVEN = 8  # combinations of the model's parameters that a file with modes but no pivot keeps
 LEAST_MODES = 600  # bytes; with less the modes are left out
 BATCH = 16  # frames drawn at once
+
+T = TypeVar("T")
 
 
 def first_moves(
@@ -95,6 +100,7 @@ class Fitter(ReadsByInverter):
         super().__init__(model)
         self.settings, self.effort, self.stages = settings, settings.effort, stages
         self.gives_way = settings.pivot
+        self.draws_finer = settings.pivot and model.shared is not None
         # Without a pivot the generator draws anew in every step, whose tensors are large enough for
         # torch's threads.
         self.tensor_threads = 1 if settings.pivot else 0
@@ -109,7 +115,7 @@ class Fitter(ReadsByInverter):
         """From the first frames of a clip, nothing fitted."""
         budget, code = spending.budget, motion_step_code(spending.quality)
         quantised = within(self._quantised(reading.identity.mean(0) / self.model.identity_scale), budget)
-        room = min(FAST_PIVOT, budget - len(encode_identity(quantised)))
+        room = min(of_side(FAST_PIVOT, self.settings.finer), budget - len(encode_identity(quantised)))
         pivot = self._pivot(frames, reading.moves, room, conditions, code)
         stretched = pivot is not None and self.model.shared is not None
         refine = RefineAll(self.effort.pivot_motion if stretched else self.effort.motion)
@@ -132,7 +138,7 @@ class Fitter(ReadsByInverter):
         left -= len(encode_identity(identity))
         keys = [usable[i] for i in with_successors(motion[usable], self.effort.mode_keys)]
         frames = store.read(keys)
-        room = round(left * PIVOT_SHARE)
+        room = round(left * of_side(PIVOT_SHARE, self.settings.finer))
         if left - room < LEAST_MODES:
             room = left  # there will be no modes
         pivot = self._pivot(frames, reading.moves[keys], room, conditions[keys], code)
@@ -185,7 +191,10 @@ class Fitter(ReadsByInverter):
             return None
         which = best_frame(frames, conditions, motion)
         reference = quantise_motion(motion[which], code)
-        return code_pivot(frames[which], reference, room, thorough=self.effort.thorough_still)
+        finer = None
+        if conditions.closer is not None:
+            finer = code_pivot(conditions.closer(which), reference, room, thorough=self.effort.thorough_still)
+        return finer or code_pivot(frames[which], reference, room, thorough=self.effort.thorough_still)
 
     @staticmethod
     def _price(quality: float) -> float:
@@ -275,3 +284,8 @@ def _tuned(seen: Tensor, fitted: Tensor) -> Callable[[InverterReading], Tensor]:
         return lambda later: later.motion
     correction = linear_correction(seen, fitted)
     return lambda later: corrected(later.motion, correction)
+
+
+def of_side(table: Mapping[int, T], finer: int) -> T:
+    """What a table of sides has for one, or for the next smaller one."""
+    return table[max(side for side in table if side <= finer)]

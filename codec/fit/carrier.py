@@ -51,12 +51,14 @@ class CarrierSettings:
         pivot: whether a still picture of the face may be sent.
         device: where pictures are drawn.
         worst: dB below the mean that no frame is to lie; None = no bound.
+        finer: how many times the model's side the square has that is drawn.
     """
 
     effort: Effort
     pivot: bool = True
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     worst: float | None = None
+    finer: int = 1
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ class Carrier(Protocol[Reading]):
         can_bound: whether it can keep the worst frame within a bound.
         gives_way: whether plain video may take its place where that comes nearer; not where somebody
             asked for this generator's pictures.
+        draws_finer: whether what it draws may have more pixels than the model's pictures.
         sends_identity: whether bytes of the file go to who it shows, so that they can be shared
             out.
         tensor_threads: threads of torch while a whole clip is fitted; 0 = as many as torch takes by
@@ -183,6 +186,8 @@ class Carrier(Protocol[Reading]):
     def can_bound(self) -> bool: ...
     @property
     def gives_way(self) -> bool: ...
+    @property
+    def draws_finer(self) -> bool: ...
     @property
     def sends_identity(self) -> bool: ...
     @property

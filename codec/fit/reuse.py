@@ -94,6 +94,7 @@ class ReuseFitter(ReadsByInverter):
 
     can_aim = True
     gives_way = True
+    draws_finer = False  # than the other file's pivot
     can_bound = False
     sends_identity = False
     tensor_threads = 1

@@ -109,6 +109,7 @@ class PaperFitter:
 
     can_aim = False
     gives_way = False
+    draws_finer = False
     can_bound = False
     sends_identity = True
     tensor_threads = 0  # the generator draws anew in every step, whose tensors are large enough for torch's threads

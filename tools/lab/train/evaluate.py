@@ -100,9 +100,9 @@ def draw_modes(model: Model, crops: Tensor, budget: int) -> np.ndarray:
     code = motion_step_code(DEFAULT_QUALITY)
     middle = best_frame(crops)
     guess = InverterReading.of(model, crops).moves
-    pivot = code_pivot(crops[middle], quantise_motion(guess[middle], code), round(budget * PIVOT_SHARE))
+    pivot = code_pivot(crops[middle], quantise_motion(guess[middle], code), round(budget * PIVOT_SHARE[1]))
     if pivot is None:
-        raise SystemExit(f"no pivot within {round(budget * PIVOT_SHARE)} bytes")
+        raise SystemExit(f"no pivot within {round(budget * PIVOT_SHARE[1])} bytes")
     moved = None if model.shared is None else first_moves(model, pivot, crops, guess, code, MEDIUM.first_moves)
     pivot = replace(pivot, reference=())
     under = pivot_picture(pivot, model.size)
@@ -124,7 +124,7 @@ def draw_shared(model: Model, crops: Tensor) -> np.ndarray:
     code = motion_step_code(DEFAULT_QUALITY)
     guess = InverterReading.of(model, crops)
     middle = best_frame(crops)
-    pivot = code_pivot(crops[middle], quantise_motion(guess.moves[middle], code), FAST_PIVOT, thorough=False)
+    pivot = code_pivot(crops[middle], quantise_motion(guess.moves[middle], code), FAST_PIVOT[1], thorough=False)
     renderer = Renderer(
         model,
         np.zeros(1, np.int32),
