@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from fev.codec.fit.effort import MotionPass
 from fev.codec.fit.modefit import ModeSettings
 from fev.codec.fit.revision import Looked, pays
 from fev.codec.media.identities import read_identity
+from fev.codec.media.videoencoder import Coding, encode_shot
 from fev.codec.model.modelfile import load_model, pack
 from fev.format import Reader
 from fev.format.actor import unpack_actor
@@ -272,6 +274,28 @@ def test_each_chapter_is_judged_by_its_own_frames(tmp_path, monkeypatch):
     assert [frames for frames, _, _ in told] == [18, 22, 20]
     assert [actors for _, actors, _ in told] == [{0}] * 3, "each in a file of its own"
     assert told[2][2] < 0.5 * told[0][2], "who and what was there before costs nothing more"
+
+
+def test_a_revision_that_no_segment_shows_does_not_count(one, monkeypatch):
+    """The first and the second of three chapters are video: the actor comes with the third, in revision 0."""
+    grey = np.full((192, 320, 3), 90, np.uint8)
+
+    def videos(self):
+        if self.seen.last:
+            return {}, self.config
+        lengths = [part.stop - part.start for _, part, _ in self.seen.segments()]
+        shot = encode_shot([grey] * sum(lengths), lengths, Fraction(25), Coding(160, 96))
+        config = self.config or shot.config
+        return dict(enumerate(shot.under(config))), config
+
+    monkeypatch.setattr(Judging, "videos", videos)
+    monkeypatch.setattr(revision, "pays", lambda *given: True)
+    report, out = encoded(one[0])
+    assert (report.chapters, report.actors, report.revisions) == (3, 1, 1)
+    cast = [actors for _, actors, _ in segments_of(out)]
+    assert cast[0] == [] and cast[-1] == [(0, 0)]
+    assert [name for name, _ in chunks_of(out)].count("ACTR") == [name for name, _ in chunks_of(out)].count("VIDH") == 1
+    assert len(drawn(out)) == 60
 
 
 @pytest.mark.slow

@@ -313,6 +313,8 @@ class Encoding(ABC):
         if before is not None and appearance.is_as(before.appearance):
             file.actors[number] = replace(before, appearance=appearance)
             return file.actors[number]
+        if before is not None and not file.out.has_sent(before.actor.key):
+            before = None  # all that showed it is video
         actor = appearance.actor(number, 0 if before is None else before.actor.revision + 1)
         assert appearance.budget is None or actor.size <= appearance.budget
         renderer = appearance.renderer(self.model, self.device)

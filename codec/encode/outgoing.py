@@ -47,6 +47,10 @@ class Outgoing:
         self._frames = self._segments = 0
         self._places: dict[int, np.ndarray] = {}  # the last placement of each actor in the last segment
 
+    def has_sent(self, key: ActorKey) -> bool:
+        """Whether a revision of an actor is in the file."""
+        return key in self.chunks
+
     def fork(self, writer: Writer, sound: Sound) -> Outgoing:
         """Goes on from here into another writer; no segment may wait."""
         assert self._pending is None

@@ -110,7 +110,7 @@ class WholeClip(Encoding):
             videos = self.stages.run("judge", lambda: self._judged(trial_clip, seen, file, segments))
         send(file, segments, seen.last, videos)
         for number, sent in known.items():
-            if file.writer.alive.actor(file.actors[number].actor.key) is None and number in cast:
+            if not file.out.has_sent(file.actors[number].actor.key):
                 file.actors[number] = sent  # no segment shows the revision
                 self._before.forget(number)
         return file
