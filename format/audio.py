@@ -73,14 +73,16 @@ class AudioPacket:
     data: bytes
 
 
-def pack_packets(packets: list[AudioPacket]) -> bytes:
+def pack_packets(packets: list[AudioPacket], begin: int | None = None) -> bytes:
     """The audio part of a segment: count, first pts, common duration, lengths, bytes. At least one
     packet.
 
     A common duration of 0 announces that the packets do not simply follow each other: then each has
     a gap and a duration of its own.
+
+    begin: from which the time of the first is counted.
     """
-    pack = Pack().varint(len(packets)).signed(packets[0].pts)
+    pack = Pack().varint(len(packets)).signed(packets[0].pts - (begin or 0))
     common = _common_duration(packets)
     pack.varint(common)
     if not common:
@@ -101,13 +103,13 @@ def _common_duration(packets: list[AudioPacket]) -> int:
     return step if steady else 0
 
 
-def unpack_packets(take: Take, limits: Limits) -> list[AudioPacket]:
+def unpack_packets(take: Take, limits: Limits, begin: int | None = None) -> list[AudioPacket]:
     count = take.varint(limits.max_audio_packets_per_segment, "number of audio packets")
     check(count > 0, "the segment announces audio but has no packet")
     # Each packet needs at least its length byte: a count beyond that is a lie, refused before
     # memory is taken.
     check(count <= take.left(), "more audio packets announced than there are bytes")
-    pts = take.signed("audio time")
+    pts = (begin or 0) + take.signed("audio time")
     common = take.varint(1 << 24, "audio duration")
     times = []
     if common:

@@ -14,8 +14,9 @@ from .actor import Actor, ActorKey, Revision, unpack_actor
 from .errors import LimitError, check
 from .header import Header
 from .limits import Limits
-from .segment import Parts, Segment
+from .segment import Segment
 from .stage import Set
+from .taken import Parts
 from .video import VideoConfig
 
 ALIVE = 16

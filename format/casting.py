@@ -14,10 +14,11 @@ from .ledger import Ledger
 from .limits import Limits
 from .reference import Identities, Identity
 from .salvage import ChunkStream
-from .segment import Parts, Segment
+from .segment import Segment
 from .setup import Setup
 from .source import Source
 from .stage import Set
+from .taken import Parts
 from .video import VideoConfig
 
 CAST = ("ACTR", "SETT", "VIDH")

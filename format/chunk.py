@@ -6,6 +6,8 @@
 
 All little-endian. An upper-case first letter marks a chunk that a reader must understand
 (critical); a lower-case one may be skipped (ancillary).
+
+Parts of a segment stand between chunks, in a shorter frame: `make_part`.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from typing import NamedTuple
 
 from .errors import DamagedError, LimitError, TruncatedError, UsageError
 from .source import Source
-from .wire import crc16
+from .wire import MAX_VARINT_BYTES, Pack, crc16
 
 SIGNATURE = b"\x89FEV\r\n\x1a\n"
 SYNC = b"\xf5\xed"
+PART_SYNC = b"\xf5\xee"
+PART = "+"  # the type of a part of a segment, which no chunk can have
 HEAD_BYTES = 11
 TAIL_BYTES = 4
 FRAME_BYTES = HEAD_BYTES + TAIL_BYTES
@@ -34,7 +38,7 @@ class Chunk(NamedTuple):
 
     @property
     def size(self) -> int:
-        return FRAME_BYTES + len(self.payload)
+        return len(make_part(self.payload)) if self.type == PART else FRAME_BYTES + len(self.payload)
 
 
 def is_critical(name: str) -> bool:
@@ -47,6 +51,15 @@ def make_chunk(name: str, payload: bytes) -> bytes:
     head = name.encode("ascii") + struct.pack("<I", len(payload))[:3]
     body = head + struct.pack("<H", crc16(head)) + payload
     return SYNC + body + struct.pack("<I", zlib.crc32(payload, zlib.crc32(head)))
+
+
+def make_part(content: bytes) -> bytes:
+    """A part of a segment as it stands in a stream of bytes:
+
+    F5 EE | size: varint | content | CRC-16 of size and content
+    """
+    body = Pack().varint(len(content)).raw(content).bytes()
+    return PART_SYNC + body + struct.pack("<H", crc16(body))
 
 
 def parse_head(data: bytes, offset: int) -> tuple[str, int]:
@@ -69,6 +82,8 @@ def read_chunk(source: Source, max_bytes: int) -> Chunk | None:
     next one.
     """
     start = source.offset
+    if source.peek(len(PART_SYNC)) == PART_SYNC:  # it may be shorter than a chunk's head, and must not wait for more
+        return _read_part(source, max_bytes)
     head = source.peek(HEAD_BYTES)
     if not head:
         return None
@@ -85,6 +100,29 @@ def read_chunk(source: Source, max_bytes: int) -> Chunk | None:
         raise DamagedError(f"a {name} chunk fails its check", offset=start)
     source.skip(len(whole))
     return Chunk(name, start, payload)
+
+
+def _read_part(source: Source, max_bytes: int) -> Chunk:
+    start, at, size = source.offset, len(PART_SYNC), 0
+    for shift in range(0, 7 * MAX_VARINT_BYTES, 7):
+        head = source.peek(at + 1)
+        if len(head) <= at:
+            raise TruncatedError("the stream ends inside a part", offset=start)
+        size, at = size | (head[at] & 127) << shift, at + 1
+        if head[-1] < 128:
+            break
+    else:
+        raise DamagedError("the size of a part is too long", offset=start)
+    if size > max_bytes:
+        raise LimitError(f"a part of {size} bytes, the limit is {max_bytes}", offset=start)
+    whole = source.peek(at + size + 2)
+    if len(whole) < at + size + 2:
+        raise TruncatedError("the stream ends inside a part", offset=start)
+    content = whole[at:-2]
+    if whole != make_part(content):
+        raise DamagedError("a part fails its check", offset=start)
+    source.skip(len(whole))
+    return Chunk(PART, start, content)
 
 
 def next_sync(source: Source) -> bool:

@@ -54,6 +54,12 @@ class Ledger:
             self._bytes[section] += size
         self._bytes["overhead"] += payload - sum(sizes.values())
 
+    def part(self, size: int, sizes: Mapping[str, int] | None = None) -> None:
+        """Books one whole part of a segment of so many bytes."""
+        for section, own in (sizes or {}).items():
+            self._bytes[section] += own
+        self._bytes["overhead"] += size - sum((sizes or {}).values())
+
     def add(self, section: str, size: int) -> None:
         self._bytes[section] += size
 

@@ -3,6 +3,9 @@
 Two manners. Strict (the default): the first byte that breaks a rule raises a FevError. Salvage:
 damage is stepped over and listed, and every intact segment is delivered; a receiver that joins late
 is the same case.
+
+The file is longer than others: what a reader knows of where it is, chunks, segments, their parts and
+seeking all need and change.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import Any
 
 from .cast import Need
 from .casting import CAST, Casting, named
-from .chunk import SIGNATURE, Chunk, is_critical
+from .chunk import PART, SIGNATURE, Chunk, is_critical
 from .errors import (
     DamagedError,
     FevError,
@@ -29,13 +32,16 @@ from .index import End, unpack_index
 from .ledger import Ledger
 from .limits import Limits
 from .order import BODY, Order
+from .part import Course, joined, parse_part
+from .partcode import PartCoders
 from .reference import Identities
 from .salvage import ChunkStream, Damage, settle
 from .seeking import Key, locate, read_end, read_index
-from .segment import Parts, Segment, parse
+from .segment import Segment
 from .sequence import Sequence
 from .setup import SETUP
 from .source import Source
+from .taken import Parts, parse
 
 _FATAL = (LimitError, ModelMismatchError, UnsupportedError)  # of the header: salvage cannot help
 _MOST_SOUGHT = 64  # lost actors and sets that are looked for: each look may read all that follows
@@ -90,6 +96,9 @@ class Reader(Casting):
         self._pending: Chunk | None = None
         self._first_segment = 0
         self._lost: set[Need] = set()  # what was looked for in vain
+        self._course: Course | None = None  # of a segment in parts that may go on
+        self._in_parts = False  # the last segment is one, whole or not
+        self._coders: PartCoders | None = None  # as the last part that was decoded left them
         self._read_signature()
         self._begin = self._source.offset
         self._read_setup()
@@ -128,6 +137,8 @@ class Reader(Casting):
                 break
             if chunk.type in SETUP:
                 self._take_setup(chunk)
+            elif chunk.type == PART and self.salvage:
+                self._ledger.part(chunk.size)
             elif chunk.type in CAST and (not self.missing() or (self.salvage and "HEAD" in self.accepted)):
                 self._take_cast(chunk)
             elif chunk.type in BODY and "HEAD" in self.missing() and self.salvage and not self._source.seekable:
@@ -180,10 +191,11 @@ class Reader(Casting):
         """The next chunk of a known type, in an order that is allowed."""
         while True:
             chunk = self._chunks.next()
-            if chunk is None:
-                return None
+            if chunk is None or chunk.type == PART:
+                return chunk
             if not self._order.knows(chunk.type):
                 self._ledger.chunk(chunk.type, len(chunk.payload))
+                self._course = None
                 if not self._order.begun and not self.salvage:
                     raise DamagedError(f"a {chunk.type} chunk before the header", offset=chunk.offset)
                 if is_critical(chunk.type):
@@ -200,7 +212,8 @@ class Reader(Casting):
         if not self.salvage:
             raise error
         seconds = None if segment is None else self.begin(segment)
-        self._note(Damage(chunk.type, chunk.offset, segment, seconds, error.message))
+        kind = "SEGM" if chunk.type == PART else chunk.type
+        self._note(Damage(kind, chunk.offset, segment, seconds, error.message))
 
     def _note(self, damage: Damage) -> None:
         if len(self.damage) < self.limits.max_damage:
@@ -237,26 +250,72 @@ class Reader(Casting):
     def parts(self) -> Iterator[Parts]:
         """Segments from here on with their motion still coded: what fev-info needs, and fast."""
         for _, parts in self._walk():
-            yield parts
+            if parts is not None:
+                self._coders = None
+                yield parts
 
     def segments(self) -> Iterator[Segment]:
-        """Segments from here on. In salvage, lost ones are missing here and listed in `damage`."""
+        """Segments from here on, each whole. In salvage, lost ones are missing here and listed in
+        `damage`; of one in parts those before the first that was lost are there."""
+        parts: list[Segment] = []
+        for segment in self._decoded_walk():
+            if parts and (segment is None or not segment.part):
+                yield joined(parts)
+                parts = []
+            if segment is not None and segment.part is None:
+                yield segment
+            elif segment is not None:
+                parts.append(segment)
+        if parts:
+            yield joined(parts)
+
+    def arriving(self) -> Iterator[Segment]:
+        """Segments from here on, and of those that come in parts each part when it is there."""
+        for segment in self._decoded_walk():
+            if segment is not None:
+                yield segment
+
+    def _decoded_walk(self) -> Iterator[Segment | None]:
+        """Segments and parts; None after the last part of a segment."""
         for chunk, parts in self._walk():
+            if parts is None:
+                yield None
+                continue
             try:
-                segment = Segment.from_parts(parts, self.header)
+                if parts.part is None:
+                    segment = Segment.from_parts(parts, self.header)
+                else:
+                    if parts.part == 0:
+                        self._coders = PartCoders(self.header.params, self.header.placement)
+                    if self._coders is None:  # somebody has skipped the parts before
+                        continue
+                    segment = Segment.of_part(parts, self.header, self._coders)
             except FevError as error:
+                self._coders = self._course = None
                 self._blame(chunk, error, parts.index)
                 continue
             yield segment
 
-    def _walk(self) -> Iterator[tuple[Chunk, Parts]]:
+    def _walk(self) -> Iterator[tuple[Chunk, Parts | None]]:
+        """Chunks of segments, and their parts; None for the parts at whatever follows the last of a
+        segment."""
         while self.end is None:
             chunk, self._pending = self._pending or self._next(), None
+            if self._course is not None and (chunk is None or chunk.type != PART):
+                self._course = None
+                if chunk is not None:
+                    self._pending = chunk
+                    yield chunk, None
+                    continue
             if chunk is None:
                 self._cut_off()
                 return
             if chunk.type == "SEGM":
                 parts = self._take_segment(chunk)
+                if parts is not None:
+                    yield chunk, parts
+            elif chunk.type == PART:
+                parts = self._take_part(chunk)
                 if parts is not None:
                     yield chunk, parts
             elif chunk.type == "indx":
@@ -273,6 +332,7 @@ class Reader(Casting):
             parts = parse(chunk.payload, self.header, self.limits)
             if self.salvage:
                 self._settle(max(parts.index, self._at.index))
+                self._miss_parts(parts.first_frame, chunk.offset)
             self._at.check(parts, self.header)
             self._need(parts, chunk)
         except FevError as error:
@@ -282,7 +342,36 @@ class Reader(Casting):
             return None
         self._ledger.chunk("SEGM", len(chunk.payload), parts.sizes)
         self._at.go_on(parts)
+        self._in_parts = parts.part is not None
+        self._course = Course.begin(parts, parts.number) if self._in_parts else None
         return parts
+
+    def _take_part(self, chunk: Chunk) -> Parts | None:
+        """A further part of the segment at hand."""
+        course = self._course
+        try:
+            check(course is not None, "a part follows no other of its segment")
+            assert course is not None
+            parts = parse_part(chunk.payload, self.header, self.limits, course)
+        except FevError as error:
+            self._ledger.part(chunk.size)
+            self._course = None
+            if course is not None or not (self.salvage and self._in_parts):  # else one more behind a lost one
+                self._blame(chunk, error, self._at.index - 1)
+                self._at.linear = False
+            return None
+        self._ledger.part(chunk.size, parts.sizes)
+        course.go_on(parts)
+        self._at.extend(parts)
+        return parts
+
+    def _miss_parts(self, frame: int, offset: int) -> None:
+        """In salvage: says that parts are missing where the next segment, or the end, is at a later
+        frame than the parts of the last segment came to."""
+        if self._in_parts and self._at.linear and frame > self._at.frame:
+            index = self._at.index - 1
+            self._note(Damage("SEGM", offset, index, self.begin(index), "its last parts are missing"))
+            self._at.linear = False
 
     def _need(self, parts: Parts, chunk: Chunk) -> None:
         """What a segment names is alive, or else: DamagedError; in salvage one note a thing."""
@@ -319,6 +408,7 @@ class Reader(Casting):
             end = End(self._at.index, self._at.frame, 0)
         if self.salvage:
             self._settle(max(self._at.index, min(end.segments, self.limits.max_segments)))
+            self._miss_parts(end.frames, chunk.offset)
         self.end = end
         try:
             self._at.check_end(end, self.header)
@@ -365,9 +455,15 @@ class Reader(Casting):
     def seek_frame(self, frame: int) -> int:
         """Goes to the segment that holds a frame (counted from 0) and returns its index."""
         parts = self._seek(lambda parts: parts.first_frame, frame)
-        if parts is None or frame >= parts.first_frame + len(parts.pts):
+        if parts is None or frame >= self._frames_upto(parts):
             raise UsageError(f"the stream has no frame {frame}")
         return parts.index
+
+    def _frames_upto(self, parts: Parts) -> int:
+        """Frames of the stream up to the end of a segment that is the last of those that begin
+        before a frame; of one in parts as well as can be told."""
+        total = None if parts.part is None else self.stated_frames()
+        return parts.first_frame + len(parts.pts) if total is None else total
 
     def seek_pts(self, pts: int) -> int:
         """Goes to the segment shown at a time (ticks), or to the first, and returns its index."""
@@ -389,6 +485,8 @@ class Reader(Casting):
         chunk, parts = found
         self._source.seek(chunk.offset + chunk.size)
         self._pending, self.end, self._jumped = chunk, None, True
+        self._course = self._coders = None
+        self._in_parts = False
         self.cast.ordered = False
         self._chunks.regions = []
         self._order.go_on("SEGM")

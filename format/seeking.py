@@ -10,8 +10,8 @@ from .errors import FevError
 from .header import Header
 from .index import End, unpack_index
 from .limits import Limits
-from .segment import Parts, parse
 from .source import Source
+from .taken import Parts, parse
 
 _END_BYTES = 64  # the end chunk is never longer
 Key = Callable[[Parts], int]  # what is searched by: something that rises from segment to segment

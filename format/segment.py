@@ -2,7 +2,7 @@
 sets it names.
 
 `times.py` has its times, `motion.py` the entropy block of an actor, `stage.py` the patches,
-`video.py` the video.
+`video.py` the video. Of a segment that is sent in parts this is the first; `part.py` has the others.
 """
 
 from __future__ import annotations
@@ -14,66 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .actor import ActorKey
-from .audio import AudioPacket, pack_packets, unpack_packets
-from .errors import DamagedError, FevError, LimitError, UnsupportedError, UsageError, check
+from .audio import AudioPacket, pack_packets
+from .errors import DamagedError, FevError, UnsupportedError, UsageError, check
 from .header import Header
 from .limits import Limits
-from .motion import decode_motion, decode_track, encode_motion, encode_track, final_check, split_block
-from .stage import Patch, pack_patches, take_patches
-from .times import MAX_PTS, pack_pts, pack_runs, regular_pts, take_pts, take_runs
-from .video import Video, pack_video, take_video
-from .wire import Pack, Take
-
-HAS_PLACE = 1  # first frame and frame count are written
-HAS_PTS = 2  # presentation times are written
-HAS_HELD = 4  # some frames are held
-HAS_AUDIO = 8
-HAS_STAGE = 16  # set and actors are written
-HAS_CAMERA = 32
-HAS_PATCHES = 64
-HAS_VIDEO = 128
-_KNOWN = 255
-_CHECK_BYTES = 2
-
-Stage = tuple[int | None, tuple[ActorKey, ...]]  # number of the set, and the actors
-
-
-@dataclass(frozen=True, eq=False)
-class CodedTrack:
-    """An actor in a segment, its entropy block still coded."""
-
-    actor: int
-    revision: int
-    held: NDArray[np.bool_]  # (n,)
-    block: bytes
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """A segment taken apart, its entropy blocks still coded."""
-
-    index: int
-    first_frame: int
-    pts: NDArray[np.int64]  # (n,)
-    audio: list[AudioPacket]
-    on_set: int | None
-    actors: list[CodedTrack]
-    camera: bytes
-    patches: list[Patch]
-    video: Video | None
-    check: int
-    sizes: dict[str, int]  # bytes of sections; the rest of the payload is overhead
-
-    @property
-    def cast(self) -> list[ActorKey]:
-        """The revisions of actors that it needs."""
-        return [(track.actor, track.revision) for track in self.actors]
-
-    @property
-    def held(self) -> NDArray[np.bool_]:
-        """(n,) True where every actor is held."""
-        none = np.zeros(len(self.pts), bool)
-        return np.logical_and.reduce([track.held for track in self.actors]) if self.actors else none
+from .motion import decode_motion, decode_track, encode_motion, encode_track, final_check
+from .partcode import PartCoders
+from .stage import Patch, pack_patches
+from .taken import (
+    HAS_AUDIO,
+    HAS_CAMERA,
+    HAS_HELD,
+    HAS_PARTS,
+    HAS_PATCHES,
+    HAS_PLACE,
+    HAS_PTS,
+    HAS_STAGE,
+    HAS_VIDEO,
+    Parts,
+    parse,
+    regular_stage,
+)
+from .times import MAX_PTS, pack_pts, pack_runs, regular_pts
+from .video import Video, pack_video
+from .wire import Pack
 
 
 @dataclass(eq=False)
@@ -111,6 +75,8 @@ class Segment:
             rests.
         patches: in the order of their actors, then of their frames.
         video: beneath the actors; then there is neither set nor camera.
+        part: these frames are a part of the segment: their place among its parts, from 0; None =
+            they are all of it.
     """
 
     index: int
@@ -122,6 +88,7 @@ class Segment:
     camera: NDArray[np.int32] | None = None
     patches: list[Patch] = field(default_factory=list)
     video: Video | None = None
+    part: int | None = None
 
     @classmethod
     def single(
@@ -170,32 +137,54 @@ class Segment:
         """The segment with other motion, placement or held frames of its only actor."""
         return replace(self, actors=[replace(self.alone, **changes)])
 
-    def pack(self, header: Header) -> bytes:
-        """Payload of the SEGM chunk. Raises UsageError for what cannot be said."""
+    def helds(self) -> list[NDArray[np.bool_]]:
+        """Which frames are held, (n,) for each actor. Raises UsageError for actors of other frames."""
+        count = len(self.pts)
+        helds = [np.zeros(count, bool) if t.held is None else np.asarray(t.held, bool) for t in self.actors]
+        if any(len(held) != count for held in helds):
+            raise UsageError(f"segment {self.index}: pts and held disagree about {count} frames")
+        return helds
+
+    def pack(self, header: Header, coders: PartCoders | None = None, number: int = 0) -> bytes:
+        """Payload of the SEGM chunk. Raises UsageError for what cannot be said.
+
+        Args:
+            coders: of a first part, for those that follow.
+            number: of a first part, in the stream.
+        """
         count, pts, tracks = len(self.pts), np.asarray(self.pts, np.int64), self.actors
         if not 0 < count <= Limits.max_segment_frames:
             raise UsageError(f"a segment has 1 to {Limits.max_segment_frames} frames, not {count}")
-        helds = [np.zeros(count, bool) if track.held is None else np.asarray(track.held, bool) for track in tracks]
-        for track, held in zip(tracks, helds, strict=True):
-            if len(held) != count or np.shape(track.motion) != (count, header.params):
+        helds = self.helds()
+        for track in tracks:
+            if np.shape(track.motion) != (count, header.params):
                 raise UsageError(f"segment {self.index}: pts, held and motion disagree about {count} x {header.params}")
             if (track.placement is not None) != header.placement:
                 raise UsageError("the header's placement flag and the segment disagree")
         if (np.diff(pts) <= 0).any() or int(np.abs(pts).max()) >= MAX_PTS:
             raise UsageError(f"segment {self.index}: presentation times do not rise")
-        regular_place = header.segment_frames == count and self.first_frame == self.index * count
+        if (self.part is None) != (coders is None) or self.part:
+            raise UsageError(f"part {self.part} of segment {self.index} does not begin it")
+        if self.part is not None and (self.patches or self.video is not None):
+            raise UsageError("patches and video do not come in parts")
+        # What is not there yet of a segment in parts is not known to be regular.
+        like = header.segment_frames == count or (self.part is not None and header.segment_frames > 0)
+        regular_place = like and self.first_frame == self.index * header.segment_frames
         regular = np.array_equal(pts, regular_pts(header, self.first_frame, count))
         cast = tuple(self.cast)
-        moves = self.camera is not None and bool(np.any(self.camera))
-        flags = HAS_PLACE * (not regular_place) | HAS_PTS * (not regular) | HAS_AUDIO * bool(self.audio)
-        flags |= HAS_VIDEO * (self.video is not None)
-        flags |= HAS_HELD * any(held.any() for held in helds) | HAS_STAGE * (
-            (self.on_set, cast) != regular_stage(flags)
-        )
+        moves = has_moved(self.camera)
+        flags = HAS_PARTS * (self.part is not None) | HAS_PLACE * (not regular_place) | HAS_PTS * (not regular)
+        flags |= HAS_AUDIO * bool(self.audio) | HAS_VIDEO * (self.video is not None)
+        flags |= HAS_HELD * any(held.any() for held in helds)
+        flags |= HAS_STAGE * ((self.on_set, cast) != regular_stage(flags))
         flags |= HAS_CAMERA * moves | HAS_PATCHES * bool(self.patches)
         pack = Pack().varint(int(flags)).varint(self.index)
+        if flags & HAS_PARTS:
+            pack.fixed("B", number).varint(count)
         if flags & HAS_PLACE:
-            pack.varint(self.first_frame).varint(count)
+            pack.varint(self.first_frame)
+            if not flags & HAS_PARTS:
+                pack.varint(count)
         if flags & HAS_PTS:
             pack_pts(pack, pts)
         if flags & HAS_STAGE:
@@ -207,10 +196,12 @@ class Segment:
                 pack_runs(pack, held)
         if self.audio:
             pack.raw(pack_packets(self.audio))
-        if moves:
-            assert self.camera is not None
-            if len(self.camera) != count or (np.asarray(self.camera)[:, 2] <= -header.edges).any():
-                raise UsageError(f"segment {self.index}: a camera of other than {count} frames, or without a scale")
+        check_moving(self.camera if moves else None, count, header)
+        if coders is not None:
+            given = [(track.motion, track.placement) for track in tracks]
+            pack.raw(coders.encode(given, helds, self.camera if moves else None))
+            return pack.fixed("H", self._check(header)).bytes()
+        if moves and self.camera is not None:
             code = encode_track(self.camera, np.zeros(count, bool))
             pack.varint(len(code)).raw(code)
         if self.patches:
@@ -229,13 +220,35 @@ class Segment:
         value = header.check_seed
         for track in self.actors:
             value = final_check(track.motion, track.placement, value)
-        moves = self.camera is not None and bool(np.any(self.camera))
-        return final_check(self.camera, None, value) if moves and self.camera is not None else value
+        return final_check(self.camera, None, value) if self.camera is not None and has_moved(self.camera) else value
 
     @classmethod
     def unpack(cls, data: bytes, header: Header, limits: Limits | None = None) -> Segment:
         """Reads a payload whole. Raises DamagedError or LimitError."""
-        return cls.from_parts(parse(data, header, limits or Limits()), header)
+        parts = parse(data, header, limits or Limits())
+        check(parts.part is None, "a segment that comes in parts")
+        return cls.from_parts(parts, header)
+
+    @classmethod
+    def of_part(cls, parts: Parts, header: Header, coders: PartCoders) -> Segment:
+        """Decodes the code of a part, the first or another."""
+        count = len(parts.pts)
+        try:
+            coded, camera = coders.decode(parts.code, [t.held for t in parts.actors], count, parts.moves)
+            if camera is not None:
+                check_camera(camera, header)
+            tracks = [
+                Track(*values, track.held, track.actor, track.revision)
+                for values, track in zip(coded, parts.actors, strict=True)
+            ]
+            segment = cls(
+                parts.index, parts.first_frame, parts.pts, tracks, parts.audio, parts.on_set, camera, part=parts.part
+            )  # fmt: skip
+            if not parts.part:
+                segment.prove(parts, header)
+        except FevError as error:
+            raise error.at(segment=parts.index) from None
+        return segment
 
     @classmethod
     def from_parts(cls, parts: Parts, header: Header) -> Segment:
@@ -251,98 +264,34 @@ class Segment:
             camera = None
             if parts.camera:
                 camera = decode_track(parts.camera, np.zeros(count, bool), "camera")
-                check(camera.any(), "a camera at rest is not left out")
-                check((camera[:, 2] > -header.edges).all(), "a camera has no scale")
+                check_camera(camera, header)
             segment = cls(
                 parts.index, parts.first_frame, parts.pts, tracks, parts.audio, parts.on_set, camera, parts.patches,
                 parts.video,
             )  # fmt: skip
-            if segment._check(header) != parts.check:
-                raise DamagedError("the final check fails: written for another model, other tables or another stream")
+            segment.prove(parts, header)
         except FevError as error:
             raise error.at(segment=parts.index) from None
         return segment
 
-
-def parse(data: bytes, header: Header, limits: Limits) -> Parts:
-    """Everything but the entropy blocks."""
-    take = Take(data, "segment")
-    flags = take.varint(name="flags")
-    check(not flags & ~_KNOWN, f"segment: unknown flags {flags & ~_KNOWN:#x}")
-    index = take.varint(limits.max_segments, "index")
-    if flags & HAS_PLACE:
-        first = take.varint(limits.max_frames, "first frame")
-        count = take.varint(limits.max_segment_frames, "number of frames")
-        check(count, "a segment has no frames")
-        regular = header.segment_frames == count and first == index * count
-        check(not regular, "a regular segment is not written in its short form")
-    else:
-        check(header.segment_frames, "a segment does not say where it begins, and the header has no regular length")
-        count, first = header.segment_frames, index * header.segment_frames
-    if first + count > limits.max_frames:
-        raise LimitError(f"frame {first + count}, the limit is {limits.max_frames}", segment=index)
-    nominal = regular_pts(header, first, count)
-    if flags & HAS_PTS:
-        pts = take_pts(take, count)
-        check(not np.array_equal(pts, nominal), "regular presentation times are not written in their short form")
-    else:
-        check(len(nominal), "a segment has no presentation times, and the header's frame rate gives none")
-        pts = nominal
-    on_set, cast = _take_stage(take, limits) if flags & HAS_STAGE else regular_stage(flags)
-    _check_stage(flags, on_set, cast, header)
-    if len(cast) * count > limits.max_track_frames:
-        raise LimitError(f"{len(cast)} actors in {count} frames, the limit is {limits.max_track_frames} together")
-    helds = [take_runs(take, count) if flags & HAS_HELD else np.zeros(count, bool) for _ in cast]
-    check(not flags & HAS_HELD or any(held.any() for held in helds), "held frames are announced but there are none")
-    before = take.left()
-    audio = unpack_packets(take, limits) if flags & HAS_AUDIO else []
-    sizes = {"audio": before - take.left()}
-    camera = b""
-    if flags & HAS_CAMERA:
-        camera = take.raw(take.varint(name="size of the camera"))
-        check(camera, "a camera at rest is not left out")
-        sizes["camera"] = len(camera)
-    before = take.left()
-    patches = take_patches(take, len(cast), count, limits) if flags & HAS_PATCHES else []
-    sizes["patches"] = before - take.left()
-    before = take.left()
-    video = take_video(take, count, limits) if flags & HAS_VIDEO else None
-    sizes["video"] = before - take.left()
-    blocks = [take.raw(take.varint(name="size of an actor")) for _ in cast[1:]]
-    check(take.left() >= _CHECK_BYTES, "a segment has no final check")
-    last = take.raw(take.left() - _CHECK_BYTES)
-    check(cast or not last, "a segment without actors has motion")
-    blocks = [*blocks, last] if cast else []
-    motion = sum(len(split_block(block, header.placement)[1]) for block in blocks) + _CHECK_BYTES
-    sizes["motion"], sizes["placement"] = motion, sum(map(len, blocks)) + _CHECK_BYTES - motion
-    tracks = [CodedTrack(*key, held, block) for key, held, block in zip(cast, helds, blocks, strict=True)]
-    return Parts(index, first, pts, audio, on_set, tracks, camera, patches, video, take.fixed("H")[0], sizes)
+    def prove(self, parts: Parts, header: Header) -> None:
+        """Raises DamagedError where the final check fails."""
+        if self._check(header) != parts.check:
+            raise DamagedError("the final check fails: written for another model, other tables or another stream")
 
 
-def regular_stage(flags: int) -> Stage:
-    """What stands where no stage is written: actor 0 in revision 0, before set 0 or video."""
-    return None if flags & HAS_VIDEO else 0, ((0, 0),)
+def has_moved(camera: NDArray[np.int32] | None) -> bool:
+    """Whether a camera does not rest in all frames."""
+    return camera is not None and bool(np.any(camera))
 
 
-def _take_stage(take: Take, limits: Limits) -> Stage:
-    """Set and actors."""
-    number = take.varint(limits.max_sets, "number of the set")
-    count = take.varint(limits.max_segment_actors, "number of actors")
-    cast = []
-    for _ in range(count):
-        actor = take.varint(limits.max_actors - 1, "number of an actor")
-        cast.append((actor, take.varint(limits.max_revisions - 1, "revision")))
-    return number - 1 if number else None, tuple(cast)
+def check_moving(camera: NDArray[np.int32] | None, count: int, header: Header) -> None:
+    """Raises UsageError for a camera that cannot be written."""
+    if camera is not None and (len(camera) != count or (np.asarray(camera)[:, 2] <= -header.edges).any()):
+        raise UsageError(f"a camera of other than {count} frames, or without a scale")
 
 
-def _check_stage(flags: int, on_set: int | None, cast: tuple[ActorKey, ...], header: Header) -> None:
-    """Raises DamagedError for a stage that cannot be."""
-    count, video = len(cast), bool(flags & HAS_VIDEO)
-    check(len({actor for actor, _ in cast}) == count, "an actor stands on the stage twice")
-    check(count == (0 if video else 1) or header.placement, "where the actors stand is not said")
-    check(count <= 1 or not header.crop, "several actors in the aligned square of one")
-    check(not (video and count and header.crop), "video behind the aligned square")
-    check(not video or on_set is None, "video and a set behind the actors")
-    check(not video or not flags & HAS_CAMERA, "video does not move with a camera")
-    regular = flags & HAS_STAGE and (on_set, cast) == regular_stage(flags)
-    check(not regular, "a regular stage is not written in its short form")
+def check_camera(camera: NDArray[np.int32], header: Header) -> None:
+    """Raises DamagedError for a camera that cannot be."""
+    check(camera.any(), "a camera at rest is not left out")
+    check((camera[:, 2] > -header.edges).all(), "a camera has no scale")

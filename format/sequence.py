@@ -5,7 +5,7 @@ from __future__ import annotations
 from .errors import check
 from .header import UNKNOWN_FRAMES, Header
 from .index import End
-from .segment import Parts
+from .taken import Parts
 
 
 class Sequence:
@@ -35,6 +35,11 @@ class Sequence:
     def go_on(self, parts: Parts) -> None:
         """After a segment that was checked."""
         self.index += 1
+        self.frame = parts.first_frame + len(parts.pts)
+        self.pts = int(parts.pts[-1])
+
+    def extend(self, parts: Parts) -> None:
+        """After a further part of the segment that came last."""
         self.frame = parts.first_frame + len(parts.pts)
         self.pts = int(parts.pts[-1])
 

@@ -26,9 +26,13 @@ def regular_pts(header: Header, first: int, count: int) -> NDArray[np.int64]:
     return np.arange(first, first + count, dtype=np.int64) * step
 
 
-def pack_pts(pack: Pack, pts: NDArray[np.int64]) -> None:
+def pack_pts(pack: Pack, pts: NDArray[np.int64], last: int | None = None) -> None:
+    """last: the time of the frame before, where the first is counted from it."""
     steps = np.diff(pts)
-    pack.signed(int(pts[0]))
+    if last is None:
+        pack.signed(int(pts[0]))
+    else:
+        pack.varint(int(pts[0]) - last)
     if len(pts) == 1:
         return
     steady = bool((steps == steps[0]).all())
@@ -71,8 +75,12 @@ def _cheapest_level(values: NDArray[np.int64]) -> int:
     return int(np.argmin(costs))
 
 
-def take_pts(take: Take, count: int) -> NDArray[np.int64]:
-    base = take.signed("presentation time")
+def take_pts(take: Take, count: int, last: int | None = None) -> NDArray[np.int64]:
+    """last: the time of the frame before, where the first is counted from it."""
+    if last is None:
+        base = take.signed("presentation time")
+    else:
+        base = last + take.varint(MAX_PTS, "step of the presentation times")
     steps = [0] * (count - 1)
     if count > 1:
         step = take.varint(MAX_PTS, "step of the presentation times")

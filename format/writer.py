@@ -13,15 +13,18 @@ from .actor import Actor, unpack_actor
 from .audio import AudioConfig
 from .cast import Cast
 from .casting import named
-from .chunk import SIGNATURE, make_chunk
+from .chunk import SIGNATURE, make_chunk, make_part
 from .errors import FevError, UsageError
 from .header import UNKNOWN_FRAMES, Header
 from .index import End, IndexBuilder
 from .ledger import Ledger
 from .limits import Limits
 from .meta import Meta, pack_meta
-from .segment import Segment, parse
+from .part import Course, pack_part, parse_part
+from .partcode import PartCoders
+from .segment import Segment
 from .stage import Set
+from .taken import parse
 from .video import VideoConfig
 
 
@@ -71,6 +74,9 @@ class Writer:
         self._index = IndexBuilder()
         self._closed = False
         self._last_pts: int | None = None
+        self._course: Course | None = None  # of a segment in parts that may go on
+        self._coders: PartCoders | None = None
+        self._number = 0  # of the next part
         self.bytes_written = 0
         self.segments = 0
         self.frames = 0
@@ -119,6 +125,7 @@ class Writer:
         A revision goes on from the one before where that is alive and has all its parts.
         """
         self._check_open()
+        self._course = None
         before = self._cast.actor((actor.number, actor.revision - 1))
         if before is not None and (before.reference is not None or not _goes_on(before, actor)):
             before = None
@@ -134,6 +141,7 @@ class Writer:
     def write_set(self, given: Set) -> None:
         """Writes a set, for the first time or once more."""
         self._check_open()
+        self._course = None
         payload = given.pack(self.header)
         try:
             self._cast.add_set(Set.unpack(payload, self.header, Limits()), self.header)
@@ -145,6 +153,7 @@ class Writer:
     def write_video(self, config: VideoConfig) -> None:
         """Writes what the video packets are, for the first time or once more."""
         self._check_open()
+        self._course = None
         payload = config.pack()
         try:
             self._cast.add_video(config)
@@ -178,9 +187,13 @@ class Writer:
         """Writes the next segment and returns the bytes it took.
 
         Segments come in order: index and first frame go on where the last one ended, and so does
-        time.
+        time. A segment with a `part` is a part of one: the first begins it, the others follow it
+        with nothing between.
         """
         self._check_open()
+        if segment.part:
+            return self._write_part(segment)
+        self._course = None
         if segment.index != self.segments or segment.first_frame != self.frames:
             raise UsageError(
                 f"segment {segment.index} at frame {segment.first_frame} does not follow: "
@@ -188,7 +201,8 @@ class Writer:
             )
         if segment.audio and not self.header.has_audio:
             raise UsageError("a segment has audio, but the stream was opened without")
-        payload = segment.pack(self.header)
+        coders = None if segment.part is None else PartCoders(self.header.params, self.header.placement)
+        payload = segment.pack(self.header, coders, self._number)
         if self._last_pts is not None and int(segment.pts[0]) <= self._last_pts:
             raise UsageError(f"segment {segment.index} does not begin after the one before ended")
         # The reader's own parser looks at it once: what it would refuse must not be written.
@@ -209,7 +223,32 @@ class Writer:
         self._last_pts = int(segment.pts[-1])
         self.segments += 1
         self.frames += segment.frames
+        if coders is not None:
+            self._course, self._coders = Course.begin(parts, self._number), coders
+            self._number = self._course.number
         return self.bytes_written - before
+
+    def _write_part(self, segment: Segment) -> int:
+        """Writes a further part of the segment that was begun."""
+        course, coders = self._course, self._coders
+        if course is None or coders is None:
+            raise UsageError(f"part {segment.part} of segment {segment.index} follows no other")
+        if segment.audio and not self.header.has_audio:
+            raise UsageError("a segment has audio, but the stream was opened without")
+        self._course = None  # a part that fails is the segment's end: the coders may have gone on
+        content = pack_part(segment, self.header, course, coders)
+        try:
+            parts = parse_part(content, self.header, Limits(), course)
+        except FevError as error:
+            raise UsageError(error.message, segment=segment.index) from None
+        data = make_part(content)
+        self._write(data)
+        self._ledger.part(len(data), parts.sizes)
+        course.go_on(parts)
+        self._course, self._number = course, course.number
+        self._last_pts = int(segment.pts[-1])
+        self.frames += segment.frames
+        return len(data)
 
     def close(self, index: bool = True) -> None:
         """Writes the index (if wanted and useful) and the end. The stream itself stays open. Twice

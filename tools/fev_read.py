@@ -174,37 +174,62 @@ def decode_tracks(
     data: bytes, tables: Tables, held: list[bool], params: int, groups: int, is_motion: bool
 ) -> list[list[int]]:
     """spec: Motion. One list of values per frame."""
-    need(len(data) >= 2 and max(data[:2]) < 100, "levels to begin with")
+    need(len(data) >= 2, "levels to begin with")
     decoder = RangeDecoder(data[2:])
-    every = [(params * g // groups, params * (g + 1) // groups, g) for g in range(groups)]
-    spans = [(a, b, g) for a, b, g in every if b > a]
-    last = [0] * params
-    mean = [tables.thresholds[data[1] - 1] if data[1] else 0] * params
-    frames: list[list[int]] = []
-    coded = 0
-    stills = [False] * len(held)
-    if is_motion:
-        moves = [[4, 1] for _ in range(8)]
-        before = 0
-        for t in range(1, len(held)):
+    frames = Track(tables, data[:2], params, groups, is_motion).decode(decoder, held)
+    decoder.finish()
+    return frames
+
+
+class Track:
+    """spec: Motion. What it keeps from frame to frame, and Parts: from part to part."""
+
+    def __init__(self, tables: Tables, levels: bytes, params: int, groups: int, is_motion: bool) -> None:
+        need(max(levels) < 100, "levels to begin with")
+        self.tables, self.first, self.params, self.is_motion = tables, levels[0], params, is_motion
+        every = [(params * g // groups, params * (g + 1) // groups, g) for g in range(groups)]
+        self.spans = [(a, b, g) for a, b, g in every if b > a]
+        self.last = [0] * params
+        self.mean = [tables.thresholds[levels[1] - 1] if levels[1] else 0] * params
+        self.previous = [0] * params
+        self.coded = 0
+        self.moves = [[4, 1] for _ in range(8)]
+        self.before = 0
+
+    def stills(self, decoder: RangeDecoder, held: list[bool]) -> list[bool]:
+        """Frames that stand still."""
+        out = [False] * len(held)
+        for t in range(0 if self.coded else 1, len(held)):
             if held[t]:
                 continue
-            moved, still = moves[before]
+            moved, still = self.moves[self.before]
             share = 512 + 64000 * still // (moved + still)
             flag = decoder.symbol([65506 - share, share] + [1] * 30)
             need(flag < 2, "neither moves nor stands still")
-            stills[t] = bool(flag)
-            moves[before][flag] += 1
-            before = (2 * before + flag) % 8
-    for t, hold in enumerate(held):
-        if (hold and t) or stills[t]:
-            frames.append(list(frames[-1]))
-            continue
+            out[t] = bool(flag)
+            self.moves[self.before][flag] += 1
+            self.before = (2 * self.before + flag) % 8
+        return out
+
+    def decode(self, decoder: RangeDecoder, held: list[bool]) -> list[list[int]]:
+        """The next frames."""
+        frames = []
+        stills = self.stills(decoder, held) if self.is_motion else [False] * len(held)
+        for hold, still in zip(held, stills):
+            if not (hold and self.coded) and not still:
+                self.previous = [v + r for v, r in zip(self.previous, self.residual(decoder))]
+            frames.append(self.previous)
+        need(all(abs(v) <= MAX_MAGNITUDE for frame in frames for v in frame), "value out of range")
+        return frames
+
+    def residual(self, decoder: RangeDecoder) -> list[int]:
+        """Of a frame that is coded."""
+        tables, mean, last, coded, is_motion = self.tables, self.mean, self.last, self.coded, self.is_motion
         code: list[int] = []
         seen = expected = 65536
-        for a, b, g in spans:
+        for a, b, g in self.spans:
             if coded == 0:
-                levels = [data[0]] * (b - a)
+                levels = [self.first] * (b - a)
             else:
                 gain = min(max(seen * 256 // expected, 16), 2048)
                 levels = [tables.level(m * gain >> 8) for m in mean[a:b]]
@@ -219,15 +244,11 @@ def decode_tracks(
             residual = [c + r for c, r in zip(code, last)]
         if coded:
             need(not is_motion or any(residual), "stands still without a flag")
-            last = residual
+            self.last = residual
             step = 2 if coded <= 5 else 3
-            mean = [m + ((abs(c) << 16) - m >> step) for m, c in zip(mean, code)]
-        previous = frames[-1] if frames else [0] * params
-        frames.append([v + r for v, r in zip(previous, residual)])
-        coded += 1
-    decoder.finish()
-    need(all(abs(v) <= MAX_MAGNITUDE for frame in frames for v in frame), "value out of range")
-    return frames
+            self.mean = [m + ((abs(c) << 16) - m >> step) for m, c in zip(mean, code)]
+        self.coded += 1
+        return residual
 
 
 def words(values: list[int]) -> bytes:
@@ -551,11 +572,11 @@ def read_component(
     return out
 
 
-def read_audio(take: Bytes) -> list[tuple[int, int, bytes]]:
-    """spec: Audio packets. (pts, duration, bytes) each."""
+def read_audio(take: Bytes, begin: int = 0) -> list[tuple[int, int, bytes]]:
+    """spec: Audio packets. (pts, duration, bytes) each. Times count from `begin`."""
     count = take.varint(16384)
     need(0 < count <= take.left(), "packet count")
-    first = at = take.signed()
+    first = at = begin + take.signed()
     common = take.varint(1 << 24)
     times = []
     for _ in range(count):
@@ -611,30 +632,43 @@ def read_still(take: Bytes) -> dict[str, Any]:
     return dict(width=width, height=height, matrix=matrix, full=bool(full), data=take.raw(take.left()))
 
 
+def read_times(take: Bytes, first: int, count: int, tables: Tables) -> list[int]:
+    """spec: SEGM, times, after that of the first frame."""
+    step = take.varint(1 << 53) if count > 1 else 0
+    steps = [step] * (count - 1) if step or count == 1 else read_steps(take, count - 1, tables)
+    need(all(step > 0 for step in steps) and (step or len(steps) == 0 or len(set(steps)) > 1), "times")
+    pts = [first]
+    for step in steps:
+        pts.append(pts[-1] + step)
+    need(all(abs(p) < 1 << 53 for p in pts), "times")
+    return pts
+
+
 def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str, Any]:
     """spec: SEGM."""
     take = Bytes(data)
     flags = take.varint()
-    need(flags < 256, "segment flags")
+    need(flags < 512 and not (flags & 256 and flags & 192), "segment flags")
     index = take.varint(1 << 22)
     count = head["segment_frames"]
-    first = index * count
+    first, part_number = index * count, 0
+    if flags & 256:
+        need(flags & 1 or count, "segment place")
+        part_number, count = take.fixed("B")[0], take.varint(1024)
+        need(part_number < 100, "number of a part")
     if flags & 1:
-        first, count = take.varint(1 << 24), take.varint(1024)
-        need(head["segment_frames"] != count or first != index * count, "place not in its short form")
+        begins, first = first, take.varint(1 << 24)
+        count = count if flags & 256 else take.varint(1024)
+        like = head["segment_frames"] and (flags & 256 or head["segment_frames"] == count)
+        need(not like or first != begins, "place not in its short form")
     need(count and first + count <= 1 << 24, "segment place")
     regular = [(first + i) * head["step"] for i in range(count)] if head["step"] else []
     if (first + count) * head["step"] >= 1 << 53:
         regular = []
     pts = regular
     if flags & 2:
-        pts = [take.signed()]
-        step = take.varint(1 << 53) if count > 1 else 0
-        steps = [step] * (count - 1) if step or count == 1 else read_steps(take, count - 1, tables)
-        need(all(step > 0 for step in steps) and (step or len(steps) == 0 or len(set(steps)) > 1), "times")
-        for step in steps:
-            pts.append(pts[-1] + step)
-        need(all(abs(p) < 1 << 53 for p in pts) and pts != regular, "times")
+        pts = read_times(take, take.signed(), count, tables)
+        need(pts != regular, "times")
     need(pts, "no times")
     regular_stage = -1 if flags & 128 else 0, [(0, 0)]
     number, cast = regular_stage
@@ -653,6 +687,17 @@ def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str,
     helds = [read_runs(take, count) if flags & 4 else [False] * count for _ in cast]
     need(not flags & 4 or any(map(any, helds)), "no held frame")
     audio = read_audio(take) if flags & 8 else []
+    if flags & 256:
+        need(take.left() >= 2, "no final check")
+        out = dict(index=index, first=first, pts=pts, audio=audio, camera=None, patches=[], video=None)
+        out.update(set=None if number < 0 else number, number=part_number, coders={}, last=count)
+        out["actors"] = [dict(actor=a, revision=r, held=[], motion=[], placement=[]) for a, r in cast]
+        read_code(take.raw(take.left() - 2), out, helds, bool(flags & 32), head, tables)
+        check = head["seed"]
+        for frame in values_of(out):
+            check = binascii.crc_hqx(words(frame), check)
+        need(check == take.fixed("H")[0], "final check")
+        return out
     camera = None
     if flags & 32:
         camera = decode_tracks(take.raw(take.varint()), tables, [False] * count, 4, 2, False)
@@ -677,6 +722,66 @@ def read_segment(data: bytes, head: dict[str, Any], tables: Tables) -> dict[str,
         check = binascii.crc_hqx(words(frame), check)
     need(check == take.fixed("H")[0], "final check")
     return out
+
+
+def read_code(
+    data: bytes, segment: dict[str, Any], helds: list[list[bool]], moves: bool, head: dict[str, Any], tables: Tables
+) -> None:
+    """spec: Parts. The code of a part, whose frames join those of the segment."""
+    take, coders, count = Bytes(data), segment["coders"], segment["last"]
+    lines: list[tuple[Any, list[bool]]] = []
+    for k, held in enumerate(helds):
+        names = ("placement", "motion") if head["flags"] & 2 else ("motion",)
+        lines += [((k, name), held) for name in names]
+    lines += [("camera", [False] * count)] if moves else []
+    for key, _ in lines:
+        if key not in coders:
+            params, groups = (head["params"], 5) if key[1] == "motion" else (4, 2)
+            coders[key] = Track(tables, take.raw(2), params, groups, key[1] == "motion")
+    decoder = RangeDecoder(take.raw(take.left()))
+    got = {key: coders[key].decode(decoder, held) for key, held in lines}
+    decoder.finish()
+    for k, (track, held) in enumerate(zip(segment["actors"], helds)):
+        track["held"] += held
+        for name in ("motion", "placement"):
+            track[name] = track[name] + got[k, name] if (k, name) in got else None
+    camera, edges = got.get("camera", [[0] * 4] * count), head["width"] + head["height"]
+    need(not moves or any(map(any, camera)), "camera at rest")
+    need(all(frame[2] > -edges for frame in camera), "camera")
+    if not moves and "camera" in coders:
+        coders["camera"].previous = [0] * 4
+    if moves or segment["camera"]:
+        segment["camera"] = (segment["camera"] or [[0] * 4] * (len(segment["pts"]) - count)) + camera
+
+
+def read_part(data: bytes, segment: dict[str, Any], head: dict[str, Any], tables: Tables) -> None:
+    """spec: Parts. A part after the first joins its segment."""
+    take = Bytes(data)
+    byte = take.fixed("B")[0]
+    segment["number"] = (segment["number"] + 1) % 100
+    need(byte & 127 == segment["number"], "number of a part")
+    flags = take.fixed("B")[0] if byte & 128 else 0
+    need(bool(flags) == bool(byte & 128) and not flags & ~47, "part flags")
+    count, first, last = segment["last"], segment["first"] + len(segment["pts"]), segment["pts"][-1]
+    if flags & 1:
+        count = take.varint(1024)
+        need(count and count != segment["last"], "frames of a part")
+    frames = len(segment["pts"]) + count
+    need(frames <= 1024 and frames * len(segment["actors"]) <= 4096 and first + count <= 1 << 24, "frames of a segment")
+    regular = [(first + i) * head["step"] for i in range(count)] if head["step"] else []
+    regular = [] if (first + count) * head["step"] >= 1 << 53 else regular
+    pts = read_times(take, last + take.varint(1 << 53), count, tables) if flags & 2 else regular
+    need(pts and pts[0] > last and not (flags & 2 and pts == regular), "times")
+    helds = [read_runs(take, count) if flags & 4 else [False] * count for _ in segment["actors"]]
+    need(not flags & 4 or any(map(any, helds)), "no held frame")
+    audio = segment["audio"]
+    if flags & 8:
+        need(head["flags"] & 8, "audio without header")
+        audio += read_audio(take, audio[-1][0] + audio[-1][1] if audio else 0)
+        need(len(audio) <= 16384 and sum(len(packet[2]) for packet in audio) <= 1 << 20, "too much audio")
+    segment["pts"] += pts
+    segment["last"] = count
+    read_code(take.raw(take.left()), segment, helds, bool(flags & 32), head, tables)
 
 
 def values_of(segment: dict[str, Any]) -> Iterator[list[int]]:
@@ -728,10 +833,19 @@ def read_video(take: Bytes, frames: int) -> tuple[int, list[bytes]]:
 
 
 def read_chunks(data: bytes) -> Iterator[tuple[str, int, bytes]]:
-    """spec: Chunks. Yields (type, offset, payload)."""
+    """spec: Chunks. Yields (type, offset, payload); the type of a part is +."""
     need(data[:8] == b"\x89FEV\r\n\x1a\n", "signature")
     at = 8
     while at < len(data):
+        if data[at : at + 2] == b"\xf5\xee":
+            take = Bytes(data)
+            take.at = at + 2
+            content = take.raw(take.varint(MAX_PAYLOAD))
+            check = binascii.crc_hqx(data[at + 2 : take.at], 0xFFFF)
+            need(check == take.fixed("H")[0], "part CRC")
+            yield "+", at, content
+            at = take.at
+            continue
         need(len(data) - at >= 15, "truncated")
         name, size = data[at + 2 : at + 6], int.from_bytes(data[at + 6 : at + 9], "little")
         need(data[at : at + 2] == b"\xf5\xed", "no sync")
@@ -773,9 +887,17 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict[str, Any]:
     out: dict[str, Any] = dict(chunks=[], segments=[], actors={}, sets={}, video=None)
     place, index_at, ended, frame, last = -1, None, False, 0, None
     cast: Cast | None = None
+    going = False  # a segment in parts that may go on
     for name, at, payload in read_chunks(data):
         need(not ended, "bytes after the end")
         out["chunks"].append((name, at, len(payload)))
+        if name == "+":
+            need(going, "a part follows no other")
+            segment = out["segments"][-1]
+            read_part(payload, segment, out["head"], tables)
+            frame, last = segment["first"] + len(segment["pts"]), segment["pts"][-1]
+            continue
+        going = False
         if name not in PLACES:
             need(place >= 0, "chunk before the header")
             need(name[0].islower(), f"unknown critical chunk {name}")
@@ -815,6 +937,7 @@ def read(data: bytes, tables_path: Path = TABLES) -> dict[str, Any]:
             cast.check(segment)
             frame, last = frame + len(segment["pts"]), segment["pts"][-1]
             out["segments"].append(segment)
+            going = "coders" in segment
         elif name == "indx":
             index_at = at
             read_index(payload, at)

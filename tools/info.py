@@ -32,7 +32,7 @@ def describe(stream: BinaryIO) -> dict[str, Any]:
     first_pts, last_pts = None, 0
     stage = OnStage()
     for parts in reader.parts():
-        segments += 1
+        segments += not parts.part
         frames += len(parts.pts)
         held += int(parts.held.sum())
         stage.add(parts, reader.cast)

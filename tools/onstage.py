@@ -8,8 +8,8 @@ from typing import Any
 
 from ..format.actor import Actor, ActorKey
 from ..format.cast import Cast
-from ..format.segment import Parts
 from ..format.stage import UNIT, Set
+from ..format.taken import Parts
 
 
 class OnStage:
@@ -38,7 +38,7 @@ class OnStage:
         given = None if parts.on_set is None else cast.sets.get(parts.on_set)
         if given is not None:
             self._sets.setdefault(given.number, _set(given))["frames"] += frames
-        if parts.camera:
+        if parts.moves:
             self._camera_frames += frames
             self._camera_bytes += len(parts.camera)
         if parts.video is not None:

@@ -27,6 +27,7 @@ from fev.format import (
     Writer,
     excerpts,
 )
+from fev.format.chunk import make_part
 from fev.format.wire import crc16
 
 MODEL = bytes(range(32))
@@ -166,6 +167,16 @@ def read(data: bytes, **options) -> tuple[Reader, list[Segment]]:
     return reader, list(reader.segments())
 
 
+class Dribble:
+    """One byte at a time, and no seek."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    def read(self, count: int) -> bytes:
+        return self._file.read(min(1, count))
+
+
 def chunk(name: str, payload: bytes) -> bytes:
     """A chunk built by hand, from the text of the spec."""
     head = name.encode() + struct.pack("<I", len(payload))[:3]
@@ -177,6 +188,10 @@ def chunks(data: bytes) -> list[tuple[str, int, bytes]]:
     """(type, offset, payload) of every chunk of an undamaged stream."""
     at, out = 8, []
     while at < len(data):
+        if data[at : at + 2] == b"\xf5\xee":  # a part of a segment, below 128 bytes
+            out.append(("+", at, data[at + 3 : at + 3 + data[at + 2]]))
+            at += 5 + data[at + 2]
+            continue
         size = int.from_bytes(data[at + 6 : at + 9], "little")
         out.append((data[at + 2 : at + 6].decode(), at, data[at + 11 : at + 11 + size]))
         at += 15 + size
@@ -185,7 +200,9 @@ def chunks(data: bytes) -> list[tuple[str, int, bytes]]:
 
 def rebuild(parts: list[tuple[str, bytes]]) -> bytes:
     """A stream from chunk types and payloads, with sound checks."""
-    return b"\x89FEV\r\n\x1a\n" + b"".join(chunk(name, payload) for name, payload in parts)
+    return b"\x89FEV\r\n\x1a\n" + b"".join(
+        make_part(payload) if name == "+" else chunk(name, payload) for name, payload in parts
+    )
 
 
 def feed(data: bytes) -> None:
@@ -210,7 +227,12 @@ def repair(data: bytes) -> bytes:
     """The same bytes with every check that can be found made right, so that a fuzzer gets past them."""
     out, at = bytearray(data), 8
     out[:8] = b"\x89FEV\r\n\x1a\n"[: len(out)]
-    while at + 15 <= len(out):
+    while at + 5 <= len(out):
+        end = at + 3 + out[at + 2] if out[at : at + 2] == b"\xf5\xee" else len(out)
+        if end + 2 <= len(out):  # a part of a segment
+            out[end : end + 2] = struct.pack("<H", crc16(bytes(out[at + 2 : end])))
+            at = end + 2
+            continue
         size = int.from_bytes(out[at + 6 : at + 9], "little")
         if out[at : at + 2] != b"\xf5\xed" or at + 15 + size > len(out):
             at += 1

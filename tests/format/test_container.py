@@ -21,7 +21,7 @@ from fev.format.errors import (
     UnsupportedError,
     UsageError,
 )
-from streams import Made, header, make, read, same
+from streams import Dribble, Made, header, make, read, same
 
 KINDS = {
     "full": dict(),
@@ -69,16 +69,6 @@ def test_sections_add_up(made):
     assert reader.sections() == made.writer.sections()
     quick = Reader(io.BytesIO(made.data))
     assert len(list(quick.parts())) == len(made.segments) and quick.sections() == reader.sections()
-
-
-class Dribble:
-    """One byte at a time, and no seek."""
-
-    def __init__(self, data: bytes) -> None:
-        self._file = io.BytesIO(data)
-
-    def read(self, count: int) -> bytes:
-        return self._file.read(min(1, count))
 
 
 @pytest.mark.parametrize("salvage", [False, True])

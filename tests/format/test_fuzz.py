@@ -33,6 +33,7 @@ PLAYS = [
         good.moving_camera,
         good.patched_faces,
         good.filmed,
+        good.parted,
     )  # fmt: skip
 ]
 RELAXED = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))

@@ -69,7 +69,7 @@ def test_limits_are_the_ones_in_force():
     limits = Limits()
     assert line["width, height"] == str(limits.max_width) == str(limits.max_height)
     assert line["parameters a frame"] == str(limits.max_params)
-    assert line["frames of a segment"] == str(limits.max_segment_frames)
+    assert line["frames of a segment, all parts together"] == str(limits.max_segment_frames)
     assert line["actors of a segment"] == str(limits.max_segment_actors)
     assert line["frames of a segment, times its actors"] == str(limits.max_track_frames)
     assert line["patches of a segment"] == str(limits.max_segment_patches)

@@ -29,7 +29,7 @@ def without(data: bytes, name: str, which: int) -> bytes:
 
 STREAMS = (
     good.cut_and_back, good.two_people, good.revisions, good.moving_camera, good.patched_faces, good.joined_late,
-    good.many_people, good.nobody, good.filmed, good.filmed_late, good.filmed_squares,
+    good.many_people, good.nobody, good.filmed, good.filmed_late, good.filmed_squares, good.parted,
 )  # fmt: skip
 
 

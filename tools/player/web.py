@@ -80,7 +80,10 @@ def facts(path: Path) -> dict[str, Any]:
             begin, end = (float(h.seconds(int(p))) for p in (parts.pts[0], parts.pts[-1]))
             cost = {k: now[k] - before.get(k, 0) for k in now if now[k] != before.get(k, 0)}
             before = now
-            if len(segments) < MOST_SEGMENTS:
+            if parts.part and segments and segments[-1][0] == parts.index:
+                segments[-1][2] = round(end + h.fps[1] / h.fps[0], 4)
+                segments[-1][3] = {k: segments[-1][3].get(k, 0) + cost.get(k, 0) for k in {*segments[-1][3], *cost}}
+            elif len(segments) < MOST_SEGMENTS:
                 first = parts.pts[cuts(parts.pts, Fraction(*h.time_base))].tolist()
                 starts = [round(float(h.seconds(pts)), 4) for pts in first]
                 segments.append([parts.index, round(begin, 4), round(end + h.fps[1] / h.fps[0], 4), cost, starts])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ...format import Reader
 from .faulty import faulty_setup
+from .faultypart import faulty_part
 from .faultysegments import faulty_segments
 from .faultystage import faulty_stage
 from .faultyvideo import faulty_video
@@ -55,7 +56,13 @@ def render() -> dict[str, bytes]:
             files[f"{folder}/{name}.fev"] = data
             lines.append(f"| {name} | {text} | {symbols_sha256(data)} |")
     lines += ["", "## faulty", "", "What a reader must refuse.", "", "| file | what | error |", "| --- | --- | --- |"]
-    for name, text, error, data in (*faulty_setup(), *faulty_stage(), *faulty_video(), *faulty_segments()):
+    for name, text, error, data in (
+        *faulty_setup(),
+        *faulty_stage(),
+        *faulty_video(),
+        *faulty_part(),
+        *faulty_segments(),
+    ):
         files[f"faulty/{name}.fev"] = data
         lines.append(f"| {name} | {text} | {error} |")
     files["README.md"] = ("\n".join(lines) + "\n").encode()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...format import AudioConfig
-from ...format.chunk import SIGNATURE, make_chunk
+from ...format.chunk import PART, PART_SYNC, SIGNATURE, make_chunk, make_part
 from ...format.entropy import RangeEncoder
 from ...format.motion import encode_motion, final_check
 from ...format.reference import PARTS
@@ -19,8 +19,14 @@ Chunks = list[tuple[str, bytes]]
 
 
 def taken_apart(data: bytes) -> Chunks:
+    """Type and payload of all chunks, and of the parts of segments, of which each is below 128 bytes."""
     at, parts = len(SIGNATURE), []
     while at < len(data):
+        if data[at : at + 2] == PART_SYNC:
+            size = data[at + 2]
+            parts.append((PART, data[at + 3 : at + 3 + size]))
+            at += 5 + size
+            continue
         size = int.from_bytes(data[at + 6 : at + 9], "little")
         parts.append((data[at + 2 : at + 6].decode("ascii"), data[at + 11 : at + 11 + size]))
         at += 15 + size
@@ -28,7 +34,9 @@ def taken_apart(data: bytes) -> Chunks:
 
 
 def joined(parts: Chunks) -> bytes:
-    return SIGNATURE + b"".join(make_chunk(name, payload) for name, payload in parts)
+    return SIGNATURE + b"".join(
+        make_part(payload) if name == PART else make_chunk(name, payload) for name, payload in parts
+    )
 
 
 def without(data: bytes, name: str, which: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...format.index import End
-from ...format.segment import HAS_HELD, HAS_PLACE, HAS_PTS
+from ...format.taken import HAS_HELD, HAS_PLACE, HAS_PTS
 from ...format.wire import Pack
 from .bent import base, changed, coded_steps, joined, segment, taken_apart, with_audio
 from .made import stream

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...format.motion import encode_track, final_check
-from ...format.segment import HAS_CAMERA, HAS_HELD, HAS_PATCHES, HAS_PLACE, HAS_STAGE
+from ...format.taken import HAS_CAMERA, HAS_HELD, HAS_PATCHES, HAS_PLACE, HAS_STAGE
 from ...format.wire import Pack
 from .bent import added, base, bent, changed, joined, patched, segment, taken_apart, without
 from .faulty import STILL

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ...format.motion import encode_track
-from ...format.segment import HAS_CAMERA, HAS_STAGE, HAS_VIDEO
+from ...format.taken import HAS_CAMERA, HAS_STAGE, HAS_VIDEO
 from ...format.wire import Pack
 from .bent import bent, joined, patched, taken_apart, without
 from .good import filmed, filmed_squares

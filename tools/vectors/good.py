@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ...format import Place
 from ...format.index import End, pack_index
@@ -52,6 +53,7 @@ def subset() -> Iterator[tuple[str, str, bytes]]:
     yield "revisions", "revisions that bring what differs from the one before", revisions()
     yield "moving_camera", "a set larger than the picture, and a camera that pans over it", moving_camera()
     yield "patched_faces", "patches in the place of squares", patched_faces()
+    yield "parted", "segments in parts, with two actors, sound and a camera", parted()
     yield "filmed", "video alone, at half its frames, under an actor, then a set", filmed()
     yield "repeats", "frames that stand still, in a pattern", stream([15, 15], size=3, still=3)
 
@@ -112,6 +114,18 @@ def patched_faces() -> bytes:
     play.actor(1)
     play.segment((0, 0), patches=((0, 1, 2),))
     play.segment((0, 0), (1, 0), patches=((0, 0, 1), (0, 1, 3), (1, 2, 3)), camera=True, held=(0, 1))
+    return play.data()
+
+
+def parted(**changes: Any) -> bytes:
+    """A segment in parts after a whole one, with two actors, held frames, sound and a camera."""
+    play = Play(audio=True, **changes)
+    play.actor(0)
+    play.actor(1)
+    play.segment((0, 0), audio=True)
+    play.segment((0, 0), (1, 0), camera=True, held=(1,), audio=True, parts=(2, 2, 1))
+    play.segment((1, 0), parts=(1, 4))
+    play.segment(camera=True, parts=(3, 2))
     return play.data()
 
 
@@ -225,6 +239,7 @@ def uncommon() -> Iterator[tuple[str, str, bytes]]:
     )
     yield "joined_late", "actors, sets and set-up come again; a receiver may join there", joined_late()
     yield "many_people", "more actors than are alive at once; two come back", many_people()
+    yield "parted_uneven", "segments in parts at uneven times", parted(segment_frames=0, fps=(30000, 1001))
     yield "filmed_late", "video behind the first segments; its header comes again", filmed_late()
     yield "filmed_squares", "the aligned square, and video in its place", filmed_squares()
     yield "nobody", "no actor and no set, black", nobody()

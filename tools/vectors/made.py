@@ -26,6 +26,7 @@ from ...format import (
     VideoConfig,
     Writer,
 )
+from ...format.part import cut
 
 MODEL = bytes(range(32))
 
@@ -165,12 +166,13 @@ def stream(
 class Play:
     """A stream of several actors and sets, segment by segment."""
 
-    def __init__(self, seed: int = 1, sets: bool = True, repeat: int = 0, **changes: Any) -> None:
+    def __init__(self, seed: int = 1, sets: bool = True, repeat: int = 0, audio: bool = False, **changes: Any) -> None:
         self.dice, self.out = Dice(seed), io.BytesIO()
-        head = header(params=4, segment_frames=5, **changes)
+        head = header(**{"params": 4, "segment_frames": 5, **changes})
         self.first = self.count = 0
         given = [Set(some_still(self.dice, 64, 30))] if sets else []
-        self.writer = Writer(self.out, head, sets=given, repeat_header_every=repeat)
+        sound = AudioConfig(bitrate=12000) if audio else None
+        self.writer = Writer(self.out, head, sets=given, audio=sound, repeat_header_every=repeat)
         self.latest: dict[int, Actor] = {}
 
     def actor(self, number: int, revision: int = 0, pivot: bool = False, same: bool = False) -> None:
@@ -208,10 +210,12 @@ class Play:
         held: tuple[int, ...] = (),
         audio: bool = False,
         video: int = 0,
+        parts: tuple[int, ...] = (),
     ) -> None:
         """Five frames.
 
         held: places of actors that are held in frames 2 and 3.  video: its step, in place of the set.
+        parts: frames of each, where the segment comes in parts.
         """
         tracks = []
         for place, (actor, revision) in enumerate(cast):
@@ -229,7 +233,9 @@ class Play:
         coded = tuple(self.dice.bytes(9 + self.dice.below(5)) for _ in range(0, 5, video)) if video else ()
         behind = None if video else on_set
         film = Video(video, coded) if video else None
-        self.writer.write_segment(Segment(self.count, self.first, pts, tracks, packets, behind, moves, pictures, film))
+        segment = Segment(self.count, self.first, pts, tracks, packets, behind, moves, pictures, film)
+        for piece in cut(segment, parts, self.writer.header) if parts else [segment]:
+            self.writer.write_segment(piece)
         self.count, self.first = self.count + 1, self.first + 5
 
     def data(self) -> bytes:
