@@ -320,14 +320,16 @@ def test_a_bitrate_holds_over_all_chapters(one):
 
 def test_an_identity_budget_bounds_all_revisions_together(one, monkeypatch):
     monkeypatch.setattr(revision, "pays", lambda *given: True)
-    report, out = encoded(one[0], crop=True, identity_budget=1500)
+    report, out = encoded(one[0], crop=True, identity_budget=2200)
     parts = []
     for name, payload in chunks_of(out):
         if name == "ACTR":
             revision_of = unpack_actor(payload, Limits())
             parts.append(sum(len(data) for data in revision_of.actor.parts.values()))
     assert len(parts) == report.revisions > 1
-    assert 1000 < sum(parts) <= 1500
+    assert 1500 < sum(parts) <= 2200
+    report, _ = encoded(one[0], crop=True, identity_budget=parts[0] + 200)
+    assert report.revisions == 1 and "compare" not in report.stages, "too little is left to try"
 
 
 def test_what_is_remembered_is_what_other_files_find(one, revised, tmp_path):

@@ -32,6 +32,9 @@ from .stages import Stages
 
 RUN = 16  # frames in succession that are looked at
 RUNS = 8  # of them, over the chapter
+# Of the bytes of the modes before, with less of which new ones are not tried: a short chapter's 1,610
+# drew it worse than the 6,829 before (docs/measurements/long-talks.md).
+LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,10 @@ class Revising:
         """
         usable = conditions.usable
         keys = [usable[i] for i in with_successors(motion[usable], self.settings.effort.mode_keys)]
-        room = self.room(old, spending)
-        new = self.stages.run("modes", lambda: self._again(old, store, keys, spending, room)) if room > 0 else None
+        assert old.modes is not None
+        room, new = self.room(old, spending), None
+        if room >= LEAST_SHARE * coded_size(old.modes):
+            new = self.stages.run("modes", lambda: self._again(old, store, keys, spending, room))
         if new is None:
             return old, keys
         runs = runs_of(store.count)
