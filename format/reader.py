@@ -256,16 +256,21 @@ class Reader(Casting):
 
     def segments(self) -> Iterator[Segment]:
         """Segments from here on, each whole. In salvage, lost ones are missing here and listed in
-        `damage`; of one in parts those before the first that was lost are there."""
+        `damage`. Of one in parts those before the first that was lost are there."""
         parts: list[Segment] = []
-        for segment in self._decoded_walk():
-            if parts and (segment is None or not segment.part):
+        try:
+            for segment in self._decoded_walk():
+                if parts and (segment is None or not segment.part):
+                    yield joined(parts)
+                    parts = []
+                if segment is not None and segment.part is None:
+                    yield segment
+                elif segment is not None:
+                    parts.append(segment)
+        except FevError:
+            if parts:  # what came before the fault is good
                 yield joined(parts)
-                parts = []
-            if segment is not None and segment.part is None:
-                yield segment
-            elif segment is not None:
-                parts.append(segment)
+            raise
         if parts:
             yield joined(parts)
 
