@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .chunk import SIGNATURE, make_chunk, read_chunk
+from .chunk import PART, SIGNATURE, make_chunk, make_part, read_chunk
 from .errors import NotFevError, TruncatedError
 from .index import End, IndexBuilder
 from .limits import Limits
@@ -56,6 +56,8 @@ def with_meta(stream: Any, out: Any, meta: Meta) -> int:
             end = End.unpack(chunk.payload)._replace(index_distance=len(indx))
             write(indx + make_chunk("FEND", end.pack()))
             return written
+        elif chunk.type == PART:
+            write(make_part(chunk.payload))
         elif chunk.type != "meta":
             write(make_chunk(chunk.type, chunk.payload))
     raise TruncatedError("the stream ends before its end chunk", offset=source.offset)

@@ -90,8 +90,10 @@ class Writer:
 
     def fork(self, stream: Any) -> Writer:
         """A writer that goes on from here into another stream, as if that held all so far: what is
-        to come can be measured, and this one knows nothing of it."""
+        to come can be measured, and this one knows nothing of it.  It begins with a segment of its
+        own."""
         other = copy.copy(self)
+        other._course = other._coders = None
         other._stream = stream
         other._ledger, other._cast = copy.deepcopy(self._ledger), copy.deepcopy(self._cast)
         other._index = copy.deepcopy(self._index)
