@@ -1,8 +1,9 @@
 """Planes of texture for single moments: what the worst frames still lack when the modes are fitted.
 
 A fit moves all planes for all frames, so a moment that no other looks like stays what it was.  Here
-one plane after the other is made of what a worst frame lacks, and those that lack the same.  Its
-parameter is 0 in all other frames, which costs next to nothing.
+one plane after the other is made for a worst frame and those that lack the same: it begins with
+what they lack, and is fitted to them alone, texture and flow.  Its parameter is 0 in all other
+frames, which costs next to nothing.
 
 Such a plane does what a patch does, a picture for some frames, in fewer bytes: it is a difference,
 it moves with the face, it comes and goes by degrees, and one serves all moments that are alike
@@ -11,6 +12,7 @@ it moves with the face, it comes and goes by degrees, and one serves all moments
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,26 +22,31 @@ from torch import Tensor
 
 from ...format.modes import Modes
 from ...format.motion import motion_bits
-from ..draw.modes import CHROMA_STEP, TEXTURE_UNIT, ClipModes
+from ..draw.modes import CHROMA_STEP, FLOW_UNIT, TEXTURE_UNIT, ClipModes
 from ..draw.units import step_code, step_size
 from ..face.regions import inner_face
-from ..model.planes import analyse, apply_modes, decompose, mixed
+from ..model.planes import analyse, apply_modes, colour, decompose, mixed, synthesise, warp
 from .coefficients import missing_before
 from .modefit import coded_size
-from .optimise import shrink_round
+from .optimise import DEAD_ZONE, Group, shrink_round, straight_through
 from .weighing import frame_errors
 
 POOL = 64  # worst frames that planes are made of: their pictures are in memory at once
-SEEDS = 4  # of these, how many a plane is tried for
+SEEDS = 2  # of these, how many a plane is tried for
 ALIKE = 0.97  # cosine of two planes above which one of them is enough
 UNIT = 4  # the parameter's integer where a plane is shown as it is
 LEAST = 0.25  # of a plane: a frame that asks for less does without
 ROUNDS = 3  # of which frames a plane is for, and what they lack
-STEPS = (11.0, 16.0, 24.0)  # quantiser steps that are tried, in grey levels of the plane as it is
-DEAD = 0.7  # dead zone in steps
+STEP = 12.0  # quantiser step in grey levels of the plane as it is
+FLOW_STEP = 0.25  # the same of its flow, in 256ths of the picture's side
+SPARSE = 1.0  # in steps: what of the plane is less begins with nothing
+PRICES = (1e-6, 3e-6)  # of a bit, that are tried
+LOOKS = 40  # steps of the fit of a plane
+RATE, ASKED_RATE = 0.25, 0.05  # of its values in steps, of how much of it frames have
+FITTED = 12  # frames that it is fitted to at most, those that count most
 POWER = 12.0  # of the errors in the sum that is to fall: so high that little but the worst frames counts
 OVERHEAD = 40  # bytes that a plane is taken to cost beyond its own: planes are few, small ones waste them
-LEAST_WORTH = 5e-4  # fall of that sum's logarithm for a byte
+LEAST_WORTH = 1e-3  # fall of that sum's logarithm for a byte
 BATCH = 16  # frames drawn at once
 
 
@@ -63,13 +70,13 @@ class Shown:
     def draw(self, rows: np.ndarray) -> Tensor:
         """Frames (n, 3, S, S) by their rows."""
         planes = self.planes()
-        parts = self._values(rows).split(BATCH)
+        parts = self.values(rows).split(BATCH)
         under = (self.under.expand(len(part), -1, -1, -1) for part in parts)
         return torch.cat([apply_modes(u, planes.texture, planes.flow, p) for u, p in zip(under, parts, strict=True)])
 
     def flow(self, rows: np.ndarray) -> Tensor:
         """(n, 2, G, G) of frames."""
-        return mixed(self.planes().flow, self._values(rows))
+        return mixed(self.planes().flow, self.values(rows))
 
     def planes(self) -> ClipModes:
         return ClipModes(self.modes, self.integers.shape[1], torch.device("cpu"))
@@ -83,7 +90,7 @@ class Shown:
         """Whether all parameters are in use."""
         return bool(self.modes.planes > self.integers.shape[1])
 
-    def _values(self, rows: np.ndarray) -> Tensor:
+    def values(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(self.integers[rows].astype(np.float32)) * self.step
 
 
@@ -130,8 +137,11 @@ def with_moments(clip: Shown, pool: np.ndarray, frames: Tensor, errors: np.ndarr
         pull = torch.from_numpy((found / found.max()) ** POWER).float()
         tried = []
         for plane, asked in _axes(lacks, pull, np.argsort(-found)[:SEEDS]):
-            for step in STEPS:
-                now = _added(clip, pool, plane, asked, lacks, step)
+            who = torch.argsort(pull * (asked != 0), descending=True)[:FITTED].sort().values
+            who = who[asked[who] != 0]
+            for price in PRICES:
+                given = _Lacking(pool[who.numpy()], frames[who], pull[who], plane, asked[who])
+                now = _fitted(clip, given, price)
                 if now is None or (grown := now.bytes()) > most:
                     continue
                 rows = np.flatnonzero(now.integers[pool, clip.modes.planes - 1])
@@ -182,31 +192,71 @@ def _axis(lacks: Tensor, pull: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     asked[seed] = 1.0
     for _ in range(ROUNDS):
         plane = ((pull * asked) @ flat) / (pull * asked.square()).sum()
-        asked = flat @ plane / plane.square().sum()
+        asked = flat @ plane / plane.square().sum().clamp_min(1e-12)
         asked[asked.abs() < LEAST * asked.abs().max()] = 0
     most = asked.abs().max()
     return plane.view_as(lacks[0]) * most, asked / most
 
 
-def _added(clip: Shown, pool: np.ndarray, plane: Tensor, asked: Tensor, lacks: Tensor, step: float) -> Shown | None:
-    """With one plane more; None where all of it is zero."""
-    luma, chroma = decompose(plane[None])
-    code = step_code(step / (UNIT * clip.step))
-    real = step_size(code) * UNIT * clip.step
-    luma, chroma = (shrink_round(v, DEAD) for v in (analyse(luma) / real, analyse(chroma) / (real * CHROMA_STEP)))
-    if not luma.any() and not chroma.any():
+@dataclass(frozen=True)
+class _Lacking:
+    """What a plane is fitted to.
+
+    Args:
+        rows: (n,) of the frames that ask for it.
+        frames: (n, 3, S, S), those.
+        pull: (n,) how much each counts.
+        plane: (3, T, T) of texture, in grey levels, where it begins.
+        asked: (n,) how much of it each frame has at first.
+    """
+
+    rows: np.ndarray
+    frames: Tensor
+    pull: Tensor
+    plane: Tensor
+    asked: Tensor
+
+
+def _fitted(clip: Shown, lacking: _Lacking, price: float) -> Shown | None:
+    """With one plane more, of texture and flow; None where all of it is zero.  price: of a bit."""
+    old, unit = clip.modes, UNIT * clip.step
+    codes = [step_code(STEP / unit), step_code(FLOW_STEP / unit)]
+    step, flow_step = (step_size(code) * unit for code in codes)
+    luma, chroma = decompose(lacking.plane[None])
+    first = analyse(luma) / step, analyse(chroma) / (step * CHROMA_STEP), torch.zeros(1, *old.flow.shape[1:])
+    values = [torch.where(v.abs() < SPARSE, 0.0, v).contiguous().requires_grad_() for v in first]
+    asked = lacking.asked.clone().requires_grad_()
+    planes, motion = clip.planes(), clip.values(lacking.rows)
+    texture, flow = mixed(planes.texture, motion), mixed(planes.flow, motion)
+    under = clip.under.expand(len(motion), -1, -1, -1)
+    weight = inner_face(under.shape[-1]) * (lacking.pull / lacking.pull.sum()).view(-1, 1, 1, 1)
+    groups = [Group(values, RATE), Group([asked], ASKED_RATE)]
+    adam = torch.optim.Adam([{"params": g.values, "lr": g.rate} for g in groups], betas=(0.8, 0.95))
+    for k in range(LOOKS):
+        for group, settings in zip(groups, adam.param_groups, strict=True):
+            settings["lr"] = group.rate * math.cos(0.5 * math.pi * k / LOOKS)
+        light, tint, moves = (straight_through(v, 1.0, DEAD_ZONE) for v in values)
+        amounts = straight_through(asked, 1 / UNIT, 0.5).view(-1, 1, 1, 1)
+        own = colour(synthesise(light * step), synthesise(tint * step * CHROMA_STEP)) * TEXTURE_UNIT
+        shift = synthesise(moves * flow_step) * FLOW_UNIT
+        added = F.interpolate(texture + amounts * own, size=under.shape[-1], mode="bilinear", align_corners=False)
+        drawn = warp(under + added, flow + amounts * shift)
+        error = ((drawn - lacking.frames).square() * weight).mean((1, 2, 3)).sum()
+        bits = sum((torch.log2(1 + v.abs()).sum() for v in values), torch.zeros(()))
+        adam.zero_grad()
+        (error + price * bits).backward()
+        adam.step()
+    new = [shrink_round(v.detach(), DEAD_ZONE).numpy().astype(np.int32) for v in values]
+    if not any(part.any() for part in new):
         return None
-    old = clip.modes
     modes = replace(
         old,
-        luma=np.concatenate([old.luma, luma.numpy().astype(np.int32)]),
-        chroma=np.concatenate([old.chroma, chroma.numpy().astype(np.int32)]),
-        flow=np.concatenate([old.flow, np.zeros_like(old.flow[:1])]),
-        texture_step_codes=np.append(old.texture_step_codes, code),
-        flow_step_codes=np.append(old.flow_step_codes, 0),
+        luma=np.concatenate([old.luma, new[0]]),
+        chroma=np.concatenate([old.chroma, new[1]]),
+        flow=np.concatenate([old.flow, new[2]]),
+        texture_step_codes=np.append(old.texture_step_codes, codes[0]),
+        flow_step_codes=np.append(old.flow_step_codes, codes[1]),
     )
-    coded = (replace(clip, modes=modes).planes().texture[-1] * (UNIT * clip.step / TEXTURE_UNIT)).flatten()
-    asked = (lacks.flatten(1) @ coded / coded.square().sum()) * (asked != 0)  # of the plane as it is sent
     integers = clip.integers.copy()
-    integers[pool, old.planes - 1] = (UNIT * asked).round().numpy().astype(np.int32)
+    integers[lacking.rows, old.planes - 1] = (UNIT * asked.detach()).round().numpy().astype(np.int32)
     return replace(clip, modes=modes, integers=integers)
