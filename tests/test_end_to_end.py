@@ -9,6 +9,7 @@ from pathlib import Path
 import fev
 import numpy as np
 import pytest
+from efforts import encode_quickly
 from fev.codec.draw.frames import FrameDecoder
 from fev.codec.draw.options import DecodeOptions
 from fev.codec.media.mux import VideoWriter
@@ -309,7 +310,9 @@ def test_medium_keeps_its_budget_and_beats_fast(tmp_path):
 def test_without_a_pivot_no_picture_is_sent(tmp_path, preset):
     """All of the appearance is weights and modes then; `slow` fits both."""
     path, budget = tmp_path / "c.fev", 6000
-    fev.encode(SAMPLE, path, preset=preset, pivot=False, crop=True, audio=False, duration=0.4, identity_budget=budget)
+    encode_quickly(
+        SAMPLE, path, preset=preset, pivot=False, crop=True, audio=False, duration=0.4, identity_budget=budget
+    )
     with fev.open(path) as reader:
         assert len(list(reader.segments())) == 1 and reader.who().pivot is None
         assert bool(reader.who().delta) == (reader.who().modes is not None) == (preset == "slow")
